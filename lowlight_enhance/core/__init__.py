@@ -1,0 +1,1 @@
+"""The enhancement itself: knows neither ROS nor torch."""

@@ -1,0 +1,62 @@
+"""What the camera says about one exposure, and how a sensor gain becomes an ISO value."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+ISO_LIMITS = (1.0, 1e7)
+"""ISO values outside this range are taken as nonsense (no camera reaches them), not as a measurement."""
+
+EXPOSURE_LIMITS_S = (1e-7, 86400.0)
+"""Exposure times in seconds outside this range are taken as nonsense."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureMetadata:
+    """ISO sensitivity and exposure time of one frame; ``None`` where it is not known.
+
+    Attributes:
+        iso: ISO arithmetic sensitivity, e.g. ``3200.0``.
+        exposure_s: exposure (shutter) time in seconds.
+    """
+
+    iso: float | None = None
+    exposure_s: float | None = None
+
+    @classmethod
+    def of(cls, iso: float | None, exposure_s: float | None) -> CaptureMetadata:
+        """Metadata with every implausible value (NaN, infinite, zero, negative, absurd) turned into unknown."""
+        return cls(plausible(iso, ISO_LIMITS), plausible(exposure_s, EXPOSURE_LIMITS_S))
+
+    @property
+    def is_unknown(self) -> bool:
+        """True where neither value is known."""
+        return self.iso is None and self.exposure_s is None
+
+
+UNKNOWN = CaptureMetadata()
+
+
+def plausible(value: float | None, limits: tuple[float, float]) -> float | None:
+    """``value`` as a float if it is finite and within ``limits`` (inclusive), else ``None``."""
+    if value is None:
+        return None
+    number = float(value)
+    if not math.isfinite(number) or not limits[0] <= number <= limits[1]:
+        return None
+    return number
+
+
+def iso_from_linear_gain(gain: float, base_iso: float = 100.0, gain_unity: float = 1.0) -> float:
+    """ISO of a linear gain: ``base_iso * gain / gain_unity``.
+
+    libcamera's convention is ISO 100 at unity gain (rpicam-apps writes EXIF so). ``gain_unity`` is the reading of
+    a device-relative gain control at which the sensor amplifies by one.
+    """
+    return base_iso * gain / gain_unity
+
+
+def iso_from_db_gain(gain_db: float, base_iso: float = 100.0) -> float:
+    """ISO of a gain in decibels of amplitude (GenICam, Spinnaker): ``base_iso * 10 ** (gain_db / 20)``."""
+    return base_iso * 10.0 ** (min(gain_db, 400.0) / 20.0)

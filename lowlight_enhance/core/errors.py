@@ -1,0 +1,29 @@
+"""Errors that a user can mend. Each message says what is wrong, where, and what to do."""
+
+
+class LowlightError(Exception):
+    """Base of every error with a remedy: commands print it and exit 2, the node counts it and goes on."""
+
+
+class ImageError(LowlightError):
+    """An image message or file that cannot be read as the picture that it claims to be."""
+
+
+class MetadataError(LowlightError):
+    """A capture-metadata message that cannot be read."""
+
+
+class CameraInfoError(LowlightError):
+    """A camera_info message that does not fit its image."""
+
+
+class ModelError(LowlightError):
+    """A model file that is missing, damaged, or not one of ours."""
+
+
+class ConfigError(LowlightError):
+    """A parameter or configuration value out of its range, or an unknown key."""
+
+
+class DataError(LowlightError):
+    """A data set, index file or output folder that cannot be used."""

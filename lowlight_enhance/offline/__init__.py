@@ -1,0 +1,1 @@
+"""Files and benchmarks: the enhancement without a ROS graph."""

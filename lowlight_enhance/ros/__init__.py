@@ -1,0 +1,1 @@
+"""The live node: topics to FrameStream to topics."""

@@ -1,0 +1,287 @@
+"""Training batches: real pairs and physically darkened photographs, encoded by the robot's own ModelInput.
+
+Every batch is a pure function of (seed, step), so a run that resumes at a step sees what an uninterrupted one would.
+"""
+
+from __future__ import annotations
+
+import csv
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from lowlight_enhance.core.capture import CaptureMetadata
+from lowlight_enhance.core.darken import SENSORS, DarkExposure, darken
+from lowlight_enhance.core.errors import DataError
+from lowlight_enhance.core.model_input import ModelInput
+
+Picture = NDArray[np.uint8]
+
+COLUMNS = {"dark": ("dark", "noisy"), "bright": ("bright", "clean")}
+"""Accepted names of the two file columns of a pairs index."""
+
+SMALL_PHOTO = 320
+"""Crops larger than this are taken from photographs that are large enough, where there are any."""
+
+SID_SONY_CAPTURES = (
+    # ISO, long exposure in seconds, pairs: counted over SID's Sony training list (Chen et al. 2018, MIT licence)
+    (50, 30, 10), (64, 30, 10), (80, 30, 30), (100, 30, 20), (160, 30, 88), (200, 10, 111), (200, 30, 39),
+    (250, 10, 231), (250, 30, 89), (320, 10, 132), (320, 30, 60), (400, 10, 24), (400, 30, 50), (500, 10, 65),
+    (500, 30, 108), (640, 10, 15), (640, 30, 30), (800, 10, 28), (800, 30, 40), (1000, 10, 12), (1000, 30, 59),
+    (1250, 30, 70), (1600, 10, 36), (1600, 30, 30), (2000, 10, 12), (2000, 30, 20), (2500, 10, 15), (4000, 10, 42),
+    (5000, 10, 14), (6400, 10, 14), (8000, 10, 100), (10000, 10, 111), (12800, 10, 44), (16000, 10, 14),
+    (25600, 10, 92),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two photographs of one scene."""
+
+    dark: Path
+    bright: Path
+    capture: CaptureMetadata
+    scene: str
+    split: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedPair:
+    """A pair in memory, (H, W, 3) uint8 RGB both."""
+
+    dark: Picture
+    bright: Picture
+    capture: CaptureMetadata
+
+
+@dataclass(frozen=True, slots=True)
+class BatchShape:
+    """One kind of batch: ``full`` x ``full`` crops of which the network sees ``working`` x ``working`` copies."""
+
+    full: int
+    working: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class DataConfig:
+    """What training sees.
+
+    Attributes:
+        shapes: kinds of batch, drawn with equal probability.
+        darkened: share of samples made by darkening a photograph; the rest are real pairs.
+        stops: range of under-exposure, drawn evenly.
+        withhold: probability that both ISO and exposure time are withheld.
+        withhold_one: probability that just one is.
+        redarken: probability that the dark frame of a real pair is darkened further, with its noise.
+        well_lit: probability that a darkened sample is hardly dark (under half a stop): do no harm.
+    """
+
+    shapes: tuple[BatchShape, ...] = (
+        BatchShape(256, 256, 8),
+        BatchShape(320, 224, 8),
+        BatchShape(320, 192, 8),
+        BatchShape(384, 256, 6),
+        BatchShape(512, 320, 4),
+    )
+    darkened: float = 0.5
+    stops: tuple[float, float] = (1.0, 7.5)
+    withhold: float = 0.25
+    withhold_one: float = 0.1
+    redarken: float = 0.25
+    well_lit: float = 0.1
+
+
+def scene_split(scene: str, every: int = 12) -> str:
+    """``val`` for about one scene in ``every``, by a hash of its name: stable over runs and machines."""
+    return "val" if zlib.crc32(scene.encode()) % every == 0 else "train"
+
+
+def read_pairs(index: Path) -> list[Pair]:
+    """Pairs listed in a CSV with the columns dark, bright and, where known, iso, exposure_s, scene, split.
+
+    Raises:
+        DataError: no such file, no such columns, or a picture that is missing.
+    """
+    pairs = []
+    for number, row in enumerate(_rows(index), start=2):
+        dark, bright = (_column(row, names, index) for names in COLUMNS.values())
+        scene = row.get("scene") or dark
+        capture = CaptureMetadata.of(_number(row.get("iso")), _number(row.get("exposure_s")))
+        split = row.get("split") or scene_split(scene)
+        pair = Pair(index.parent / dark, index.parent / bright, capture, scene, split)
+        for path in (pair.dark, pair.bright):
+            if not path.is_file():
+                raise DataError(f"{index}, line {number}: {path} does not exist; correct the index or the folder")
+        pairs.append(pair)
+    return pairs
+
+
+def read_photos(index: Path) -> list[tuple[Path, str]]:
+    """(file, split) of well-exposed photographs listed in a CSV with a column ``file`` and, if wanted, ``split``."""
+    return [
+        (index.parent / row["file"], row.get("split") or scene_split(row["file"]))
+        for row in _rows(index)
+        if _column(row, ("file",), index)
+    ]
+
+
+def _rows(index: Path) -> list[dict[str, str]]:
+    try:
+        with index.open(newline="") as file:
+            return list(csv.DictReader(file))
+    except OSError as error:
+        raise DataError(f"cannot read the index {index}: {error.strerror}") from error
+
+
+def _column(row: dict[str, str], names: Sequence[str], index: Path) -> str:
+    for name in names:
+        if row.get(name):
+            return row[name]
+    raise DataError(f"{index}: no column {' or '.join(names)}; found {', '.join(row)}")
+
+
+def _number(text: str | None) -> float | None:
+    return float(text) if text else None
+
+
+def load_rgb(path: Path) -> Picture:
+    """(H, W, 3) uint8 RGB.
+
+    Raises:
+        DataError: not a readable picture.
+    """
+    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise DataError(f"cannot read {path} as a picture; remove it from the index or replace it")
+    return np.ascontiguousarray(bgr[:, :, ::-1], dtype=np.uint8)
+
+
+def load_pairs(pairs: Sequence[Pair]) -> list[LoadedPair]:
+    """All pairs, decoded; a reference that several dark frames share is decoded once."""
+    brights = {path: load_rgb(path) for path in {pair.bright for pair in pairs}}
+    return [LoadedPair(load_rgb(p.dark), brights[p.bright], p.capture) for p in pairs]
+
+
+class Batches(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
+    """Item ``step`` is a whole batch: network input (B, 5, s, s), full-size dark and bright (B, 3, S, S) in 0..1."""
+
+    def __init__(
+        self,
+        pairs: Sequence[LoadedPair],
+        photos: Sequence[Picture],
+        config: DataConfig,
+        model_input: ModelInput,
+        seed: int,
+        steps: int,
+    ) -> None:
+        if not pairs and not photos:
+            raise DataError("no training pictures: give --pairs, --photos or both")
+        self.pairs, self.photos, self.config = pairs, photos, config
+        self.model_input, self.seed, self.steps = model_input, seed, steps
+        largest = max(shape.full for shape in config.shapes)
+        brights = {id(pair.bright): pair.bright for pair in pairs}.values()
+        self.large_photos = [p for p in (*photos, *brights) if min(p.shape[:2]) >= largest]
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        cv2.setNumThreads(1)
+        rng = np.random.Generator(np.random.SFC64([self.seed, step]))
+        shape = self.config.shapes[rng.integers(len(self.config.shapes))]
+        model_input = replace(self.model_input, working_size=shape.working)
+        inputs, darks, brights = [], [], []
+        for _ in range(shape.size):
+            dark, bright, capture = self._sample(shape.full, rng)
+            inputs.append(model_input.encode(dark, self._withhold(capture, rng))[0])
+            darks.append(dark)
+            brights.append(bright)
+        return torch.from_numpy(np.stack(inputs)), _to_tensor(darks), _to_tensor(brights)
+
+    def _sample(self, size: int, rng: np.random.Generator) -> tuple[Picture, Picture, CaptureMetadata]:
+        if self.pairs and (not self.photos or rng.random() >= self.config.darkened):
+            return self._real(size, rng)
+        photos = self.large_photos if size > SMALL_PHOTO and self.large_photos else self.photos
+        photo = photos[rng.integers(len(photos))]
+        (bright,) = crop((photo,), size, rng)
+        exposure = draw_exposure(self.config, rng)
+        return jpeg(darken(bright, exposure, rng), rng), bright, exposure.capture
+
+    def _real(self, size: int, rng: np.random.Generator) -> tuple[Picture, Picture, CaptureMetadata]:
+        pair = self.pairs[rng.integers(len(self.pairs))]
+        dark, bright = crop((pair.dark, pair.bright), size, rng)
+        if rng.random() >= self.config.redarken:
+            return dark, bright, pair.capture
+        exposure = replace(draw_exposure(self.config, rng), stops=rng.uniform(0.0, 2.0))
+        return darken(dark, exposure, rng), bright, exposure.capture
+
+    def _withhold(self, capture: CaptureMetadata, rng: np.random.Generator) -> CaptureMetadata:
+        draw = rng.random() - self.config.withhold
+        if draw < 0.0:
+            return CaptureMetadata()
+        if draw < self.config.withhold_one:
+            return replace(capture, iso=None) if rng.random() < 0.5 else replace(capture, exposure_s=None)
+        return capture
+
+
+def crop(pictures: Sequence[Picture], size: int, rng: np.random.Generator) -> list[Picture]:
+    """The same random square window and horizontal flip of each picture, as ``size`` x ``size`` pixels.
+
+    The window is between ``size`` and the whole shorter side, then area-averaged down: the network learns from whole
+    scenes as well as from details. A smaller picture is enlarged.
+    """
+    height, width = pictures[0].shape[:2]
+    window = int(rng.integers(min(size, height, width), min(height, width) + 1))
+    top, left = int(rng.integers(height - window + 1)), int(rng.integers(width - window + 1))
+    flip = rng.random() < 0.5
+    out = []
+    for picture in pictures:
+        part = picture[top : top + window, left : left + window]
+        if window != size:
+            part = cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA if window > size else cv2.INTER_CUBIC)
+        out.append(np.ascontiguousarray(part[:, ::-1] if flip else part))
+    return out
+
+
+def draw_exposure(config: DataConfig, rng: np.random.Generator) -> DarkExposure:
+    """A dark exposure: half from SID's captures, half as a flying camera would choose."""
+    well_lit = rng.random() < config.well_lit
+    stops = rng.uniform(0.0, 0.5) if well_lit else rng.uniform(*config.stops)
+    if rng.random() < 0.4:
+        weights = np.array([row[2] for row in SID_SONY_CAPTURES], np.float64)
+        iso, long_s, _ = SID_SONY_CAPTURES[rng.choice(len(weights), p=weights / weights.sum())]
+        capture = CaptureMetadata(float(iso), long_s * 2.0**-stops)
+    else:
+        capture = CaptureMetadata(100.0 * 2.0 ** rng.uniform(0.0, 8.0), 2.0 ** rng.uniform(-11.0, -2.0))
+    return DarkExposure(
+        stops=stops,
+        capture=capture,
+        sensor=list(SENSORS.values())[rng.integers(len(SENSORS))],
+        white_balance=(rng.uniform(1.3, 2.4), rng.uniform(1.3, 2.4)),
+        bayer=rng.random() < 0.6,
+        tukey=rng.random() < 0.5,
+        contrast=rng.uniform(0.0, 0.4) if rng.random() < 0.3 else 0.0,
+    )
+
+
+def jpeg(picture: Picture, rng: np.random.Generator, probability: float = 0.2) -> Picture:
+    """Now and then, what JPEG compression leaves of the picture."""
+    if rng.random() >= probability:
+        return picture
+    quality = int(rng.integers(75, 98))
+    _, data = cv2.imencode(".jpg", picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[:, :, ::-1], dtype=np.uint8)
+
+
+def _to_tensor(pictures: Sequence[Picture]) -> torch.Tensor:
+    """(B, 3, H, W) float32 in 0..1."""
+    stacked = np.stack(pictures).transpose(0, 3, 1, 2)
+    return torch.from_numpy(stacked.astype(np.float32) / np.float32(255.0))

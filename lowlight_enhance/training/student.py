@@ -1,0 +1,169 @@
+"""The student network: the paper's attention-gated residual U-Net, small enough for a drone's CPU.
+
+Design after M. Alegredo, "Low-Light Image Reconstruction for Computationally Limited Systems": ResBlocks of two 3x3
+convolutions (He et al. 2016), the first strided by 2; decoder levels of bilinear upsampling and convolution; each
+skip passes a concatenative attention gate with a bottleneck of half the channels (after Oktay et al. 2018).
+
+Three things differ, each for the milliseconds (figures in docs/architecture.md): the first levels are a pixel-unshuffle
+of the input, so that most of the 2.4 M parameters work on small maps; a decoder convolution is split into 1x1
+before and 3x3 after the upsampling; and the output is a local affine map (gain and offset for each pixel and channel),
+which the runtime brings to the full frame, so that the frame's own edges survive where its noise allows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True, slots=True)
+class StudentConfig:
+    """Size of the student.
+
+    Attributes:
+        unshuffle: factor of the pixel-unshuffle at the input and of the pixel-shuffle at the output.
+        channels: width of each encoder level; level k works at 1 / (unshuffle * 2**k) of the input's size.
+        head: width of the last convolution before the output.
+        dropout: share of decoder channels dropped in training.
+    """
+
+    unshuffle: int = 4
+    channels: tuple[int, ...] = (32, 64, 144, 352)
+    head: int = 32
+    dropout: float = 0.0
+
+    @property
+    def size_multiple(self) -> int:
+        """Height and width of the input must be multiples of this."""
+        return int(self.unshuffle * 2 ** (len(self.channels) - 1))
+
+
+def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    """Convolution without bias and batch normalisation; folded into one convolution at export."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+    )
+
+
+class ResBlock(nn.Module):
+    """Two 3x3 convolutions with a shortcut; (B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.first = conv(inputs, outputs, 3, stride)
+        self.second = conv(outputs, outputs)
+        self.shortcut = conv(inputs, outputs, 1)
+        self.pool = nn.AvgPool2d(2) if stride == 2 else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.second(F.relu(self.first(x)))
+        return F.relu(y + self.shortcut(self.pool(x)))
+
+
+class AttentionGate(nn.Module):
+    """Weighs a skip by what the decoder knows: (B, C, H, W) skip and decoder -> (B, C, H, W) gated skip.
+
+    1x1 convolution of both to C / 2 channels, 1x1 convolution back to C, sigmoid.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.reduce = conv(2 * channels, channels // 2, 1)
+        self.expand = nn.Conv2d(channels // 2, channels, 1)
+
+    def forward(self, skip: Tensor, decoder: Tensor) -> Tensor:
+        attention = self.expand(F.relu(self.reduce(torch.cat((skip, decoder), 1))))
+        return skip * torch.sigmoid(attention)
+
+
+class DecoderLevel(nn.Module):
+    """1x1 to the skip's width, bilinear x2, 3x3, then the gated skip beside it: -> (B, 2 * outputs, 2H, 2W)."""
+
+    def __init__(self, inputs: int, outputs: int, dropout: float) -> None:
+        super().__init__()
+        self.squeeze = conv(inputs, outputs, 1)
+        self.smooth = conv(outputs, outputs)
+        self.gate = AttentionGate(outputs)
+        self.dropout = nn.Dropout2d(dropout) if dropout else nn.Identity()
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        x = F.interpolate(F.relu(self.squeeze(x)), scale_factor=2.0, mode="bilinear", align_corners=False)
+        x = self.dropout(F.relu(self.smooth(x)))
+        return torch.cat((self.gate(skip, x), x), 1)
+
+
+class GlobalContext(nn.Module):
+    """Adds a projection of the scene's mean features to every place: how bright the whole frame is, once."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(channels, channels // 4, 1)
+        self.expand = nn.Conv2d(channels // 4, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.expand(F.relu(self.reduce(x.mean((2, 3), keepdim=True))))
+
+
+class Student(nn.Module):
+    """(B, 5, H, W) ModelInput tensor -> (B, 6, H, W): gain R, G, B and offset R, G, B.
+
+    The enhanced picture is ``gain * rgb + offset`` with rgb in 0..1, at this size or, with both maps brought up, at
+    any larger one. H and W are multiples of ``config.size_multiple``.
+    """
+
+    def __init__(self, config: StudentConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or StudentConfig()
+        widths, r = config.channels, config.unshuffle
+        entries = (3 * r * r + 2, *widths[:-1])
+        self.encoder = nn.ModuleList(
+            ResBlock(entries[k], widths[k], stride=1 if k == 0 else 2) for k in range(len(widths))
+        )
+        self.context = GlobalContext(widths[-1])
+        below = (*(2 * w for w in widths[1:-1]), widths[-1])
+        self.decoder = nn.ModuleList(
+            DecoderLevel(below[k], widths[k], config.dropout) for k in reversed(range(len(widths) - 1))
+        )
+        self.head = conv(2 * widths[0], config.head)
+        self.out = nn.Conv2d(config.head, 6 * r * r, 1)
+        nn.init.normal_(self.out.weight, std=1e-3)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        r = self.config.unshuffle
+        rgb = torch.sqrt(x[:, :3].clamp(0.0, 1.0) + 1e-3)  # evens out shot noise and spreads the dark end
+        planes = x[:, 3:, ::r, ::r]
+        x = torch.cat((F.pixel_unshuffle(rgb, r), planes), 1)  # (B, 3 r^2 + 2, H/r, W/r)
+        skips = []
+        for block in self.encoder:
+            x = block(x)
+            skips.append(x)
+        x = self.context(skips.pop())
+        for level in self.decoder:
+            x = level(x, skips.pop())
+        x = F.pixel_shuffle(self.out(F.relu(self.head(x))), r)  # (B, 6, H, W)
+        return torch.cat((1.0 + 4.0 * x[:, :3], x[:, 3:]), 1)
+
+
+def apply_local_affine(maps: Tensor, rgb: Tensor) -> Tensor:
+    """The enhanced picture from the student's maps, as the runtime makes it.
+
+    Args:
+        maps: (B, 6, h, w) gain and offset.
+        rgb: (B, 3, H, W) full-size input in 0..1.
+
+    Returns:
+        (B, 3, H, W), not clipped.
+    """
+    if maps.shape[2:] != rgb.shape[2:]:
+        maps = F.interpolate(maps, rgb.shape[2:], mode="bilinear", align_corners=False)
+    return maps[:, :3] * rgb + maps[:, 3:]
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Trainable parameters."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
