@@ -171,7 +171,7 @@ def shot_noise(electrons: NDArray[np.float32], rng: np.random.Generator) -> NDAr
     noisy = electrons + np.sqrt(electrons) * rng.standard_normal(electrons.shape, dtype=np.float32)
     few = electrons < 20.0
     noisy[few] = rng.poisson(electrons[few])
-    return noisy
+    return np.asarray(noisy, dtype=np.float32)
 
 
 def sense(signal_dn: NDArray[np.float32], exposure: DarkExposure, rng: np.random.Generator) -> NDArray[np.float32]:
