@@ -1,0 +1,156 @@
+"""Counts and latencies of a stream, and what they mean to the one who looks after the robot."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from lowlight_enhance.core.errors import ConfigError
+
+OK, WARN, ERROR, STALE = 0, 1, 2, 3
+"""Levels of diagnostic_msgs/DiagnosticStatus."""
+
+MAX_SAMPLES = 4096
+"""Latencies kept between two reports; the oldest go first."""
+
+MAX_ERROR_CHARACTERS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class HealthReport:
+    """One diagnostic status: ``level`` (OK, WARN, ERROR, STALE), one sentence, and values by name."""
+
+    level: int
+    message: str
+    values: dict[str, str]
+
+
+@dataclass(slots=True)
+class _Period:
+    """What happened from ``start_ns`` to the next report."""
+
+    start_ns: int | None
+    received: int = 0
+    enhanced: int = 0
+    dropped: int = 0
+    failed: int = 0
+    latencies_ns: deque[int] = field(default_factory=lambda: deque(maxlen=MAX_SAMPLES))
+    processing_ns: deque[int] = field(default_factory=lambda: deque(maxlen=MAX_SAMPLES))
+
+
+class Health:
+    """Counts events; ``report`` judges the last ``window_s`` seconds.
+
+    There is no clock inside: ``report`` is told the time and counts everything since the report before as that
+    period's. Rates are known from the second report on; call ``report`` once at the start. Not thread-safe.
+    """
+
+    def __init__(self, window_s: float = 5.0) -> None:
+        if not (math.isfinite(window_s) and window_s > 0.0):
+            raise ConfigError(f"Health: window_s ({window_s}) must be a finite number above 0")
+        self._window_ns = round(window_s * 1e9)
+        self._periods = deque([_Period(None)])
+        self._totals: Counter[str] = Counter()
+        self._errors: Counter[str] = Counter()
+        self._matches: Counter[str] = Counter()
+        self._last_error = ""
+
+    def received(self) -> None:
+        """An image arrived."""
+        self._periods[-1].received += 1
+        self._totals["received"] += 1
+
+    def enhanced(self, stamp_age_ns: int | None, processing_ns: int) -> None:
+        """An image was enhanced.
+
+        Args:
+            stamp_age_ns: time from the image's stamp to its publication; None where clocks do not compare.
+            processing_ns: time from receipt to result.
+        """
+        period = self._periods[-1]
+        period.enhanced += 1
+        self._totals["enhanced"] += 1
+        period.processing_ns.append(processing_ns)
+        if stamp_age_ns is not None:
+            period.latencies_ns.append(stamp_age_ns)
+
+    def dropped(self, count: int = 1) -> None:
+        """``count`` images were lost or left out before they were looked at."""
+        self._periods[-1].dropped += count
+        self._totals["dropped"] += count
+
+    def failed(self, error: Exception) -> None:
+        """A message (image, camera_info or metadata) could not be used."""
+        self._periods[-1].failed += 1
+        self._totals["failed"] += 1
+        self._errors[type(error).__name__] += 1
+        self._last_error = f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARACTERS]
+
+    def matched(self, kind: str) -> None:
+        """An image found its metadata by ``kind``: exact, nearest, last, fallback or none."""
+        self._matches[kind] += 1
+
+    def report(self, now_ns: int) -> HealthReport:
+        """Judge the last ``window_s`` seconds, and begin the next period.
+
+        Args:
+            now_ns: time on any clock that keeps the same origin; one that jumps back starts the rates afresh.
+        """
+        self._close_period(now_ns)
+        periods = list(self._periods)
+        start_ns = periods[0].start_ns
+        elapsed_s = 0.0 if start_ns is None else (now_ns - start_ns) / 1e9
+        received = sum(period.received for period in periods)
+        enhanced = sum(period.enhanced for period in periods)
+        failed = sum(period.failed for period in periods)
+        level, message = _judge(received, enhanced, failed, elapsed_s, self._last_error)
+        values = {name: str(self._totals[name]) for name in ("received", "enhanced", "failed", "dropped")}
+        values["input_rate_hz"] = _rate(received, elapsed_s)
+        values["output_rate_hz"] = _rate(enhanced, elapsed_s)
+        values.update(_spread("latency", [ns for period in periods for ns in period.latencies_ns]))
+        values.update(_spread("processing", [ns for period in periods for ns in period.processing_ns]))
+        values.update({f"metadata.{kind}": str(count) for kind, count in sorted(self._matches.items())})
+        values.update({f"errors.{kind}": str(count) for kind, count in sorted(self._errors.items())})
+        values["last_error"] = self._last_error
+        self._periods.append(_Period(now_ns))
+        return HealthReport(level, message, values)
+
+    def _close_period(self, now_ns: int) -> None:
+        """Forget the periods that ended before the window, and times that lie ahead."""
+        start_ns = self._periods[-1].start_ns
+        if start_ns is not None and now_ns < start_ns:
+            self._periods[-1].start_ns = None
+            self._periods = deque([self._periods[-1]])
+        while len(self._periods) > 1:
+            second_start_ns = self._periods[1].start_ns
+            if second_start_ns is None or now_ns - second_start_ns < self._window_ns:
+                break
+            self._periods.popleft()
+
+
+def _judge(received: int, enhanced: int, failed: int, elapsed_s: float, last_error: str) -> tuple[int, str]:
+    if not received:
+        if failed:
+            return WARN, f"no image received, {failed} other messages unusable; last: {last_error}"
+        return STALE, f"no image received in the last {elapsed_s:.1f} s; check the image topic and its QoS"
+    if not enhanced and failed:
+        return ERROR, f"none of {received} images could be enhanced; last: {last_error}"
+    if failed:
+        return WARN, f"{failed} messages unusable beside {enhanced} images enhanced; last: {last_error}"
+    return OK, f"{enhanced} of {received} images enhanced at {_rate(enhanced, elapsed_s)} Hz"
+
+
+def _rate(count: int, elapsed_s: float) -> str:
+    return f"{count / elapsed_s:.2f}" if elapsed_s > 0.0 else "unknown"
+
+
+def _spread(name: str, samples_ns: Sequence[int]) -> dict[str, str]:
+    """Median and 99th percentile (nearest rank) in milliseconds."""
+    ranked = sorted(samples_ns)
+    ranks = {"median": 0.5, "p99": 0.99}
+    return {
+        f"{name}_{which}_ms": f"{ranked[math.ceil(rank * len(ranked)) - 1] / 1e6:.2f}" if ranked else "unknown"
+        for which, rank in ranks.items()
+    }

@@ -1,0 +1,72 @@
+"""StampedBuffer: the most recent values of one stream, found by their time stamp."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import Generic, TypeVar
+
+from lowlight_enhance.core.errors import ConfigError
+
+T = TypeVar("T")
+
+
+class StampedBuffer(Generic[T]):
+    """The ``capacity`` newest values by stamp, in nanoseconds.
+
+    Values may arrive out of order by up to ``reorder_ns``. A stamp further back than that is a jump in time (a bag
+    that starts over, a simulation that was reset): every newer value is dropped, as it belongs to the time before.
+    """
+
+    def __init__(self, capacity: int = 64, reorder_ns: int = 1_000_000_000) -> None:
+        if capacity < 1 or reorder_ns < 0:
+            raise ConfigError(
+                f"StampedBuffer: capacity {capacity} and reorder_ns {reorder_ns}: the first must be 1 or more, "
+                "the second 0 or more"
+            )
+        self._capacity = capacity
+        self._reorder_ns = reorder_ns
+        self._stamps_ns: list[int] = []
+        self._values: list[T] = []
+
+    def __len__(self) -> int:
+        return len(self._stamps_ns)
+
+    def add(self, stamp_ns: int, value: T) -> None:
+        """Keep ``value``; one with the same stamp is replaced, the oldest goes when the buffer is full."""
+        at = bisect_left(self._stamps_ns, stamp_ns)
+        if self._stamps_ns and stamp_ns < self._stamps_ns[-1] - self._reorder_ns:
+            del self._stamps_ns[at:], self._values[at:]
+        if at < len(self._stamps_ns) and self._stamps_ns[at] == stamp_ns:
+            self._values[at] = value
+            return
+        self._stamps_ns.insert(at, stamp_ns)
+        self._values.insert(at, value)
+        if len(self._stamps_ns) > self._capacity:
+            del self._stamps_ns[0], self._values[0]
+
+    def exact(self, stamp_ns: int) -> T | None:
+        """The value of precisely this stamp."""
+        at = bisect_left(self._stamps_ns, stamp_ns)
+        if at < len(self._stamps_ns) and self._stamps_ns[at] == stamp_ns:
+            return self._values[at]
+        return None
+
+    def nearest(self, stamp_ns: int, tolerance_ns: int) -> T | None:
+        """The value closest in time, at most ``tolerance_ns`` away (inclusive); of two as close, the earlier."""
+        at = bisect_left(self._stamps_ns, stamp_ns)
+        around = range(max(at - 1, 0), min(at + 1, len(self._stamps_ns)))
+        best = min(around, key=lambda i: abs(self._stamps_ns[i] - stamp_ns), default=None)
+        if best is None or abs(self._stamps_ns[best] - stamp_ns) > tolerance_ns:
+            return None
+        return self._values[best]
+
+    def latest(self) -> tuple[int, T] | None:
+        """Stamp and value of the newest."""
+        if not self._stamps_ns:
+            return None
+        return self._stamps_ns[-1], self._values[-1]
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._stamps_ns.clear()
+        self._values.clear()
