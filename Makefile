@@ -1,0 +1,57 @@
+# make demo    see it work          make test     every check
+# make setup   runtime in .venv     make setup-dev  training and test tools too
+# PYTHON=python3.12 picks the interpreter; TORCH holds pip's arguments for torch, e.g. a build for your GPU.
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+TYPED := lowlight_enhance/core lowlight_enhance/offline lowlight_enhance/cli.py
+
+.PHONY: help setup setup-dev demo test lint bench clean
+
+help:
+	@sed -n '/^#/!q; s/^# //p' Makefile
+
+setup: $(VENV)/.setup
+
+setup-dev: $(VENV)/.setup-dev
+
+demo: setup
+	$(BIN)/lowlight demo --out out/demo
+
+bench: setup
+	$(BIN)/lowlight bench
+
+test: setup-dev lint
+	$(BIN)/python -m pytest
+
+lint: setup-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict $(TYPED)
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf out build install log dist .*_cache *.egg-info
+	find lowlight_enhance test launch -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# pip is the last thing that venv puts in: its absence means that there is no environment, or half of one.
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "lowlight_enhance needs Python 3.10 to 3.13; '$(PYTHON)' is not one of them: $$($(PYTHON) --version 2>&1)." \
+	    "Choose another: make setup PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { echo "no virtual environment could be made; on Debian and Ubuntu:" \
+	  "apt install python3-venv" >&2; exit 1; }
+
+$(VENV)/.setup: setup.py pyproject.toml Makefile | $(BIN)/pip
+	$(PIP) install --editable '.[ros,offline,demo]'
+	@touch $@
+
+# torch first: left to the extras, pip takes the newest, which brings gigabytes of GPU libraries along.
+$(VENV)/.setup-dev: $(VENV)/.setup
+	$(PIP) install $(TORCH)
+	$(PIP) install --editable '.[ros,offline,demo,train,test]'
+	@touch $@

@@ -1,0 +1,83 @@
+import re
+import sys
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+NAME = "lowlight_enhance"
+
+DATA_FOLDERS = ("launch", "config", "models")
+"""Installed below share/lowlight_enhance as they are."""
+
+EXTRAS = {
+    "ros": [
+        "ros-rclpy",
+        "ros-rmw-fastrtps-cpp",
+        "ros-sensor-msgs",
+        "ros-std-msgs",
+        "ros-diagnostic-msgs",
+        "ros-lifecycle-msgs",
+        "ros-std-srvs",
+    ],
+    "offline": ["pillow>=9.1"],
+    "demo": ["scikit-image>=0.22"],
+    "train": ["torch>=2.6", "torchmetrics>=1.4,<2", "onnx>=1.16", "onnxscript>=0.5", "pyyaml>=6,<7", "tqdm>=4.66,<5"],
+    "test": [
+        "pytest>=8,<10",
+        "hypothesis>=6.100,<7",
+        "ruff==0.17.6",
+        "mypy==2.4.1",
+        "import-linter>=2.1,<3",
+        "rosbags>=0.10,<0.12",
+        "onnx>=1.16",
+        "pyyaml>=6,<7",
+        "colcon-common-extensions==0.3.0",
+        "setuptools>=70.1,<80",
+        "wheel",
+    ],
+}
+
+
+def version() -> str:
+    """The version, which stands once: in the package's ``__init__``."""
+    text = (Path(__file__).parent / NAME / "__init__.py").read_text(encoding="utf-8")
+    return re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE)[1]
+
+
+def data_files() -> list[tuple[str, list[str]]]:
+    """What ROS looks for in an installed package, as (folder below the prefix, files of the checkout)."""
+    files = [
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+    ]
+    files.extend(
+        (f"share/{NAME}/{folder}", sorted(str(path) for path in Path(folder).glob("*") if path.is_file()))
+        for folder in DATA_FOLDERS
+    )
+    if "bdist_wheel" in sys.argv:  # pip puts entry points into bin/ alone; colcon's `install` heeds setup.cfg
+        files.append((f"lib/{NAME}", ["resource/enhance_node"]))
+    return files
+
+
+setup(
+    name=NAME,
+    version=version(),
+    description="Low-light enhancement of camera topics, in real time on the CPU",
+    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author="lowlight_enhance maintainers",
+    author_email="maintainers@lowlight-enhance.example",
+    license="Apache-2.0",
+    packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    data_files=data_files(),
+    python_requires=">=3.10,<3.14",
+    install_requires=["numpy>=1.24,<3", "opencv-python-headless>=4.8,<5", "onnxruntime>=1.17,<2"],
+    extras_require=EXTRAS,
+    entry_points={
+        "console_scripts": [
+            "enhance_node = lowlight_enhance.ros.node:main",
+            "lowlight = lowlight_enhance.cli:main",
+        ],
+    },
+    zip_safe=False,
+)
