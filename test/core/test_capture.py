@@ -1,0 +1,26 @@
+import math
+
+import pytest
+
+from lowlight_enhance.core.capture import UNKNOWN, CaptureMetadata, iso_from_db_gain, iso_from_linear_gain
+
+
+@pytest.mark.parametrize("value", [None, math.nan, math.inf, -math.inf, 0.0, -3.0, 1e30])
+def test_nonsense_counts_as_unknown(value: float | None) -> None:
+    assert CaptureMetadata.of(value, value) == UNKNOWN
+    assert CaptureMetadata.of(value, 0.01) == CaptureMetadata(None, 0.01)
+
+
+def test_plausible_values_are_kept() -> None:
+    assert CaptureMetadata.of(3200, 1 / 30) == CaptureMetadata(3200.0, 1 / 30)
+
+
+def test_gain_becomes_iso() -> None:
+    assert iso_from_linear_gain(8.0) == 800.0
+    assert iso_from_linear_gain(64.0, base_iso=200.0, gain_unity=16.0) == 800.0
+    assert iso_from_db_gain(20.0) == pytest.approx(1000.0)
+    assert iso_from_db_gain(6.0206) == pytest.approx(200.0, rel=1e-4)
+
+
+def test_absurd_decibels_do_not_overflow() -> None:
+    assert CaptureMetadata.of(iso_from_db_gain(1e9), None) == UNKNOWN

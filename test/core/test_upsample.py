@@ -1,0 +1,86 @@
+import cv2
+import numpy as np
+import pytest
+
+from lowlight_enhance.core.errors import ConfigError, ModelError
+from lowlight_enhance.core.upsample import enlarge, guided_coefficients, local_affine
+
+
+def constant_maps(gain: float, offset: float, height: int = 24, width: int = 32) -> np.ndarray:
+    maps = np.empty((6, height, width), np.float32)
+    maps[:3], maps[3:] = gain, offset
+    return maps
+
+
+def picture(height: int = 48, width: int = 64) -> np.ndarray:
+    return np.random.default_rng(3).integers(0, 100, (height, width, 3), dtype=np.uint8)
+
+
+def small_copy(rgb: np.ndarray) -> np.ndarray:
+    small = cv2.resize(rgb, (rgb.shape[1] // 2, rgb.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    return np.ascontiguousarray(small.transpose(2, 0, 1), dtype=np.float32) / np.float32(255)
+
+
+def test_constant_maps_are_exact_at_full_size() -> None:
+    rgb = picture()
+    out = local_affine(constant_maps(1.5, 0.1), rgb)
+    assert out.dtype == np.uint8
+    assert np.abs(out - np.clip(rgb * 1.5 + 25.5, 0, 255)).max() <= 0.51
+
+
+def test_channels_are_not_mixed() -> None:
+    maps = constant_maps(0.0, 0.0)
+    maps[3], maps[4], maps[5] = 0.2, 0.4, 0.6
+    assert local_affine(maps, picture())[7, 9].tolist() == [51, 102, 153]
+
+
+def test_sixteen_bit_input_uses_its_depth() -> None:
+    rgb = np.full((8, 8, 3), 257 * 2 + 128, np.uint16)  # 2.498 of 255
+    assert np.all(local_affine(constant_maps(10.0, 0.0, 8, 8), rgb) == 25)
+
+
+def test_the_result_is_clipped() -> None:
+    assert np.all(local_affine(constant_maps(1.0, 2.0), picture()) == 255)
+    assert np.all(local_affine(constant_maps(1.0, -2.0), picture()) == 0)
+
+
+def test_guided_coefficients_of_an_affine_relation_recover_it() -> None:
+    guide = np.random.default_rng(0).random((3, 40, 40), dtype=np.float32)
+    maps = guided_coefficients(guide, 0.5 * guide + 0.2)
+    assert maps[:3] == pytest.approx(0.5, abs=0.02)
+    assert maps[3:] == pytest.approx(0.2, abs=0.02)
+
+
+@pytest.mark.parametrize("way", ["resize", "guided", "gain", "local_affine"])
+def test_every_way_reaches_the_full_size_and_brightens(way: str) -> None:
+    rgb = picture()
+    out = enlarge(constant_maps(2.0, 0.0), small_copy(rgb), rgb, way)
+    assert out.shape == rgb.shape
+    assert out.mean() == pytest.approx(2.0 * rgb.mean(), rel=0.05)
+
+
+def test_edges_of_the_full_frame_survive_only_with_its_guidance() -> None:
+    rgb = np.zeros((48, 64, 3), np.uint8)
+    rgb[:, 1::2] = 100  # stripes of one pixel, gone in the small copy
+    contrast = {
+        way: float(np.std(enlarge(constant_maps(2.0, 0.0), small_copy(rgb), rgb, way).astype(float)))
+        for way in ("resize", "local_affine")
+    }
+    assert contrast["local_affine"] > 90.0
+    assert contrast["resize"] < 20.0
+
+
+def test_a_three_channel_output_is_guided_by_default() -> None:
+    rgb = picture()
+    small = small_copy(rgb)
+    assert np.array_equal(enlarge(small, small, rgb), enlarge(small, small, rgb, "guided"))
+    with pytest.raises(ModelError, match="needs 6"):
+        enlarge(small, small, rgb, "local_affine")
+
+
+def test_unknown_ways_and_foreign_outputs_are_named() -> None:
+    rgb = picture()
+    with pytest.raises(ConfigError, match="nearest"):
+        enlarge(constant_maps(1, 0), small_copy(rgb), rgb, "nearest")  # type: ignore[arg-type]
+    with pytest.raises(ModelError, match="4 channels"):
+        enlarge(np.zeros((4, 24, 32), np.float32), small_copy(rgb), rgb)
