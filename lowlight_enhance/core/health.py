@@ -43,8 +43,8 @@ class _Period:
 class Health:
     """Counts events; ``report`` judges the last ``window_s`` seconds.
 
-    There is no clock inside: ``report`` is told the time and counts everything since the report before as that
-    period's. Rates are known from the second report on; call ``report`` once at the start. Not thread-safe.
+    There is no clock inside: the caller tells the time, in nanoseconds of one clock. Events count as of the period
+    between two reports in which they fall; the first period begins with the first image or report. Not thread-safe.
     """
 
     def __init__(self, window_s: float = 5.0) -> None:
@@ -57,9 +57,12 @@ class Health:
         self._matches: Counter[str] = Counter()
         self._last_error = ""
 
-    def received(self) -> None:
+    def received(self, now_ns: int) -> None:
         """An image arrived."""
-        self._periods[-1].received += 1
+        period = self._periods[-1]
+        period.received += 1
+        if period.start_ns is None:
+            period.start_ns = now_ns
         self._totals["received"] += 1
 
     def enhanced(self, stamp_age_ns: int | None, processing_ns: int) -> None:
@@ -96,16 +99,17 @@ class Health:
         """Judge the last ``window_s`` seconds, and begin the next period.
 
         Args:
-            now_ns: time on any clock that keeps the same origin; one that jumps back starts the rates afresh.
+            now_ns: the time on the clock of ``received``; one that jumped back starts the rates afresh.
         """
-        self._close_period(now_ns)
+        self._forget_old(now_ns)
         periods = list(self._periods)
         start_ns = periods[0].start_ns
         elapsed_s = 0.0 if start_ns is None else (now_ns - start_ns) / 1e9
         received = sum(period.received for period in periods)
         enhanced = sum(period.enhanced for period in periods)
         failed = sum(period.failed for period in periods)
-        level, message = _judge(received, enhanced, failed, elapsed_s, self._last_error)
+        dropped = sum(period.dropped for period in periods)
+        level, message = _judge(received, enhanced, failed, dropped, elapsed_s, self._last_error)
         values = {name: str(self._totals[name]) for name in ("received", "enhanced", "failed", "dropped")}
         values["input_rate_hz"] = _rate(received, elapsed_s)
         values["output_rate_hz"] = _rate(enhanced, elapsed_s)
@@ -117,8 +121,8 @@ class Health:
         self._periods.append(_Period(now_ns))
         return HealthReport(level, message, values)
 
-    def _close_period(self, now_ns: int) -> None:
-        """Forget the periods that ended before the window, and times that lie ahead."""
+    def _forget_old(self, now_ns: int) -> None:
+        """Drop the periods that ended before the window and, after a jump back in time, all but the current one."""
         start_ns = self._periods[-1].start_ns
         if start_ns is not None and now_ns < start_ns:
             self._periods[-1].start_ns = None
@@ -130,15 +134,19 @@ class Health:
             self._periods.popleft()
 
 
-def _judge(received: int, enhanced: int, failed: int, elapsed_s: float, last_error: str) -> tuple[int, str]:
+def _judge(
+    received: int, enhanced: int, failed: int, dropped: int, elapsed_s: float, last_error: str
+) -> tuple[int, str]:
     if not received:
         if failed:
             return WARN, f"no image received, {failed} other messages unusable; last: {last_error}"
         return STALE, f"no image received in the last {elapsed_s:.1f} s; check the image topic and its QoS"
-    if not enhanced and failed:
-        return ERROR, f"none of {received} images could be enhanced; last: {last_error}"
+    if not enhanced:
+        return ERROR, f"none of {received} images could be enhanced; last: {last_error or 'no error'}"
     if failed:
         return WARN, f"{failed} messages unusable beside {enhanced} images enhanced; last: {last_error}"
+    if dropped > received:
+        return WARN, f"{dropped} images lost, {received} received; give the middleware more shared memory, or RELIABLE"
     return OK, f"{enhanced} of {received} images enhanced at {_rate(enhanced, elapsed_s)} Hz"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -86,7 +87,8 @@ def read_realsense(msg: Any, settings: MetadataSettings) -> Reading | None:
         return None
     values = _json_values(msg)
     keys = (settings.exposure_key or "actual_exposure", settings.gain_key or "gain_level")
-    if settings.stale_under_auto_exposure and _number(values.get("auto_exposure")):
+    auto_exposure = values.get("auto_exposure")
+    if settings.stale_under_auto_exposure and (auto_exposure is True or _number(auto_exposure)):
         values = {key: value for key, value in values.items() if key != keys[0]}
     return _linear_reading(msg, values, keys, settings)
 
@@ -246,7 +248,7 @@ def _in_limits(number: float, limits: tuple[float, float], name: str, value: Any
 def _number(value: Any) -> float | None:
     """``value`` (a number, or text that spells one) as a float."""
     if isinstance(value, bool):
-        return float(value)
+        return None
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError):
@@ -256,9 +258,10 @@ def _number(value: Any) -> float | None:
 def _diagnostic_level(status: Any) -> int:
     """The level as rclpy (one byte) or rosbags (an integer) gives it; what is neither counts as an error."""
     level = _field(status, "level")
-    if isinstance(level, bytes) and len(level) == 1:
-        return level[0]
-    return level if isinstance(level, int) else DIAGNOSTIC_ERROR_LEVEL
+    try:
+        return level[0] if isinstance(level, bytes) else operator.index(level)
+    except (TypeError, IndexError):
+        return DIAGNOSTIC_ERROR_LEVEL
 
 
 def _items(msg: Any, name: str) -> list[Any]:
@@ -273,7 +276,7 @@ def _field(msg: Any, name: str) -> Any:
         return getattr(msg, name)
     except AttributeError as error:
         raise MetadataError(
-            f"metadata message {type(msg).__name__} has no field '{name}'; check that metadata_type is the topic's type"
+            f"metadata message {type(msg).__name__} has no field '{name}'; metadata_type must be the topic's type"
         ) from error
 
 
