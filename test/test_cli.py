@@ -1,0 +1,159 @@
+"""`lowlight`: options reach the functions behind them, errors become one line and an exit code."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lowlight_enhance
+from lowlight_enhance import cli
+from lowlight_enhance.core.capture import UNKNOWN, CaptureMetadata
+from lowlight_enhance.core.errors import ModelError
+from lowlight_enhance.offline import image
+
+
+class Recorder:
+    """Stands in for a function: keeps what it was called with, then returns or raises ``outcome``."""
+
+    def __init__(self, outcome: Any) -> None:
+        self.outcome = outcome
+        self.given: tuple[Any, ...] | None = None
+
+    def __call__(self, *given: Any) -> Any:
+        self.given = given
+        if isinstance(self.outcome, BaseException):
+            raise self.outcome
+        return self.outcome
+
+
+@pytest.fixture
+def enhance_file(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    recorder = Recorder(UNKNOWN)
+    monkeypatch.setattr(image, "enhance_file", recorder)
+    return recorder
+
+
+def test_image_passes_its_options_on(enhance_file: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
+    enhance_file.outcome = CaptureMetadata(3200.0, 0.03)
+    options = ["--iso", "3200", "--exposure", "0.03", "--model", "m.onnx", "--working-size", "0", "--threads", "2"]
+    assert cli.main(["image", "dark.jpg", "out.png", *options]) == 0
+    assert enhance_file.given == (Path("dark.jpg"), Path("out.png"), 3200.0, 0.03, Path("m.onnx"), 0, 2)
+    assert capsys.readouterr().out == "out.png (ISO 3200, exposure 0.03 s)\n"
+
+
+def test_image_leaves_what_was_not_given_to_the_file(
+    enhance_file: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["image", "dark.jpg", "out.png"]) == 0
+    assert enhance_file.given == (Path("dark.jpg"), Path("out.png"), None, None, None, None, None)
+    assert "ISO unknown, exposure unknown" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("text", "exposure_s"), [("0.03", 0.03), ("1/30", 1 / 30), ("1e-4", 1e-4), ("2", 2.0)])
+def test_exposure_is_read_as_photographers_write_it(enhance_file: Recorder, text: str, exposure_s: float) -> None:
+    cli.main(["image", "dark.jpg", "out.png", "--exposure", text])
+    assert enhance_file.given is not None
+    assert enhance_file.given[3] == pytest.approx(exposure_s, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["imagine"],
+        ["image", "dark.jpg"],
+        ["image", "dark.jpg", "out.png", "--exposure", "1/0"],
+        ["image", "dark.jpg", "out.png", "--exposure", "nan"],
+        ["image", "dark.jpg", "out.png", "--iso", "high"],
+        ["image", "dark.jpg", "out.png", "--threads", "0"],
+        ["image", "dark.jpg", "out.png", "--working-size", "-1"],
+        ["bench", "--sizes", "640"],
+        ["bench", "--sizes", "640x0"],
+        ["bench", "--rounds", "0"],
+    ],
+)
+def test_bad_arguments_exit_with_2(
+    enhance_file: Recorder, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == 2
+    assert "usage: lowlight" in capsys.readouterr().err
+    assert enhance_file.given is None
+
+
+def test_an_error_with_a_remedy_is_one_line_and_exit_2(
+    enhance_file: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    enhance_file.outcome = ModelError("m.onnx is no model; export it again")
+    assert cli.main(["image", "dark.jpg", "out.png"]) == 2
+    assert capsys.readouterr().err == "lowlight: m.onnx is no model; export it again\n"
+
+
+def test_an_interrupt_exits_with_130(enhance_file: Recorder) -> None:
+    enhance_file.outcome = KeyboardInterrupt()
+    assert cli.main(["image", "dark.jpg", "out.png"]) == 130
+
+
+def test_a_missing_extra_is_named(enhance_file: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
+    enhance_file.outcome = ModuleNotFoundError("No module named 'rclpy.node'", name="rclpy.node")
+    assert cli.main(["image", "dark.jpg", "out.png"]) == 2
+    message = capsys.readouterr().err
+    assert "'image' needs the Python module rclpy.node" in message
+    assert "lowlight_enhance[ros]" in message
+    assert "source a ROS 2 installation" in message
+
+
+@pytest.mark.parametrize("error", [ModuleNotFoundError("gone", name="lowlight_enhance.gone"), ZeroDivisionError()])
+def test_a_bug_is_not_dressed_up(enhance_file: Recorder, error: Exception) -> None:
+    enhance_file.outcome = error
+    with pytest.raises(type(error)):
+        cli.main(["image", "dark.jpg", "out.png"])
+
+
+def test_bench_passes_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lowlight_enhance.offline import bench
+
+    recorder = Recorder(None)
+    monkeypatch.setattr(bench, "run", recorder)
+    assert cli.main(["bench", "--sizes", "320x240", "640x480", "--rounds", "3", "--threads", "1"]) == 0
+    assert recorder.given == ([(320, 240), (640, 480)], 3, 1, None)
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_demo_returns_the_runs_exit_code(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    demo = pytest.importorskip("lowlight_enhance.ros.demo", exc_type=ModuleNotFoundError)
+    recorder = Recorder(code)
+    monkeypatch.setattr(demo, "run", recorder)
+    assert cli.main(["demo", "--out", "pictures", "--seconds", "3"]) == code
+    assert recorder.given == (Path("pictures"), 3.0)
+
+
+def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "lowlight_enhance.cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=cwd,
+        env={"PYTHONPATH": str(Path(lowlight_enhance.__file__).parents[1]), "PATH": ""},
+    )
+
+
+def test_version(tmp_path: Path) -> None:
+    process = run("--version", cwd=tmp_path)
+    assert process.stdout == f"lowlight_enhance {lowlight_enhance.__version__}\n"
+    assert process.returncode == 0
+
+
+def test_a_missing_picture_leaves_nothing_behind(tmp_path: Path) -> None:
+    process = run("image", "dark.jpg", "out.png", cwd=tmp_path)
+    assert process.returncode == 2
+    assert process.stderr.startswith("lowlight: ")
+    assert "dark.jpg" in process.stderr
+    assert list(tmp_path.iterdir()) == []

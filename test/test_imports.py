@@ -1,0 +1,67 @@
+"""What each part may need: the robot no torch, files no ROS. Real imports, with the others blocked."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import importlib, pkgutil, sys
+
+blocked, names = sys.argv[1].split(","), sys.argv[2:]
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in blocked:
+            raise ModuleNotFoundError(f"{name} is blocked", name=name)
+
+sys.meta_path.insert(0, Blocker())
+for name in names:
+    module = importlib.import_module(name)
+    for found in pkgutil.walk_packages(getattr(module, "__path__", []), name + "."):
+        importlib.import_module(found.name)
+        print(found.name)
+"""
+
+TRAINING_ONLY = "torch,torchmetrics,onnx,onnxscript,tqdm"
+ROS = "rclpy,rcl_interfaces,sensor_msgs,std_msgs,diagnostic_msgs,lifecycle_msgs,cv_bridge,rosbags"
+OPTIONAL = "PIL,skimage,yaml"
+
+
+def imported(blocked: str, *names: str) -> list[str]:
+    """Modules below ``names`` that were imported with ``blocked`` out of reach."""
+    process = subprocess.run(
+        [sys.executable, "-c", SCRIPT, blocked, *names], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert process.returncode == 0, process.stderr
+    return process.stdout.split()
+
+
+def test_core_offline_and_cli_need_neither_torch_nor_ros() -> None:
+    modules = imported(
+        ",".join((TRAINING_ONLY, ROS, OPTIONAL)),
+        "lowlight_enhance.core",
+        "lowlight_enhance.offline",
+        "lowlight_enhance.cli",
+    )
+    assert {"lowlight_enhance.core.enhancer", "lowlight_enhance.offline.image"} <= set(modules)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("rclpy") is None, reason="rclpy is not installed")
+def test_ros_needs_no_torch() -> None:
+    assert "lowlight_enhance.ros.node" in imported(TRAINING_ONLY, "lowlight_enhance.ros")
+
+
+def test_the_blocker_blocks() -> None:
+    script = SCRIPT.replace("for name in names", "import yaml.nodes\nfor name in names")
+    process = subprocess.run(
+        [sys.executable, "-c", script, "yaml", "json"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "yaml is blocked" in process.stderr
+
+
+def test_the_command_line_starts_without_numpy() -> None:
+    assert imported("numpy,cv2,onnxruntime," + TRAINING_ONLY + "," + ROS, "lowlight_enhance.cli") == []

@@ -1,0 +1,159 @@
+"""The package as it is installed: by colcon and as a wheel, with everything where ROS and pip look for it."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import lowlight_enhance
+
+ROOT = Path(__file__).parents[1]
+NAME = "lowlight_enhance"
+DATA_FOLDERS = ("launch", "config", "models")
+NOT_SOURCE = (".*", "out", "build", "install", "log", "dist", "test", "*.egg-info", "__pycache__")
+DEPENDENCIES = {
+    *("rclpy", "sensor_msgs", "std_msgs", "diagnostic_msgs", "lifecycle_msgs"),
+    *("cv_bridge", "python3-numpy", "python3-opencv"),
+}
+FIND_SHARE = "from lowlight_enhance.core.resources import share_folder as s; print(s())"
+
+
+def shared_files() -> set[str]:
+    """Paths below share/lowlight_enhance that an installation must hold."""
+    found = (path for folder in DATA_FOLDERS for path in (ROOT / folder).glob("*") if path.is_file())
+    return {"package.xml", *(str(path.relative_to(ROOT)) for path in found)}
+
+
+def output(*command: str | Path, cwd: Path, **environment: str) -> str:
+    """What a command prints; fails the test with its messages where it fails. Nothing of ROS is in its environment."""
+    process = subprocess.run(
+        list(map(str, command)),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+        cwd=cwd,
+        env={"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(cwd), **environment},
+    )
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the checkout, so that builds leave nothing in it."""
+    copy = tmp_path_factory.mktemp("workspace") / "src" / NAME
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*NOT_SOURCE))
+    return copy
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    pip = (sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", folder)
+    output(*pip, source, cwd=folder)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def prefix(source: Path) -> Path:
+    """Install prefix of a colcon build."""
+    workspace = source.parents[1]
+    output(sys.executable, "-m", "colcon", "build", "--event-handlers", "console_direct+", cwd=workspace)
+    return workspace / "install" / NAME
+
+
+def test_package_xml_is_what_ros_expects() -> None:
+    package = ElementTree.parse(ROOT / "package.xml").getroot()
+    maintainer = package.find("maintainer")
+    assert package.get("format") == "3"
+    assert package.findtext("name") == NAME
+    assert package.findtext("license") == "Apache-2.0"
+    assert package.findtext("export/build_type") == "ament_python"
+    assert {element.text for element in package.iter("exec_depend")} >= DEPENDENCIES
+    assert maintainer is not None
+    assert re.fullmatch(r"[-\w.+]+@[-\w]+(\.[-\w]+)*\.[a-zA-Z]{2,}", maintainer.get("email", ""))
+
+
+def test_the_version_is_the_same_everywhere(wheel: Path) -> None:
+    package = ElementTree.parse(ROOT / "package.xml").getroot()
+    assert package.findtext("version") == lowlight_enhance.__version__
+    assert wheel.name == f"{NAME}-{lowlight_enhance.__version__}-py3-none-any.whl"
+
+
+def test_the_licence_is_in_the_checkout() -> None:
+    text = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert "Apache License" in text
+    assert "END OF TERMS AND CONDITIONS" in text
+
+
+def metadata(wheel: Path, name: str) -> str:
+    with zipfile.ZipFile(wheel) as archive:
+        (path,) = (path for path in archive.namelist() if path.endswith(f".dist-info/{name}"))
+        return archive.read(path).decode()
+
+
+def test_the_wheel_asks_for_no_torch_and_has_every_extra(wheel: Path) -> None:
+    text = metadata(wheel, "METADATA")
+    required = re.findall(r"^Requires-Dist: ([\w-]+)[^;\n]*$", text, re.MULTILINE)
+    assert sorted(required) == ["numpy", "onnxruntime", "opencv-python-headless"]
+    assert set(re.findall(r"^Provides-Extra: (.+)$", text, re.MULTILINE)) == {
+        "ros",
+        "train",
+        "offline",
+        "demo",
+        "test",
+    }
+    (python,) = re.findall(r"^Requires-Python: (.+)$", text, re.MULTILINE)
+    assert set(python.split(",")) == {">=3.10", "<3.14"}
+
+
+def test_the_wheel_holds_what_ros_looks_for(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        modes = {info.filename.partition(".data/data/")[2]: info.external_attr >> 16 for info in archive.infolist()}
+    expected = {f"share/{NAME}/{path}" for path in shared_files()}
+    assert expected | {f"share/ament_index/resource_index/packages/{NAME}"} <= set(modes)
+    assert modes[f"lib/{NAME}/enhance_node"] & 0o111 == 0o111
+    entry_points = configparser.ConfigParser()
+    entry_points.read_string(metadata(wheel, "entry_points.txt"))
+    assert set(entry_points["console_scripts"]) == {"enhance_node", "lowlight"}
+
+
+def test_an_installed_wheel_finds_its_files_and_starts(wheel: Path, tmp_path: Path) -> None:
+    """``--prefix`` stands for an environment: its own bin/, lib/ and share/, without downloads."""
+    pip = (sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--prefix", tmp_path)
+    output(*pip, "--ignore-installed", wheel, cwd=tmp_path)
+    (site,) = tmp_path.glob("l*/**/site-packages")
+    share = output(sys.executable, "-c", FIND_SHARE, cwd=tmp_path, PYTHONPATH=str(site)).strip()
+    assert Path(share) == tmp_path / "share" / NAME
+    version = output(tmp_path / "bin/lowlight", "--version", cwd=tmp_path, PYTHONPATH=str(site))
+    assert version == f"{NAME} {lowlight_enhance.__version__}\n"
+    (tmp_path / "bin/enhance_node").write_text('#!/bin/sh\necho "node $*"\n')
+    assert output(tmp_path / "lib" / NAME / "enhance_node", "--ros-args", cwd=tmp_path) == "node --ros-args\n"
+
+
+def test_colcon_places_everything(prefix: Path) -> None:
+    share = prefix / "share" / NAME
+    assert shared_files() <= {str(path.relative_to(share)) for path in share.rglob("*")}
+    assert (prefix / "share/ament_index/resource_index/packages" / NAME).is_file()
+    for command in ("enhance_node", "lowlight"):
+        assert (prefix / "lib" / NAME / command).stat().st_mode & 0o111
+
+
+def test_a_sourced_colcon_workspace_finds_its_files(prefix: Path, tmp_path: Path) -> None:
+    shell = f"source {prefix.parent}/setup.bash && '{sys.executable}' -c '{FIND_SHARE}'"
+    assert Path(output("bash", "-c", shell, cwd=tmp_path).strip()) == prefix / "share" / NAME
+
+
+def test_a_command_that_colcon_built_runs(prefix: Path, tmp_path: Path) -> None:
+    shell = f"source {prefix.parent}/setup.bash && {prefix}/lib/{NAME}/lowlight --version"
+    assert output("bash", "-c", shell, cwd=tmp_path) == f"{NAME} {lowlight_enhance.__version__}\n"

@@ -1,0 +1,77 @@
+"""README is held to the code: its tables, commands, links and make targets are those that exist."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+from pathlib import Path
+
+import readme_tables
+
+from lowlight_enhance.cli import build_parser
+from lowlight_enhance.core.metadata_messages import READERS
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+NODE = ROOT / "lowlight_enhance/ros/node.py"
+DIRECTIONS = {"create_subscription": "in", "create_publisher": "out", "create_lifecycle_publisher": "out"}
+
+
+def commands() -> set[str]:
+    subparsers = next(a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction))
+    return set(subparsers.choices)
+
+
+def topics_of_node() -> set[tuple[str, str]]:
+    """(topic, direction) of every publisher and subscription that the node's source creates."""
+    calls = [call for call in ast.walk(ast.parse(NODE.read_text(encoding="utf-8"))) if isinstance(call, ast.Call)]
+    return {
+        (call.args[1].value, DIRECTIONS[call.func.attr])
+        for call in calls
+        if isinstance(call.func, ast.Attribute)
+        and call.func.attr in DIRECTIONS
+        and isinstance(call.args[1], ast.Constant)
+    }
+
+
+def test_parameters_table_is_the_codes() -> None:
+    assert readme_tables.PARAMETERS.search(TEXT), "README.md has lost the marks around its parameters table"
+    assert readme_tables.with_tables(TEXT) == TEXT, "run: python test/readme_tables.py"
+
+
+def test_a_changed_parameter_would_be_noticed() -> None:
+    changed = TEXT.replace("| `working_size` | `-1` |", "| `working_size` | `-2` |")
+    assert changed != TEXT
+    assert readme_tables.with_tables(changed) == TEXT
+
+
+def test_topics_table_is_the_nodes() -> None:
+    section = TEXT.partition("### Topics")[2].partition("###")[0]
+    rows = set(re.findall(r"^\| `([^`]+)` \| .+? \| (in|out)[:|]? ?", section, re.MULTILINE))
+    assert rows == topics_of_node()
+
+
+def test_every_command_is_named() -> None:
+    named = set(re.findall(r"^\| `lowlight ([a-z-]+)` \|", TEXT, re.MULTILINE))
+    assert named == commands()
+
+
+def test_every_metadata_type_is_named() -> None:
+    assert [name for name in READERS if name not in TEXT] == []
+
+
+def test_make_targets_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = set(re.findall(r"\bmake ([a-z-]+)", TEXT))
+    assert {"demo", "test"} <= named <= targets
+
+
+def test_links_and_pictures_exist() -> None:
+    links = [target for target in re.findall(r"\]\(([^)]+)\)", TEXT) if "://" not in target]
+    assert [target for target in links if not (ROOT / target).exists()] == []
+
+
+def test_launch_files_are_those_that_exist() -> None:
+    named = set(re.findall(r"^\| `([a-z_]+\.launch\.py)` \|", TEXT, re.MULTILINE))
+    assert named == {path.name for path in (ROOT / "launch").glob("*.launch.py")}
