@@ -7,7 +7,7 @@ TORCH ?= torch==2.13.0
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 TYPED := lowlight_enhance/core lowlight_enhance/offline lowlight_enhance/cli.py
 
 .PHONY: help setup setup-dev demo test lint bench clean
@@ -47,11 +47,13 @@ $(BIN)/pip:
 	  "apt install python3-venv" >&2; exit 1; }
 
 $(VENV)/.setup: setup.py pyproject.toml Makefile | $(BIN)/pip
+	@echo "installing the runtime into $(VENV): a minute or two"
 	$(PIP) install --editable '.[ros,offline,demo]'
 	@touch $@
 
 # torch first: left to the extras, pip takes the newest, which brings gigabytes of GPU libraries along.
 $(VENV)/.setup-dev: $(VENV)/.setup
+	@echo "installing torch and the test tools into $(VENV): some minutes"
 	$(PIP) install $(TORCH)
 	$(PIP) install --editable '.[ros,offline,demo,train,test]'
 	@touch $@

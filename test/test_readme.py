@@ -75,3 +75,19 @@ def test_links_and_pictures_exist() -> None:
 def test_launch_files_are_those_that_exist() -> None:
     named = set(re.findall(r"^\| `([a-z_]+\.launch\.py)` \|", TEXT, re.MULTILINE))
     assert named == {path.name for path in (ROOT / "launch").glob("*.launch.py")}
+
+
+def launch_arguments(file: Path) -> set[str]:
+    """Keys of the dictionary ARGUMENTS of a launch file."""
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and [t.id for t in node.targets if isinstance(t, ast.Name)] == ["ARGUMENTS"]:
+            assert isinstance(node.value, ast.Dict)
+            return {key.value for key in node.value.keys if isinstance(key, ast.Constant)}
+    raise AssertionError(f"{file} has no ARGUMENTS")
+
+
+def test_launch_commands_use_arguments_that_exist() -> None:
+    commands = re.findall(r"^ros2 launch lowlight_enhance (\S+)((?:.*\\\n)*.*)$", TEXT, re.MULTILINE)
+    assert commands
+    for file, rest in commands:
+        assert set(re.findall(r"(\w+):=", rest)) <= launch_arguments(ROOT / "launch" / file)
