@@ -108,7 +108,7 @@ class FrameStream:
 
         Args:
             image_msg: sensor_msgs/Image by attribute.
-            now_ns: the time on the clock that stamps the images.
+            now_ns: time of its receipt, on the clock whose time ``Health.report`` is told.
 
         Raises:
             LowlightError: a frame that cannot be enhanced; already counted.

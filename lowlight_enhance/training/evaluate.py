@@ -75,12 +75,17 @@ def darkened_frames(
     for number, (path, belongs) in enumerate(read_photos(index)):
         if split in (belongs, "all"):
             bright = load_rgb(path)
-            yield path.name, LoadedPair(darken(bright, exposure, np.random.default_rng([seed, number])), bright, capture)
+            yield (
+                path.name,
+                LoadedPair(darken(bright, exposure, np.random.default_rng([seed, number])), bright, capture),
+            )
 
 
 def table(rows: Sequence[tuple[str, Evaluation]], write: Callable[[str], None] = print) -> None:
     """One line a set: frames, scenes, PSNR and SSIM before and after."""
-    write(f"{'set':<28} {'frames':>6} {'scenes':>6}   {'input':>13}   {'enhanced':>13}   (PSNR dB / SSIM, over scenes)")
+    write(
+        f"{'set':<28} {'frames':>6} {'scenes':>6}   {'input':>13}   {'enhanced':>13}   (PSNR dB / SSIM, over scenes)"
+    )
     for name, result in rows:
         before, after = (f"{s.psnr:7.2f} /{s.ssim:.3f}" for s in (result.before, result.after))
         write(f"{name:<28} {result.frames:>6} {result.scenes:>6}   {before:>13}   {after:>13}")

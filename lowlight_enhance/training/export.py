@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import tempfile
 from pathlib import Path
-from typing import Any
+from pickle import UnpicklingError
 
 import numpy as np
 import onnx
@@ -15,33 +15,31 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lowlight_enhance.core.capture import CaptureMetadata
 from lowlight_enhance.core.enhancer import Enhancer
-from lowlight_enhance.core.errors import DataError, ModelError
+from lowlight_enhance.core.errors import ConfigError, DataError, ModelError
 from lowlight_enhance.core.model_input import CHANNELS, METADATA_KEY, ModelInput
-from lowlight_enhance.training.student import Student, StudentConfig
+from lowlight_enhance.training.config import build
+from lowlight_enhance.training.student import Student
+from lowlight_enhance.training.train import TrainStudentConfig
 
 OPSET = 18
 TOLERANCE = 1.0 / 255.0
 """Largest difference between the file's output and the checkpoint's, of full scale."""
 
 
-def load_student(checkpoint: Path) -> tuple[Student, ModelInput, dict[str, Any]]:
-    """The averaged student of a checkpoint that ``fit`` wrote, its ModelInput and all settings of its run.
+def load_student(checkpoint: Path) -> tuple[Student, TrainStudentConfig, int]:
+    """The averaged student of a checkpoint that ``fit`` wrote, the settings of its run and its step.
 
     Raises:
         DataError: not such a checkpoint.
     """
     try:
         saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        about = saved["about"]["TrainStudentConfig"]
-        config = dict(about["student"])
-        config["channels"] = tuple(config["channels"])
-        model = Student(StudentConfig(**config))
+        config = build(TrainStudentConfig, saved["about"]["TrainStudentConfig"], str(checkpoint))
+        model = Student(config.student)
         model.load_state_dict(saved["averaged"])
-        ranges = {name: tuple(about["model_input"][name]) for name in ("iso_range", "exposure_range_s")}
-        model_input = ModelInput(**{**about["model_input"], **ranges})
-    except (OSError, KeyError, TypeError, RuntimeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, RuntimeError, ValueError, UnpicklingError, ConfigError) as error:
         raise DataError(f"{checkpoint} is not a checkpoint of 'lowlight train-student' ({error})") from error
-    return model.eval(), model_input, {**saved["about"], "step": saved["step"]}
+    return model.eval(), config, int(saved["step"])
 
 
 def export(checkpoint: Path, target: Path, model_input: ModelInput | None = None) -> float:
@@ -56,12 +54,12 @@ def export(checkpoint: Path, target: Path, model_input: ModelInput | None = None
         DataError: not a checkpoint.
         ModelError: the file differs from the checkpoint by more than 1/255.
     """
-    model, stored, about = load_student(checkpoint)
-    model_input = model_input or stored
+    model, config, step = load_student(checkpoint)
+    model_input = model_input or config.model_input
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         file = Path(folder) / target.name
-        write_onnx(fold_normalisation(model), model_input, file, {"lowlight_enhance.step": str(about["step"])})
+        write_onnx(fold_normalisation(model), model_input, file, {"lowlight_enhance.step": str(step)})
         difference = compare(model, file, model_input)
         if difference > TOLERANCE:
             raise ModelError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from lowlight_enhance.core.capture import UNKNOWN, CaptureMetadata
+from lowlight_enhance.core.capture import CaptureMetadata
 from lowlight_enhance.core.model_input import ModelInput
 from lowlight_enhance.training.dataset import (
     Batches,
@@ -101,15 +101,10 @@ def score_pairs(model: nn.Module, pairs: Sequence[LoadedPair], model_input: Mode
     model.eval()
     rows = []
     for pair in pairs:
-        out = enhance(model, pair.dark, pair.capture if not pair.capture.is_unknown else UNKNOWN, model_input)
+        out = enhance(model, pair.dark, pair.capture, model_input)
         target = torch.from_numpy(np.ascontiguousarray(pair.bright.transpose(2, 0, 1)))[None].float() / 255.0
         mse = float((out - target).square().mean())
         ssim = float(structural_similarity_index_measure(out, target, data_range=1.0))  # type: ignore[arg-type]
         rows.append((-10.0 * np.log10(max(mse, 1e-10)), ssim, float((out - target).abs().mean())))
     means = np.mean(rows, axis=0) if rows else (float("nan"),) * 3
     return dict(zip(("psnr", "ssim", "l1"), map(float, means), strict=True))
-
-
-def quick(config: TrainStudentConfig, steps: int) -> TrainStudentConfig:
-    """The same run with ``steps`` steps."""
-    return replace(config, fit=replace(config.fit, steps=steps))

@@ -1,0 +1,83 @@
+"""Settings from YAML: a file holds only what differs from the defaults, which stand once, in the dataclasses."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from lowlight_enhance.core.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def load_config(cls: type[T], path: Path | None) -> T:
+    """The dataclass ``cls`` with the differences that the YAML file at ``path`` lists; its defaults for None.
+
+    Raises:
+        ConfigError: no such file, not YAML, an unknown key, or a value of the wrong kind.
+    """
+    if path is None:
+        return cls()
+    try:
+        values = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    return typing.cast(T, build(cls, values or {}, str(path)))
+
+
+def build(kind: Any, value: Any, where: str) -> Any:
+    """``value``, of YAML's or JSON's types, as the annotated type ``kind``.
+
+    Raises:
+        ConfigError: it cannot be; the message starts with ``where``.
+    """
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        return _dataclass(kind, value, where)
+    if origin is tuple:
+        return _tuple(arguments, value, where)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        return build(next(a for a in arguments if a is not type(None)), value, where)
+    if origin is typing.Literal:
+        if value not in arguments:
+            raise ConfigError(f"{where}: '{value}' is not one of {', '.join(map(str, arguments))}")
+        return value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+        raise ConfigError(f"{where}: expected {kind.__name__}, found {value!r}")
+    return value
+
+
+def _dataclass(kind: Any, value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where}: expected a mapping of {kind.__name__}'s settings, found {value!r}")
+    hints = typing.get_type_hints(kind)
+    for key in value:
+        if key not in hints:
+            near = difflib.get_close_matches(str(key), hints, 1)
+            known = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(hints)}"
+            raise ConfigError(f"{where}: unknown key '{key}'; {known}")
+    return kind(**{key: build(hints[key], item, f"{where}: {key}") for key, item in value.items()})
+
+
+def _tuple(arguments: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise ConfigError(f"{where}: expected a list, found {value!r}")
+    if len(arguments) == 2 and arguments[1] is Ellipsis:
+        return tuple(build(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if len(value) != len(arguments):
+        raise ConfigError(f"{where}: expected {len(arguments)} values, found {len(value)}")
+    return tuple(
+        build(kind, item, f"{where}[{i}]") for i, (kind, item) in enumerate(zip(arguments, value, strict=True))
+    )

@@ -1,0 +1,195 @@
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lowlight_enhance.core.capture import UNKNOWN, CaptureMetadata
+from lowlight_enhance.core.errors import ConfigError, ImageError, ModelError
+from lowlight_enhance.core.health import Health
+from lowlight_enhance.core.metadata_messages import MetadataSettings
+from lowlight_enhance.core.stream import FrameStream, StreamConfig
+
+FLIR = "flir_camera_msgs/msg/ImageMetaData"
+MS = 1_000_000
+
+
+def header(stamp_ns: int) -> SimpleNamespace:
+    stamp = SimpleNamespace(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
+    return SimpleNamespace(stamp=stamp, frame_id="camera_optical")
+
+
+def image(stamp_ns: int = 10**9, height: int = 4, width: int = 6, **changes: Any) -> SimpleNamespace:
+    data = np.full((height, width, 3), 10, np.uint8).tobytes()
+    fields = {
+        "header": header(stamp_ns),
+        "height": height,
+        "width": width,
+        "encoding": "bgr8",
+        "is_bigendian": 0,
+        "step": 3 * width,
+        "data": data,
+    }
+    return SimpleNamespace(**{**fields, **changes})
+
+
+def flir(stamp_ns: int, exposure_us: int, gain_db: float) -> SimpleNamespace:
+    return SimpleNamespace(header=header(stamp_ns), exposure_time=exposure_us, gain=gain_db, max_exposure_time=0)
+
+
+def camera_info(height: int = 4, width: int = 6) -> SimpleNamespace:
+    roi = SimpleNamespace(x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
+    return SimpleNamespace(
+        header=header(7),
+        height=height,
+        width=width,
+        distortion_model="plumb_bob",
+        d=[0.0] * 5,
+        k=[100.0, 0.0, 3.0, 0.0, 100.0, 2.0, 0.0, 0.0, 1.0],
+        r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
+        p=[100.0, 0.0, 3.0, 0.0, 0.0, 100.0, 2.0, 0.0, 0.0, 0.0, 1.0, 0.0],
+        binning_x=0,
+        binning_y=0,
+        roi=roi,
+    )
+
+
+class Recorder:
+    """An Enhance that remembers what it was told and doubles the brightness."""
+
+    def __init__(self) -> None:
+        self.captures: list[CaptureMetadata] = []
+
+    def __call__(self, rgb: np.ndarray, capture: CaptureMetadata) -> np.ndarray:
+        self.captures.append(capture)
+        return (rgb * 2).astype(np.uint8)
+
+
+def stream(**config: Any) -> tuple[FrameStream, Recorder, Health]:
+    enhance, health = Recorder(), Health()
+    return FrameStream(enhance, StreamConfig(**config), health), enhance, health
+
+
+def test_a_frame_keeps_its_header_size_and_encoding() -> None:
+    frames, _, health = stream()
+    msg = image()
+    frame = frames.process(msg, 0)
+    assert frame.header is msg.header
+    assert frame.rgb.shape == (4, 6, 3)
+    assert np.all(frame.rgb == 20)
+    assert frame.encoding == "bgr8"
+    assert frame.camera_info is None
+    assert health.report(10**9).values["received"] == "1"
+
+
+def test_metadata_of_equal_stamp_is_preferred_then_nearest_then_last_then_fallback() -> None:
+    frames, enhance, _ = stream(
+        metadata_tolerance_s=0.005, metadata_max_age_s=0.5, fallback=CaptureMetadata(400.0, None)
+    )
+    assert frames.process(image(1000 * MS), 0).match == "fallback"
+    frames.add_metadata(FLIR, flir(2000 * MS, 10_000, 20.0))
+    frames.add_metadata(FLIR, flir(2003 * MS, 20_000, 20.0))
+    assert frames.process(image(2000 * MS), 0).match == "exact"
+    assert frames.process(image(2004 * MS), 0).match == "nearest"
+    assert frames.process(image(2300 * MS), 0).match == "last"
+    assert frames.process(image(2504 * MS), 0).match == "fallback"
+    exposures = [c.exposure_s for c in enhance.captures]
+    assert exposures == [None, pytest.approx(0.01), pytest.approx(0.02), pytest.approx(0.02), None]
+    assert enhance.captures[1].iso == pytest.approx(1000.0)
+    assert enhance.captures[-1] == CaptureMetadata(400.0, None)
+
+
+def test_without_any_metadata_the_network_is_told_unknown() -> None:
+    frames, enhance, health = stream()
+    assert frames.process(image(), 0).match == "none"
+    assert enhance.captures == [UNKNOWN]
+    assert health.report(1).values["metadata.none"] == "1"
+
+
+def test_a_bag_that_starts_over_does_not_use_metadata_from_its_end() -> None:
+    frames, _, _ = stream(metadata_max_age_s=1.0)
+    frames.add_metadata(FLIR, flir(100_000 * MS, 10_000, 0.0))
+    assert frames.process(image(1000 * MS), 0).match == "none"
+    frames.add_metadata(FLIR, flir(1040 * MS, 10_000, 0.0))
+    assert frames.process(image(1040 * MS), 0).match == "exact"
+
+
+def test_camera_info_follows_the_image() -> None:
+    frames, _, _ = stream()
+    frames.add_camera_info(camera_info())
+    msg = image(5 * 10**9)
+    info = frames.process(msg, 0).camera_info
+    assert info is not None
+    assert info.header == msg.header
+    assert (info.width, info.height) == (6, 4)
+    assert list(info.k) == camera_info().k
+
+
+def test_camera_info_is_rescaled_for_a_smaller_result() -> None:
+    health = Health()
+    frames = FrameStream(lambda rgb, _: rgb[::2, ::2].copy(), StreamConfig(), health)
+    frames.add_camera_info(camera_info())
+    info = frames.process(image(), 0).camera_info
+    assert info is not None
+    assert (info.width, info.height) == (3, 2)
+    assert list(info.k)[:6] == [50.0, 0.0, 1.5, 0.0, 50.0, 1.0]
+
+
+def test_camera_info_of_another_size_is_counted_and_the_frame_still_comes() -> None:
+    frames, _, health = stream()
+    frames.add_camera_info(camera_info(height=480, width=640))
+    frame = frames.process(image(), 0)
+    assert frame.camera_info is None
+    report = health.report(1)
+    assert report.values["errors.CameraInfoError"] == "1"
+    assert "640" in report.values["last_error"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"encoding": "jpeg2000"},
+        {"data": b"123"},
+        {"height": 0},
+        {"step": 5},
+        {"width": 100_000, "height": 100_000},
+    ],
+)
+def test_a_bad_frame_is_counted_raised_and_does_not_stop_the_next(changes: dict[str, Any]) -> None:
+    frames, _, health = stream()
+    bad = image()
+    bad.__dict__.update(changes)
+    with pytest.raises(ImageError):
+        frames.process(bad, 0)
+    assert np.all(frames.process(image(), 0).rgb == 20)
+    values = health.report(1).values
+    assert (values["received"], values["failed"], values["errors.ImageError"]) == ("2", "1", "1")
+
+
+def test_a_failing_model_is_counted() -> None:
+    def broken(rgb: np.ndarray, capture: CaptureMetadata) -> np.ndarray:
+        raise ModelError("no")
+
+    health = Health()
+    with pytest.raises(ModelError):
+        FrameStream(broken, StreamConfig(), health).process(image(), 0)
+    assert health.report(1).values["errors.ModelError"] == "1"
+
+
+def test_unreadable_metadata_is_counted_never_raised() -> None:
+    frames, _, health = stream()
+    frames.add_metadata(
+        "realsense2_camera_msgs/msg/Metadata", SimpleNamespace(header=header(1), json_data="{ not json")
+    )
+    assert health.report(1).values["errors.MetadataError"] == "1"
+
+
+def test_an_unknown_metadata_type_names_the_known_ones() -> None:
+    frames, _, _ = stream()
+    with pytest.raises(ConfigError, match="flir_camera_msgs"):
+        frames.add_metadata("foo_msgs/msg/Bar", SimpleNamespace())
+
+
+def test_the_output_encoding_can_be_chosen() -> None:
+    frames, _, _ = stream(output_encoding="rgb8", metadata=MetadataSettings())
+    assert frames.process(image(), 0).encoding == "rgb8"

@@ -1,0 +1,65 @@
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from lowlight_enhance.core.errors import ConfigError
+from lowlight_enhance.training.config import load_config
+from lowlight_enhance.training.train import TrainStudentConfig
+
+
+@dataclass(frozen=True)
+class Inner:
+    rate: float = 0.5
+    widths: tuple[int, ...] = (1, 2)
+    limits: tuple[float, float] = (0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Outer:
+    steps: int = 10
+    name: str | None = None
+    fast: bool = False
+    inner: Inner = field(default_factory=Inner)
+
+
+def read(tmp_path: Path, text: str) -> Outer:
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    return load_config(Outer, path)
+
+
+def test_a_file_holds_only_differences(tmp_path: Path) -> None:
+    assert read(tmp_path, "") == Outer()
+    assert load_config(Outer, None) == Outer()
+    got = read(tmp_path, "steps: 3\nname: a\ninner: {rate: 1, widths: [4, 5, 6]}")
+    assert got == Outer(steps=3, name="a", inner=Inner(rate=1.0, widths=(4, 5, 6)))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("stepps: 3", "unknown key 'stepps'; did you mean 'steps'"),
+        ("inner: {rates: 3}", "inner: unknown key 'rates'; did you mean 'rate'"),
+        ("steps: many", "steps: expected int, found 'many'"),
+        ("fast: 1", "fast: expected bool"),
+        ("steps: true", "steps: expected int"),
+        ("inner: 3", "inner: expected a mapping"),
+        ("inner: {limits: [1, 2, 3]}", "limits: expected 2 values, found 3"),
+        ("inner: {widths: [1, x]}", r"widths\[1\]: expected int"),
+        ("a: [", "not valid YAML"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        read(tmp_path, text)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.yaml"):
+        load_config(Outer, tmp_path / "none.yaml")
+
+
+def test_the_shipped_recipe_is_readable() -> None:
+    recipe = Path(__file__).parents[2] / "config" / "student.yaml"
+    assert load_config(TrainStudentConfig, recipe).student == TrainStudentConfig().student
