@@ -6,6 +6,9 @@ from setuptools import find_packages, setup
 
 NAME = "lowlight_enhance"
 
+ROOT = Path(__file__).resolve().parent
+"""The checkout, also when `colcon build --symlink-install` runs this file from its build folder."""
+
 DATA_FOLDERS = ("launch", "config", "models")
 """Installed below share/lowlight_enhance as they are."""
 
@@ -40,7 +43,7 @@ EXTRAS = {
 
 def version() -> str:
     """The version, which stands once: in the package's ``__init__``."""
-    text = (Path(__file__).parent / NAME / "__init__.py").read_text(encoding="utf-8")
+    text = (ROOT / NAME / "__init__.py").read_text(encoding="utf-8")
     return re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE)[1]
 
 
@@ -51,7 +54,7 @@ def data_files() -> list[tuple[str, list[str]]]:
         (f"share/{NAME}", ["package.xml"]),
     ]
     files.extend(
-        (f"share/{NAME}/{folder}", sorted(str(path) for path in Path(folder).glob("*") if path.is_file()))
+        (f"share/{NAME}/{folder}", sorted(f"{folder}/{path.name}" for path in (ROOT / folder).glob("[!.]*.*")))
         for folder in DATA_FOLDERS
     )
     if "bdist_wheel" in sys.argv:  # pip puts entry points into bin/ alone; colcon's `install` heeds setup.cfg
@@ -63,7 +66,7 @@ setup(
     name=NAME,
     version=version(),
     description="Low-light enhancement of camera topics, in real time on the CPU",
-    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     author="lowlight_enhance maintainers",
     author_email="maintainers@lowlight-enhance.example",

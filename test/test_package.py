@@ -28,7 +28,7 @@ FIND_SHARE = "from lowlight_enhance.core.resources import share_folder as s; pri
 
 def shared_files() -> set[str]:
     """Paths below share/lowlight_enhance that an installation must hold."""
-    found = (path for folder in DATA_FOLDERS for path in (ROOT / folder).glob("*") if path.is_file())
+    found = (path for folder in DATA_FOLDERS for path in (ROOT / folder).glob("[!.]*") if path.is_file())
     return {"package.xml", *(str(path.relative_to(ROOT)) for path in found)}
 
 
@@ -64,12 +64,15 @@ def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-@pytest.fixture(scope="module")
-def prefix(source: Path) -> Path:
-    """Install prefix of a colcon build."""
+@pytest.fixture(scope="module", params=["copied", "symlinked"])
+def prefix(source: Path, request: pytest.FixtureRequest) -> Path:
+    """Install prefix of a colcon build, both ways that colcon offers."""
+    bases = [f"--{base}-base={request.param}_{base}" for base in ("build", "install")]
+    options = ["--symlink-install"] if request.param == "symlinked" else []
     workspace = source.parents[1]
-    output(sys.executable, "-m", "colcon", "build", "--event-handlers", "console_direct+", cwd=workspace)
-    return workspace / "install" / NAME
+    colcon = (sys.executable, "-m", "colcon", "--log-base", f"{request.param}_log", "build", *bases, *options)
+    output(*colcon, "--event-handlers", "console_direct+", "--base-paths", "src", cwd=workspace)
+    return workspace / f"{request.param}_install" / NAME
 
 
 def test_package_xml_is_what_ros_expects() -> None:
