@@ -1,0 +1,33 @@
+"""Allocator settings for a process that frees an image buffer at every frame."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+
+_MIB = 1 << 20
+_SETTINGS = {
+    -3: 32 * _MIB,  # M_MMAP_THRESHOLD: image buffers come from the heap, not from a fresh mapping each
+    -1: 512 * _MIB,  # M_TRIM_THRESHOLD: freed memory stays in the process
+    -2: 64 * _MIB,  # M_TOP_PAD: the heap grows in steps of this
+}
+
+SWITCH = "LOWLIGHT_MALLOC_TUNING"
+"""Environment variable; ``0`` leaves the allocator alone whatever the parameter says."""
+
+
+def keep_image_buffers() -> bool:
+    """Make glibc reuse the memory of freed images, instead of mapping and faulting it in anew for each message.
+
+    Cuts what rclpy spends on an image several-fold; costs some tens of MiB of resident memory. Call it before
+    messages flow.
+
+    Returns:
+        True where it was applied: glibc, and not switched off.
+    """
+    if os.environ.get(SWITCH) == "0" or platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    accepted = [mallopt(option, value) == 1 for option, value in _SETTINGS.items()]
+    return all(accepted)

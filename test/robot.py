@@ -1,0 +1,166 @@
+"""The rest of a robot around the node under test: a camera, a listener where the detector would be, and waiting."""
+
+import subprocess
+import sys
+import time
+from signal import SIGTERM
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, Image
+
+DEADLINE_S = 40.0
+NODE = "lowlight_enhance"
+BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+
+CONFIGURE = Transition.TRANSITION_CONFIGURE
+ACTIVATE = Transition.TRANSITION_ACTIVATE
+DEACTIVATE = Transition.TRANSITION_DEACTIVATE
+CLEANUP = Transition.TRANSITION_CLEANUP
+
+
+class NodeProcess:
+    """The node as a process of its own, its log in a file."""
+
+    def __init__(self, log, **parameters):
+        self.log_path = log
+        given = [part for name, value in parameters.items() for part in ("-p", f"{name}:={value}")]
+        command = [sys.executable, "-m", "lowlight_enhance.ros.node", "--ros-args", *given]
+        with log.open("wb") as out:
+            self.process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
+
+    @property
+    def log(self):
+        return self.log_path.read_text()
+
+    def stop(self, signal=SIGTERM):
+        """The exit status after ``signal``."""
+        self.process.send_signal(signal)
+        return self.process.wait(DEADLINE_S)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+class Robot:
+    """Camera and listener in one node, spun by ``until``; ``beside`` are nodes spun with it."""
+
+    def __init__(self):
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context)
+        self.node = rclpy.create_node("robot", context=self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.images, self.infos, self.statuses = [], [], []
+        self.node.create_subscription(Image, "image_enhanced", self.images.append, RELIABLE)
+        self.node.create_subscription(CameraInfo, "enhanced/camera_info", self.infos.append, RELIABLE)
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, RELIABLE)
+        self.metadata_publisher = self.node.create_publisher(DiagnosticArray, "metadata", RELIABLE)
+        self.info_publisher = self.node.create_publisher(CameraInfo, "camera_info", RELIABLE)
+        self.image_publisher = self.node.create_publisher(Image, "image_raw", RELIABLE)
+
+    def close(self):
+        self.executor.shutdown()
+        self.node.destroy_node()
+        rclpy.try_shutdown(context=self.context)
+
+    def _on_diagnostics(self, array):
+        self.statuses += [status for status in array.status if status.name.endswith(": enhancement")]
+
+    def until(self, condition, doing=lambda: None):
+        """Spin, and call ``doing`` every tenth of a second, until ``condition()``; fails after a deadline."""
+        deadline, next_s = time.monotonic() + DEADLINE_S, 0.0
+        while not condition():
+            assert time.monotonic() < deadline, f"deadline passed; last diagnostics: {self.statuses[-1:]}"
+            if time.monotonic() >= next_s:
+                doing()
+                next_s = time.monotonic() + 0.1
+            self.executor.spin_once(timeout_sec=0.02)
+
+    def wait_for_node(self, metadata=False):
+        """Until the node is active and everything is connected, both ways."""
+        publishers = [self.image_publisher, self.info_publisher] + [self.metadata_publisher] * metadata
+        self.until(lambda: all(publisher.get_subscription_count() for publisher in publishers))
+        self.until(lambda: self.node.count_publishers("image_enhanced") == 1)
+        self.until(lambda: self.input_reliability() == ReliabilityPolicy.RELIABLE)
+
+    def input_reliability(self):
+        """What the node's image subscription asks for; None while there is none, or two during a change."""
+        found = [s.qos_profile.reliability for s in self.node.get_subscriptions_info_by_topic("image_raw")]
+        return found[0] if len(found) == 1 else None
+
+    def status_values(self):
+        """Values of the newest diagnostics."""
+        return {pair.key: pair.value for pair in self.statuses[-1].values} if self.statuses else {}
+
+    def call(self, service_type, name, request):
+        """A service's response."""
+        client = self.node.create_client(service_type, name)
+        self.until(client.service_is_ready)
+        future = client.call_async(request)
+        self.until(future.done)
+        self.node.destroy_client(client)
+        return future.result()
+
+    def state(self):
+        """Label of the node's lifecycle state."""
+        return self.call(GetState, f"{NODE}/get_state", GetState.Request()).current_state.label
+
+    def change_state(self, transition):
+        """Whether the transition succeeded."""
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return self.call(ChangeState, f"{NODE}/change_state", request).success
+
+    def set_string(self, name, value):
+        """The node's answer to setting a string parameter."""
+        typed = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=value)
+        request = SetParameters.Request(parameters=[Parameter(name=name, value=typed)])
+        return self.call(SetParameters, f"{NODE}/set_parameters", request).results[0]
+
+
+def dark_image(number, height=48, width=64):
+    """An image message whose stamp is ``number`` seconds and whose pixels are a noisy dark bgr8 picture."""
+    image = Image(height=height, width=width, encoding="bgr8", step=3 * width)
+    image.header.stamp.sec, image.header.stamp.nanosec, image.header.frame_id = number, 345, "camera_optical"
+    image.data.frombytes(np.random.default_rng(number).integers(0, 100, (height, width, 3), np.uint8).tobytes())
+    return image
+
+
+def corrupt_image(number):
+    """An image message with half of its data missing."""
+    image = dark_image(number)
+    image.data = image.data[: len(image.data) // 2]
+    return image
+
+
+def camera_info(image):
+    """The calibration that belongs to ``image``."""
+    info = CameraInfo(header=image.header, height=image.height, width=image.width, distortion_model="plumb_bob")
+    info.k = [60.0, 0.0, 32.0, 0.0, 60.0, 24.0, 0.0, 0.0, 1.0]
+    info.p = [60.0, 0.0, 32.0, 0.0, 0.0, 60.0, 24.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    info.d = [0.0] * 5
+    return info
+
+
+def capture_metadata(image, exposure_us=30000, gain=8.0):
+    """What camera_ros tells of ``image``."""
+    values = [KeyValue(key="ExposureTime", value=str(exposure_us)), KeyValue(key="AnalogueGain", value=str(gain))]
+    return DiagnosticArray(header=image.header, status=[DiagnosticStatus(level=b"\x00", values=values)])
+
+
+def pixels(image):
+    """(H, W, 3) uint8 of a three-channel 8-bit message."""
+    return np.frombuffer(image.data, np.uint8).reshape(image.height, image.width, 3)

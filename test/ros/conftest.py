@@ -1,0 +1,25 @@
+import os
+import random
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_domain():
+    """Neither hear nor disturb another graph on this computer or its network."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROS_DOMAIN_ID", str(random.SystemRandom().randint(1, 99)))
+        patch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+        for name in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"):
+            if name in os.environ:
+                patch.delenv(name)
+        yield
+
+
+@pytest.fixture
+def tiny_model(tmp_path):
+    """A model that doubles every pixel and works on frames at their own size."""
+    pytest.importorskip("onnx", reason="the onnx package writes the tests' models")
+    from tiny_model import write_tiny_model
+
+    return write_tiny_model(tmp_path / "tiny.onnx", gain=2.0)
