@@ -62,6 +62,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_image(commands)
     _add_bench(commands)
     _add_demo(commands)
+    _add_train_student(commands)
+    _add_export(commands)
+    _add_evaluate(commands)
     return parser
 
 
@@ -136,6 +139,81 @@ def _run_demo(options: argparse.Namespace) -> int:
     from lowlight_enhance.ros import demo
 
     return demo.run(options.out, options.seconds)
+
+
+def _add_train_student(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("train-student", help="train the student on pairs and on darkened photographs")
+    parser.add_argument("--pairs", type=Path, nargs="+", default=[], metavar="CSV", help="indices of real pairs")
+    parser.add_argument("--photos", type=Path, nargs="+", default=[], metavar="CSV", help="indices of photographs")
+    parser.add_argument("--config", type=Path, metavar="YAML", help="settings that differ from the defaults")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run; one found there is continued")
+    parser.set_defaults(run=_run_train_student)
+
+
+def _run_train_student(options: argparse.Namespace) -> int:
+    from lowlight_enhance.training.config import load_config
+    from lowlight_enhance.training.train import TrainStudentConfig, train_student
+
+    best = train_student(load_config(TrainStudentConfig, options.config), options.pairs, options.photos, options.out)
+    print(f"{best} (lowlight export {best} student.onnx makes it fly)")
+    return 0
+
+
+def _add_export(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("export", help="write a checkpoint as an ONNX file, checked against it")
+    parser.add_argument("checkpoint", type=Path, help="best.pt or last.pt of a run")
+    parser.add_argument("target", type=Path, metavar="OUT.onnx", help="file to write")
+    parser.set_defaults(run=_run_export)
+
+
+def _run_export(options: argparse.Namespace) -> int:
+    from lowlight_enhance.training.export import export
+
+    difference = export(options.checkpoint, options.target)
+    print(f"{options.target} (largest difference to the checkpoint: {difference:.2g} of full scale)")
+    return 0
+
+
+def _add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("evaluate", help="PSNR and SSIM of a model on real pairs or darkened photographs")
+    parser.add_argument("--pairs", type=Path, metavar="CSV", help="index of real pairs")
+    parser.add_argument("--photos", type=Path, metavar="CSV", help="index of photographs to darken")
+    parser.add_argument("--split", default="val", help="val, train or all (default: %(default)s)")
+    parser.add_argument(
+        "--max-mean", type=float, default=255.0, help="largest mean (0..255) of a dark frame of a pair"
+    )
+    parser.add_argument(
+        "--stops", type=float, default=3.0, help="under-exposure of photographs (default: %(default)g)"
+    )
+    parser.add_argument("--iso", type=float, default=800.0, help="ISO of darkened photographs (default: %(default)g)")
+    parser.add_argument("--working-size", type=natural, help="shorter side in pixels of the copy the network sees")
+    parser.add_argument("--upsampling", help="local_affine, guided, gain or resize (default: what the model brings)")
+    _add_model_options(parser)
+    parser.set_defaults(run=_run_evaluate)
+
+
+def _run_evaluate(options: argparse.Namespace) -> int:
+    from lowlight_enhance.core.enhancer import Enhancer, default_model
+    from lowlight_enhance.core.errors import DataError
+    from lowlight_enhance.training import evaluate
+
+    enhancer = Enhancer(
+        options.model or default_model(),
+        threads=options.threads,
+        working_size=options.working_size,
+        upsampling=options.upsampling or "auto",
+    )
+    rows = []
+    if options.pairs:
+        frames = evaluate.real_frames(options.pairs, options.split, options.max_mean)
+        rows.append((options.pairs.parent.name, evaluate.evaluate(frames, enhancer)))
+    if options.photos:
+        frames = evaluate.darkened_frames(options.photos, options.stops, options.iso, options.split)
+        rows.append((f"{options.stops:g} stops, ISO {options.iso:g}", evaluate.evaluate(frames, enhancer)))
+    if not rows:
+        raise DataError("nothing to evaluate: give --pairs, --photos or both")
+    evaluate.table(rows)
+    return 0
 
 
 def _add_model_options(parser: argparse.ArgumentParser, default_threads: int | None = None) -> None:

@@ -59,4 +59,4 @@ def iso_from_linear_gain(gain: float, base_iso: float = 100.0, gain_unity: float
 
 def iso_from_db_gain(gain_db: float, base_iso: float = 100.0) -> float:
     """ISO of a gain in decibels of amplitude (GenICam, Spinnaker): ``base_iso * 10 ** (gain_db / 20)``."""
-    return base_iso * 10.0 ** (min(gain_db, 400.0) / 20.0)
+    return base_iso * math.pow(10.0, min(gain_db, 400.0) / 20.0)

@@ -2,8 +2,8 @@
 
 After K. Wei, Y. Fu, J. Yang, H. Huang, "A Physics-based Noise Formation Model for Extreme Low-light Raw Denoising"
 (CVPR 2020), whose calibration of five cameras stands below. A photo is linearised and un-white-balanced, scaled to the
-dark exposure, sampled by the sensor and developed again. Signals are in DN (digital numbers) of a 14-bit raw file above
-its black level.
+dark exposure, sampled by the sensor and developed again. Signals are in DN (digital numbers) of a 14-bit raw file
+above its black level.
 """
 
 from __future__ import annotations
@@ -162,8 +162,8 @@ def tukey_lambda(shape: float, size: tuple[int, ...], rng: np.random.Generator) 
     """Samples of the Tukey-lambda distribution (unit scale): (u^s - (1-u)^s) / s, logistic at s = 0."""
     u = rng.random(size, dtype=np.float32).clip(1e-6, 1.0 - 1e-6)
     if abs(shape) < 1e-4:
-        return np.log(u / (1.0 - u)).astype(np.float32)
-    return ((np.power(u, shape) - np.power(1.0 - u, shape)) / shape).astype(np.float32)
+        return np.asarray(np.log(u / (1.0 - u)), dtype=np.float32)
+    return np.asarray((np.power(u, shape) - np.power(1.0 - u, shape)) / shape, dtype=np.float32)
 
 
 def shot_noise(electrons: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
@@ -186,7 +186,7 @@ def sense(signal_dn: NDArray[np.float32], exposure: DarkExposure, rng: np.random
         raw += np.float32(sensor.read.draw(gain, rng)) * rng.standard_normal(signal_dn.shape, dtype=np.float32)
     rows = rng.standard_normal((signal_dn.shape[0], *([1] * (signal_dn.ndim - 1))), dtype=np.float32)
     raw += np.float32(sensor.row.draw(gain, rng)) * rows
-    return np.clip(np.rint(raw), -512.0, WHITE_DN).astype(np.float32)
+    return np.asarray(np.clip(np.rint(raw), -512.0, WHITE_DN), dtype=np.float32)
 
 
 def darken(rgb: NDArray[np.uint8], exposure: DarkExposure, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -218,7 +218,7 @@ def darken(rgb: NDArray[np.uint8], exposure: DarkExposure, rng: np.random.Genera
 
 def mosaic(rgb: NDArray[np.float32]) -> NDArray[np.float32]:
     """(H, W, 3) -> (H, W), an RGGB colour filter array."""
-    raw = rgb[:, :, 1].copy()
+    raw: NDArray[np.float32] = rgb[:, :, 1].copy()
     raw[0::2, 0::2] = rgb[0::2, 0::2, 0]
     raw[1::2, 1::2] = rgb[1::2, 1::2, 2]
     return raw
@@ -228,4 +228,4 @@ def demosaic(raw: NDArray[np.float32]) -> NDArray[np.float32]:
     """RGGB (H, W) -> (H, W, 3) by bilinear interpolation; negative values survive."""
     levels = np.clip(raw + 512.0, 0.0, 65535.0).astype(np.uint16)
     rgb = cv2.cvtColor(levels, cv2.COLOR_BayerBG2RGB)  # OpenCV names patterns from the second row on: RGGB is BG
-    return rgb.astype(np.float32) - np.float32(512.0)
+    return np.asarray(rgb - np.float32(512.0), dtype=np.float32)

@@ -6,7 +6,7 @@ docs/architecture.md compares the ways up on PSNR, SSIM and milliseconds.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
@@ -86,8 +86,8 @@ def guided_coefficients(guide: Tensor, picture: Tensor) -> Tensor:
     """
     size = (2 * GUIDED_RADIUS + 1,) * 2
 
-    def mean(plane: Tensor) -> Tensor:
-        return np.asarray(cv2.blur(plane, size, borderType=cv2.BORDER_REFLECT), dtype=np.float32)
+    def mean(plane: NDArray[np.floating[Any]]) -> Tensor:
+        return np.asarray(cv2.blur(plane.astype(np.float32), size, borderType=cv2.BORDER_REFLECT), dtype=np.float32)
 
     maps = np.empty((6, *guide.shape[1:]), np.float32)
     for channel in range(3):
@@ -115,7 +115,7 @@ def gain_map(picture: Tensor, small: Tensor, rgb: Rgb) -> NDArray[np.uint8]:
 
 def to_bytes(picture: Tensor) -> NDArray[np.uint8]:
     """0..1 to 0..255, rounded and clipped."""
-    return np.rint(np.clip(picture, 0.0, 1.0) * np.float32(255.0)).astype(np.uint8)
+    return np.asarray(np.rint(np.clip(picture, 0.0, 1.0) * np.float32(255.0)), dtype=np.uint8)
 
 
 def _resized(planes: Tensor, size: tuple[int, int], interpolation: int) -> Tensor:

@@ -83,16 +83,17 @@ def fold_normalisation(model: nn.Module) -> nn.Module:
 def write_onnx(model: nn.Module, model_input: ModelInput, file: Path, metadata: dict[str, str]) -> None:
     """ONNX file of ``model`` with dynamic height and width, carrying ``model_input``."""
     m = model_input.size_multiple
-    example = torch.rand(1, CHANNELS, 4 * m, 6 * m)
+    height, width = (torch.export.Dim(name, min=1, max=512) for name in ("height", "width"))
     torch.onnx.export(
         model,
-        (example,),
+        (torch.rand(1, CHANNELS, 4 * m, 6 * m),),
         str(file),
         input_names=["input"],
         output_names=["maps"],
-        dynamic_axes={"input": {2: "height", 3: "width"}, "maps": {2: "height", 3: "width"}},
+        dynamic_shapes=({2: m * height, 3: m * width},),
         opset_version=OPSET,
-        dynamo=False,
+        external_data=False,
+        verbose=False,
     )
     content = onnx.load(str(file))
     for key, value in {METADATA_KEY: model_input.to_json(), **metadata}.items():

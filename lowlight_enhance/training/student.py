@@ -4,10 +4,11 @@ Design after M. Alegredo, "Low-Light Image Reconstruction for Computationally Li
 convolutions (He et al. 2016), the first strided by 2; decoder levels of bilinear upsampling and convolution; each
 skip passes a concatenative attention gate with a bottleneck of half the channels (after Oktay et al. 2018).
 
-Three things differ, each for the milliseconds (figures in docs/architecture.md): the first levels are a pixel-unshuffle
-of the input, so that most of the 2.4 M parameters work on small maps; a decoder convolution is split into 1x1
-before and 3x3 after the upsampling; and the output is a local affine map (gain and offset for each pixel and channel),
-which the runtime brings to the full frame, so that the frame's own edges survive where its noise allows.
+What differs is for the milliseconds (figures in docs/architecture.md): a pixel-unshuffle stands for the first two
+levels, so that most of the 2.4 M parameters work on small maps; a decoder convolution is split into 1x1 before and 3x3
+after the upsampling; the lowest level also sees the mean of the scene; and the output is a local affine map (gain and
+offset for each pixel and channel), which the runtime brings to the full frame, so that the frame's own edges survive
+where its noise allows.
 """
 
 from __future__ import annotations

@@ -167,7 +167,7 @@ def test_a_bad_frame_is_counted_raised_and_does_not_stop_the_next(changes: dict[
 
 
 def test_a_failing_model_is_counted() -> None:
-    def broken(rgb: np.ndarray, capture: CaptureMetadata) -> np.ndarray:
+    def broken(_rgb: np.ndarray, _capture: CaptureMetadata) -> np.ndarray:
         raise ModelError("no")
 
     health = Health()
