@@ -51,7 +51,7 @@ $(VENV)/.setup: setup.py pyproject.toml Makefile | $(BIN)/pip
 	$(PIP) install --editable '.[ros,offline,demo]'
 	@touch $@
 
-# torch first: left to the extras, pip takes the newest, which brings gigabytes of GPU libraries along.
+# torch first and pinned: left to the extras, pip takes the newest, whose GPU libraries may weigh gigabytes.
 $(VENV)/.setup-dev: $(VENV)/.setup
 	@echo "installing torch and the test tools into $(VENV): some minutes"
 	$(PIP) install $(TORCH)
