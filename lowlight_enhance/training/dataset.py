@@ -210,13 +210,13 @@ class Batches(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
         if self.pairs and (not self.photos or rng.random() >= self.config.darkened):
             return self._real(size, rng)
         photos = self.large_photos if size > SMALL_PHOTO and self.large_photos else self.photos
-        photo = photos[rng.integers(len(photos))]
+        photo = photos[int(rng.integers(len(photos)))]
         (bright,) = crop((photo,), size, rng)
         exposure = draw_exposure(self.config, rng)
         return jpeg(darken(bright, exposure, rng), rng), bright, exposure.capture
 
     def _real(self, size: int, rng: np.random.Generator) -> tuple[Picture, Picture, CaptureMetadata]:
-        pair = self.pairs[rng.integers(len(self.pairs))]
+        pair = self.pairs[int(rng.integers(len(self.pairs)))]
         dark, bright = crop((pair.dark, pair.bright), size, rng)
         if rng.random() >= self.config.redarken:
             return dark, bright, pair.capture
@@ -246,7 +246,8 @@ def crop(pictures: Sequence[Picture], size: int, rng: np.random.Generator) -> li
     for picture in pictures:
         part = picture[top : top + window, left : left + window]
         if window != size:
-            part = cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA if window > size else cv2.INTER_CUBIC)
+            way = cv2.INTER_AREA if window > size else cv2.INTER_CUBIC
+            part = np.asarray(cv2.resize(part, (size, size), interpolation=way), dtype=np.uint8)
         out.append(np.ascontiguousarray(part[:, ::-1] if flip else part))
     return out
 
@@ -278,7 +279,8 @@ def jpeg(picture: Picture, rng: np.random.Generator, probability: float = 0.2) -
         return picture
     quality = int(rng.integers(75, 98))
     _, data = cv2.imencode(".jpg", picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[:, :, ::-1], dtype=np.uint8)
+    decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), dtype=np.uint8)
+    return np.ascontiguousarray(decoded[:, :, ::-1])
 
 
 def _to_tensor(pictures: Sequence[Picture]) -> torch.Tensor:

@@ -23,10 +23,11 @@ def structural_similarity(a: Tensor, b: Tensor, stride: int = 1) -> Tensor:
     c1, c2 = 0.01**2, 0.03**2
     rows, columns = (_band(n, stride, a) for n in a.shape[2:])
     stack = torch.cat((a, b, a * a, b * b, a * b), 1)
-    mean_a, mean_b, aa, bb, ab = (rows @ stack @ columns.T).split(a.shape[1], 1)
+    mean_a, mean_b, aa, bb, ab = torch.chunk(rows @ stack @ columns.T, 5, 1)
     var_a, var_b, cov = aa - mean_a * mean_a, bb - mean_b * mean_b, ab - mean_a * mean_b
     luminance = (2 * mean_a * mean_b + c1) / (mean_a * mean_a + mean_b * mean_b + c1)
-    return (luminance * (2 * cov + c2) / (var_a + var_b + c2)).mean()
+    structure = (2 * cov + c2) / (var_a + var_b + c2)
+    return torch.mean(luminance * structure)
 
 
 def _band(n: int, stride: int, like: Tensor) -> Tensor:

@@ -106,7 +106,8 @@ class GlobalContext(nn.Module):
         self.expand = nn.Conv2d(channels // 4, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.expand(F.relu(self.reduce(x.mean((2, 3), keepdim=True))))
+        shift: Tensor = self.expand(F.relu(self.reduce(x.mean((2, 3), keepdim=True))))
+        return x + shift
 
 
 class Student(nn.Module):
@@ -131,8 +132,8 @@ class Student(nn.Module):
         )
         self.head = conv(2 * widths[0], config.head)
         self.out = nn.Conv2d(config.head, 6 * r * r, 1)
-        nn.init.normal_(self.out.weight, std=1e-3)
-        nn.init.zeros_(self.out.bias)
+        nn.init.normal_(self.out.weight, std=1e-3)  # begins close to the identity
+        nn.init.zeros_(self.out.get_parameter("bias"))
 
     def forward(self, x: Tensor) -> Tensor:
         r = self.config.unshuffle
