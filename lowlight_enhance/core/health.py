@@ -59,6 +59,7 @@ class Health:
 
     def received(self, now_ns: int) -> None:
         """An image arrived."""
+        self._restart_if_back(now_ns)
         period = self._periods[-1]
         period.received += 1
         if period.start_ns is None:
@@ -101,10 +102,11 @@ class Health:
         Args:
             now_ns: the time on the clock of ``received``; one that jumped back starts the rates afresh.
         """
+        self._restart_if_back(now_ns)
         self._forget_old(now_ns)
         periods = list(self._periods)
-        start_ns = periods[0].start_ns
-        elapsed_s = 0.0 if start_ns is None else (now_ns - start_ns) / 1e9
+        start_ns = next((period.start_ns for period in periods if period.start_ns is not None), now_ns)
+        elapsed_s = (now_ns - start_ns) / 1e9
         received = sum(period.received for period in periods)
         enhanced = sum(period.enhanced for period in periods)
         failed = sum(period.failed for period in periods)
@@ -121,12 +123,13 @@ class Health:
         self._periods.append(_Period(now_ns))
         return HealthReport(level, message, values)
 
-    def _forget_old(self, now_ns: int) -> None:
-        """Drop the periods that ended before the window and, after a jump back in time, all but the current one."""
+    def _restart_if_back(self, now_ns: int) -> None:
         start_ns = self._periods[-1].start_ns
         if start_ns is not None and now_ns < start_ns:
-            self._periods[-1].start_ns = None
-            self._periods = deque([self._periods[-1]])
+            self._periods = deque([_Period(now_ns)])
+
+    def _forget_old(self, now_ns: int) -> None:
+        """Drop the periods that ended before the window."""
         while len(self._periods) > 1:
             second_start_ns = self._periods[1].start_ns
             if second_start_ns is None or now_ns - second_start_ns < self._window_ns:

@@ -100,12 +100,11 @@ def rgb_from_message(msg: Any) -> Rgb:
     frame = _checked(msg)
     to_rgb = frame.layout.to_rgb
     if to_rgb is None:
-        return np.array(_pixels(frame), order="C")
+        return np.copy(_pixels(frame), order="C")  # type: ignore[return-value]
     through_bridge = _through_cv_bridge(msg, frame)
     if through_bridge is not None:
         return through_bridge
-    rgb: Rgb = cv2.cvtColor(_pixels(frame), to_rgb)  # type: ignore[assignment]
-    return rgb
+    return cv2.cvtColor(_pixels(frame), to_rgb)  # type: ignore[return-value]
 
 
 def output_encoding(input_encoding: str, choice: str) -> str:
@@ -122,7 +121,8 @@ def output_encoding(input_encoding: str, choice: str) -> str:
     """
     if choice not in OUTPUT_ENCODINGS:
         raise ConfigError(f"output_encoding '{choice}': must be one of {', '.join(OUTPUT_ENCODINGS)}")
-    return _layout(input_encoding).same if choice == "same" else choice
+    same = _layout(input_encoding).same
+    return same if choice == "same" else choice
 
 
 def fill_message(msg: Any, rgb: Rgb, encoding: str, header: Any) -> None:
