@@ -156,9 +156,10 @@ def test_diagnostics_of_others_are_passed_over(kind):
     assert READERS[DIAGNOSTICS](diagnostics(kind), DEFAULTS) is None
 
 
-@pytest.mark.parametrize("type_name", [REALSENSE, ORBBEC])
+@pytest.mark.parametrize("type_name", [REALSENSE, ORBBEC, FLIR])
 def test_only_the_wanted_frame_counts(type_name):
-    message = json_message({"actual_exposure": 1000, "exposure": 1000})
+    message = flir_message() if type_name == FLIR else json_message({"actual_exposure": 1000, "exposure": 1000})
+    message.header.frame_id = "camera_color_optical_frame"
     reader = READERS[type_name]
     assert reader(message, MetadataSettings(frame_id="camera_color_optical_frame")) is not None
     assert reader(message, MetadataSettings(frame_id="camera_infra1_optical_frame")) is None
@@ -207,6 +208,14 @@ def test_absurd_flir_values_are_errors(exposure_time, gain):
 def test_unreadable_json_is_an_error(text, told):
     with pytest.raises(MetadataError, match=told):
         READERS[ORBBEC](json_message(text), DEFAULTS)
+
+
+@pytest.mark.parametrize("data", [b"{}", None, 7])
+def test_json_data_that_is_no_text_is_an_error(data):
+    message = json_message({})
+    message.json_data = data
+    with pytest.raises(MetadataError, match="not text; check metadata_type"):
+        READERS[REALSENSE](message, DEFAULTS)
 
 
 @pytest.mark.parametrize("type_name", sorted(READERS))
