@@ -117,6 +117,7 @@ def _add_bench(commands: Commands[argparse.ArgumentParser]) -> None:
         help="frame sizes (default: 640x480 1280x720)",
     )
     parser.add_argument("--rounds", type=positive, default=60, help="frames of each size (default: %(default)s)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
     _add_model_options(parser, default_threads=2)
     parser.set_defaults(run=_run_bench)
 
@@ -124,7 +125,10 @@ def _add_bench(commands: Commands[argparse.ArgumentParser]) -> None:
 def _run_bench(options: argparse.Namespace) -> int:
     from lowlight_enhance.offline import bench
 
-    bench.run(options.sizes, options.rounds, options.threads, options.model)
+    figures = bench.run(options.sizes, options.rounds, options.threads, options.model)
+    print(figures.table())
+    if options.json:
+        bench.write_json(figures, options.json)
     return 0
 
 
@@ -132,13 +136,16 @@ def _add_demo(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("demo", help="camera, node and consumer as three ROS 2 processes, with figures")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder to write (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=15.0, help="length of the run (default: %(default)g)")
+    parser.add_argument("--model", type=Path, help="ONNX model file (default: the one that is shipped)")
+    parser.add_argument("--working-size", type=natural, help="shorter side in pixels of the copy the network sees")
+    parser.add_argument("--rate", type=positive, metavar="HZ", help="of the camera (default: what the machine bears)")
     parser.set_defaults(run=_run_demo)
 
 
 def _run_demo(options: argparse.Namespace) -> int:
     from lowlight_enhance.ros import demo
 
-    return demo.run(options.out, options.seconds)
+    return demo.run(options.out, options.seconds, options.model, options.working_size, options.rate)
 
 
 def _add_train_student(commands: Commands[argparse.ArgumentParser]) -> None:

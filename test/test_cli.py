@@ -115,13 +115,19 @@ def test_a_bug_is_not_dressed_up(enhance_file: Recorder, error: Exception) -> No
         cli.main(["image", "dark.jpg", "out.png"])
 
 
-def test_bench_passes_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bench_passes_its_options_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from lowlight_enhance.offline import bench
 
-    recorder = Recorder(None)
+    figures = bench.Bench("m.onnx", "0" * 64, ("CPUExecutionProvider",), 1, 3, "a machine", ())
+    recorder = Recorder(figures)
     monkeypatch.setattr(bench, "run", recorder)
-    assert cli.main(["bench", "--sizes", "320x240", "640x480", "--rounds", "3", "--threads", "1"]) == 0
+    options = ["--sizes", "320x240", "640x480", "--rounds", "3", "--threads", "1", "--json", str(tmp_path / "b.json")]
+    assert cli.main(["bench", *options]) == 0
     assert recorder.given == ([(320, 240), (640, 480)], 3, 1, None)
+    assert "m.onnx" in capsys.readouterr().out
+    assert (tmp_path / "b.json").read_text() == figures.to_json() + "\n"
 
 
 @pytest.mark.parametrize("code", [0, 1])
@@ -129,8 +135,8 @@ def test_demo_returns_the_runs_exit_code(monkeypatch: pytest.MonkeyPatch, code: 
     demo = pytest.importorskip("lowlight_enhance.ros.demo", exc_type=ModuleNotFoundError)
     recorder = Recorder(code)
     monkeypatch.setattr(demo, "run", recorder)
-    assert cli.main(["demo", "--out", "pictures", "--seconds", "3"]) == code
-    assert recorder.given == (Path("pictures"), 3.0)
+    assert cli.main(["demo", "--out", "pictures", "--seconds", "3", "--model", "m.onnx", "--rate", "20"]) == code
+    assert recorder.given == (Path("pictures"), 3.0, Path("m.onnx"), None, 20)
 
 
 def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:

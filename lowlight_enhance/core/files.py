@@ -1,0 +1,49 @@
+"""Whole files or none: results are written under a temporary name and then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from lowlight_enhance.core.errors import DataError
+
+
+@contextlib.contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """A temporary path beside ``target`` with its suffix; becomes ``target`` when the block ends without an error.
+
+    On any error, an interrupt included, the temporary file goes and ``target`` stays what it was.
+
+    Raises:
+        DataError: the folder does not exist or cannot be written, or ``target`` is a folder.
+    """
+    if target.is_dir():
+        raise DataError(f"{target} is a folder; name a file in it")
+    if not target.parent.is_dir():
+        raise DataError(f"the folder {target.parent} does not exist; create it, or name another target")
+    try:
+        handle, name = tempfile.mkstemp(prefix=".writing-", suffix=target.suffix, dir=target.parent)
+    except OSError as error:
+        raise DataError(
+            f"cannot write into the folder {target.parent} ({error.strerror}); change its permissions or name another"
+        ) from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(target)
+    except OSError as error:
+        raise DataError(f"cannot write {target} ({error.strerror}); free some space or name another target") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """The process's file-mode mask; reading it means setting it for a moment."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,288 @@
+"""How long a frame takes, stage by stage, against bare inference and against OpenCV's own ways to brighten.
+
+Everything is measured in interleaved rounds, one call of each in turn, so that a machine that slows down slows all
+alike; figures are medians.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+import statistics
+import time
+from array import array
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from lowlight_enhance.core.capture import CaptureMetadata
+from lowlight_enhance.core.darken import SENSORS, DarkExposure, darken
+from lowlight_enhance.core.enhancer import Enhancer, default_model
+from lowlight_enhance.core.errors import ConfigError
+from lowlight_enhance.core.files import replacing
+from lowlight_enhance.core.health import Health
+from lowlight_enhance.core.image_messages import fill_message, rgb_from_message
+from lowlight_enhance.core.stream import FrameStream, StreamConfig
+
+DEFAULT_SIZES = ((640, 480), (1280, 720))
+STAGES = ("decode", "encode", "inference", "upsample", "message build")
+DEFAULT_ROUNDS = 60
+SMALLEST = 16
+SLOW_ROUNDS = 3
+"""Rounds in which the denoiser that takes a second a frame takes part."""
+
+CAPTURE = CaptureMetadata(iso=3200.0, exposure_s=1.0 / 30.0)
+Bgr = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class SizeTimings:
+    """Medians for one frame size, in milliseconds.
+
+    Attributes:
+        width: columns of the frame.
+        height: rows of the frame.
+        tensor: shape of the network's input.
+        stages_ms: one entry for each of ``STAGES``.
+        total_ms: image message in, enhanced message filled, through ``FrameStream``.
+        bare_inference_ms: the same session on the same array, and nothing else.
+        others_ms: OpenCV's ways to brighten or denoise, for orientation.
+    """
+
+    width: int
+    height: int
+    tensor: tuple[int, ...]
+    stages_ms: dict[str, float]
+    total_ms: float
+    bare_inference_ms: float
+    others_ms: dict[str, float]
+
+    @property
+    def ratio(self) -> float:
+        """Total over bare inference."""
+        return self.total_ms / self.bare_inference_ms
+
+    @property
+    def frames_per_s(self) -> float:
+        """Frames that one after the other fit into a second."""
+        return 1000.0 / self.total_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """All sizes, and what they were measured with."""
+
+    model: str
+    sha256: str
+    providers: tuple[str, ...]
+    threads: int
+    rounds: int
+    machine: str
+    sizes: tuple[SizeTimings, ...]
+
+    def to_json(self) -> str:
+        """Everything, with ratio and frames per second."""
+        values = dataclasses.asdict(self)
+        for entry, size in zip(values["sizes"], self.sizes, strict=True):
+            entry |= {"ratio": size.ratio, "frames_per_s": size.frames_per_s}
+        return json.dumps(values, indent=2)
+
+    def table(self) -> str:
+        """The figures as text, one column a size."""
+        names = [f"{size.width}x{size.height}" for size in self.sizes]
+        rows: list[tuple[str, list[str]]] = [("ms a frame, median", names)]
+        rows += [(stage, [f"{size.stages_ms[stage]:.2f}" for size in self.sizes]) for stage in STAGES]
+        rows += [
+            ("total", [f"{size.total_ms:.2f}" for size in self.sizes]),
+            ("bare inference", [f"{size.bare_inference_ms:.2f}" for size in self.sizes]),
+            ("total / bare inference", [f"{size.ratio:.2f}" for size in self.sizes]),
+            ("frames per second", [f"{size.frames_per_s:.1f}" for size in self.sizes]),
+            ("network input", ["x".join(str(n) for n in size.tensor[2:][::-1]) for size in self.sizes]),
+        ]
+        rows += [(name, [f"{size.others_ms[name]:.2f}" for size in self.sizes]) for name in OTHERS | SLOW_OTHERS]
+        label = max(len(row[0]) for row in rows)
+        lines = [f"{name:<{label}}" + "".join(f"{cell:>12}" for cell in cells) for name, cells in rows]
+        head = f"{self.model} ({self.sha256[:12]}), {', '.join(self.providers)}, {self.threads} threads, "
+        return "\n".join([head + f"{self.rounds} interleaved rounds, {self.machine}", "", *lines])
+
+
+def run(
+    sizes: Sequence[tuple[int, int]] = DEFAULT_SIZES,
+    rounds: int = DEFAULT_ROUNDS,
+    threads: int = 2,
+    model: Path | None = None,
+    working_size: int | None = None,
+) -> Bench:
+    """Measure.
+
+    Args:
+        sizes: (width, height) of each frame.
+        rounds: how often each thing is timed.
+        threads: of the inference and of OpenCV.
+        model: ONNX file; None for the one that is shipped.
+        working_size: as in ``Enhancer``.
+
+    Raises:
+        ConfigError: a value out of range.
+        ModelError: no usable model.
+    """
+    if rounds < 1 or threads < 1 or not sizes:
+        raise ConfigError(f"rounds {rounds}, threads {threads}, {len(sizes)} sizes: give at least one of each")
+    for width, height in sizes:
+        if min(width, height) < SMALLEST:
+            raise ConfigError(f"size {width}x{height}: give at least {SMALLEST}x{SMALLEST}")
+    enhancer = Enhancer(model or default_model(), threads=threads, working_size=working_size)
+    with _opencv_threads(threads):
+        subjects = [_Subject(enhancer, width, height) for width, height in sizes]
+        for number in range(rounds):
+            for subject in subjects:
+                subject.round(slow=number < SLOW_ROUNDS)
+    return Bench(
+        model=enhancer.path.name,
+        sha256=enhancer.sha256,
+        providers=enhancer.providers,
+        threads=threads,
+        rounds=rounds,
+        machine=f"{processor_name()}, onnxruntime {ort.__version__}, OpenCV {cv2.__version__}",
+        sizes=tuple(subject.timings() for subject in subjects),
+    )
+
+
+def write_json(result: Bench, target: Path) -> None:
+    """Write the figures for another program to read.
+
+    Raises:
+        DataError: the target cannot be written.
+    """
+    with replacing(target) as temporary:
+        temporary.write_text(result.to_json() + "\n")
+
+
+def gamma(bgr: Bgr) -> Any:
+    """Brighten by x ** (1 / 2.2) through a table."""
+    return cv2.LUT(bgr, _GAMMA)
+
+
+def clahe(bgr: Bgr) -> Any:
+    """Contrast-limited adaptive histogram equalisation of the lightness."""
+    lightness, a, b = cv2.split(cv2.cvtColor(bgr, cv2.COLOR_BGR2LAB))
+    equal = cv2.createCLAHE(clipLimit=3.0, tileGridSize=(8, 8)).apply(lightness)
+    return cv2.cvtColor(cv2.merge((equal, a, b)), cv2.COLOR_LAB2BGR)
+
+
+def non_local_means(bgr: Bgr) -> Any:
+    """OpenCV's colour denoiser with its default windows."""
+    return cv2.fastNlMeansDenoisingColored(bgr, None, 10, 10, 7, 21)
+
+
+_GAMMA = np.rint(255.0 * (np.arange(256) / 255.0) ** (1.0 / 2.2)).astype(np.uint8)
+OTHERS: dict[str, Callable[[Bgr], Any]] = {"OpenCV gamma table": gamma, "OpenCV CLAHE": clahe}
+SLOW_OTHERS: dict[str, Callable[[Bgr], Any]] = {"OpenCV fastNlMeansDenoisingColored": non_local_means}
+
+
+class _Subject:
+    """One frame size: everything that a round times on it."""
+
+    def __init__(self, enhancer: Enhancer, width: int, height: int) -> None:
+        self.enhancer, self.width, self.height = enhancer, width, height
+        self.message = image_message(dark_frame(width, height))
+        self.stream = FrameStream(enhancer, StreamConfig(fallback=CAPTURE), Health())
+        self.tensor = enhancer.encode(rgb_from_message(self.message), CAPTURE)
+        self.times_ns: dict[str, list[int]] = defaultdict(list)
+        for _ in range(2):
+            self.round(slow=False)
+        self.times_ns.clear()
+
+    def round(self, slow: bool) -> None:
+        """Time each thing once."""
+        self._stages()
+        self._time("total", self._total)
+        self._time("bare inference", self.enhancer.infer, self.tensor)
+        bgr = np.frombuffer(self.message.data, np.uint8).reshape(self.height, self.width, 3)
+        for name, function in (OTHERS | SLOW_OTHERS if slow else OTHERS).items():
+            self._time(name, function, bgr)
+
+    def timings(self) -> SizeTimings:
+        """The medians."""
+        medians = {name: statistics.median(times) / 1e6 for name, times in self.times_ns.items()}
+        return SizeTimings(
+            width=self.width,
+            height=self.height,
+            tensor=tuple(self.tensor.shape),
+            stages_ms={stage: medians[stage] for stage in STAGES},
+            total_ms=medians["total"],
+            bare_inference_ms=medians["bare inference"],
+            others_ms={name: medians[name] for name in OTHERS | SLOW_OTHERS},
+        )
+
+    def _stages(self) -> None:
+        rgb = self._time("decode", rgb_from_message, self.message)
+        tensor = self._time("encode", self.enhancer.encode, rgb, CAPTURE)
+        output = self._time("inference", self.enhancer.infer, tensor)
+        enhanced = self._time("upsample", self.enhancer.finish, output, tensor, rgb)
+        self._time("message build", self._build, enhanced)
+
+    def _total(self) -> None:
+        frame = self.stream.process(self.message, time.time_ns())
+        fill_message(empty_message(), frame.rgb, frame.encoding, frame.header)
+
+    def _build(self, enhanced: NDArray[np.uint8]) -> None:
+        fill_message(empty_message(), enhanced, "bgr8", self.message.header)
+
+    def _time(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        start = time.perf_counter_ns()
+        result = function(*arguments)
+        self.times_ns[name].append(time.perf_counter_ns() - start)
+        return result
+
+
+def dark_frame(width: int, height: int) -> Bgr:
+    """A dark, noisy (height, width, 3) frame of soft shapes."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (max(2, height // 40), max(2, width // 40), 3), dtype=np.uint8)
+    scene = np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+    return darken(scene, DarkExposure(stops=3.0, capture=CAPTURE, sensor=SENSORS["SonyA7S2"]), rng)
+
+
+def empty_message() -> SimpleNamespace:
+    """The attributes of a fresh sensor_msgs/Image; its data is an ``array``, as in rclpy."""
+    return SimpleNamespace(header=None, height=0, width=0, encoding="", is_bigendian=0, step=0, data=array("B"))
+
+
+def image_message(bgr: Bgr) -> SimpleNamespace:
+    """A bgr8 image message of it."""
+    message = empty_message()
+    message.header = SimpleNamespace(stamp=SimpleNamespace(sec=1, nanosec=0), frame_id="camera")
+    message.height, message.width, message.encoding, message.step = *bgr.shape[:2], "bgr8", bgr.shape[1] * 3
+    message.data.frombytes(bgr.tobytes())
+    return message
+
+
+def processor_name() -> str:
+    """The processor's model name where the system tells it, else its architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+@contextmanager
+def _opencv_threads(threads: int) -> Iterator[None]:
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(threads)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)

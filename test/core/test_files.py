@@ -1,0 +1,79 @@
+"""A file is there whole, or as it was before."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from lowlight_enhance.core.errors import DataError
+from lowlight_enhance.core.files import replacing
+
+
+def test_the_file_appears_when_the_block_ends(tmp_path: Path) -> None:
+    target = tmp_path / "out.png"
+    with replacing(target) as temporary:
+        temporary.write_text("whole")
+        assert temporary.suffix == ".png"
+        assert not target.exists()
+    assert target.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, DataError])
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: type[BaseException]) -> None:
+    target = tmp_path / "out.png"
+    target.write_text("old")
+    with pytest.raises(error):
+        write_half(target, error())
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_others_may_read_it_as_the_umask_allows(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        with replacing(tmp_path / "out.txt") as temporary:
+            temporary.write_text("whole")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "out.txt").stat().st_mode) == 0o640
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with (
+        pytest.raises(DataError, match=r"nowhere does not exist; create it"),
+        replacing(tmp_path / "nowhere" / "a.png"),
+    ):
+        pass
+
+
+def test_a_folder_is_no_target(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is a folder"), replacing(tmp_path):
+        pass
+
+
+def test_an_unwritable_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    with (
+        pytest.raises(DataError, match=r"cannot write into the folder .* \(Permission denied\)"),
+        replacing(tmp_path / "a.png"),
+    ):
+        pass
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="No space left"):
+        write_half(tmp_path / "out.png", OSError(28, "No space left on device"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def write_half(target: Path, error: BaseException) -> None:
+    with replacing(target) as temporary:
+        temporary.write_text("half")
+        raise error

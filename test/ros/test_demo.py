@@ -1,0 +1,386 @@
+"""`lowlight demo`: it scores the frames that it showed, its verdict is right, and its children never outlive it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from tiny_model import write_tiny_model
+
+from lowlight_enhance.core.errors import ConfigError, DataError, ModelError
+from lowlight_enhance.ros import demo, demo_crew, demo_pictures
+from lowlight_enhance.ros.demo_crew import Crew, DemoError
+from lowlight_enhance.ros.demo_scene import TAKES, Clip, load_photo
+
+DEADLINE_S = 30.0
+
+
+@pytest.fixture
+def photographs() -> None:
+    pytest.importorskip("skimage")
+
+
+# Frames
+
+
+@pytest.mark.usefixtures("photographs")
+@pytest.mark.parametrize("clip", [Clip(30, 15.0), Clip(10, 1.0), Clip(7, 0.9)])
+def test_every_take_has_its_turn_in_order(clip: Clip) -> None:
+    turns = [TAKES.index(clip.take(index)) for index in range(len(clip))]
+    assert turns == sorted(turns)
+    counts = np.bincount(turns, minlength=len(TAKES))
+    assert counts.min() >= 1
+    assert counts.max() - counts.min() <= 1
+
+
+@pytest.mark.usefixtures("photographs")
+def test_the_camera_pans_over_the_photograph() -> None:
+    clip = Clip(10, 4.0)
+    for index in range(len(clip)):
+        assert clip.reference(index).shape == (480, 640, 3)
+    first, later = clip.reference(0), clip.reference(9)
+    photo = load_photo(TAKES[0].photo)
+    np.testing.assert_array_equal(first, photo[:480, :640])
+    assert np.mean(first != later) > 0.5
+
+
+@pytest.mark.usefixtures("photographs")
+def test_a_dark_frame_is_dark_and_reproducible_and_its_noise_is_its_own() -> None:
+    clip = Clip(60, 100.0)
+    dark = clip.dark(0)
+    np.testing.assert_array_equal(dark, Clip(60, 100.0).dark(0))
+    assert dark.mean() < 0.5 * clip.reference(0).mean()
+    np.testing.assert_array_equal(clip.reference(0), clip.reference(1))  # so slow a pan has not moved yet
+    assert np.mean(clip.dark(1) != dark) > 0.3
+
+
+def test_without_scikit_image_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "skimage", None)
+    monkeypatch.setitem(sys.modules, "skimage.data", None)
+    load_photo.cache_clear()
+    with pytest.raises(ConfigError, match=r"pip install 'lowlight_enhance\[demo\]'"):
+        load_photo("coffee")
+
+
+# Verdict
+
+
+def result(**changes: object) -> demo.DemoResult:
+    values = {
+        "rate_hz": 30,
+        "sent": 100,
+        "enhanced": 95,
+        "received": 90,
+        "latencies_ms": tuple(float(number) for number in range(1, 102)),
+        "matches": {"exact": 93, "nearest": 0, "last": 2},
+        "before": demo.Score(10.0, 0.25),
+        "after": demo.Score(20.0, 0.75),
+        "scored": 30,
+    }
+    return demo.DemoResult(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_the_report_holds_every_figure() -> None:
+    text = result().report()
+    assert "sent 100, enhanced 95, received 90" in text
+    assert "exact 93, last 2" in text
+    assert "nearest" not in text
+    assert "median 51.0 ms, 99th percentile 100.0 ms" in text
+    assert "PSNR 10.00 dB, SSIM 0.250" in text
+    assert "PSNR 20.00 dB, SSIM 0.750" in text
+    assert "enhanced unknown" in result(enhanced=None).report()
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentences"),
+    [
+        ({}, []),
+        ({"received": 89}, ["only 89 % of the frames arrived, and 90 % must."]),
+        ({"after": demo.Score(10.0, 0.9)}, ["the PSNR did not rise: 10.00 dB before, 10.00 dB after."]),
+        ({"after": demo.Score(float("nan"), 0.9)}, ["the PSNR did not rise: 10.00 dB before, nan dB after."]),
+    ],
+)
+def test_what_must_not_be_is_said(changes: dict[str, object], sentences: list[str]) -> None:
+    assert result(**changes).failures() == sentences
+
+
+@pytest.mark.parametrize("arrived", [100, 10])
+def test_the_exit_code_follows_the_verdict(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arrived: int
+) -> None:
+    monkeypatch.setattr(demo, "perform", lambda *_: result(received=arrived))
+    assert demo.run() == (0 if arrived == 100 else 1)
+    streams = capsys.readouterr()
+    assert f"received {arrived}" in streams.out
+    assert ("only 10 % of the frames arrived" in streams.err) == (arrived == 10)
+
+
+def test_quality_of_known_errors() -> None:
+    pytest.importorskip("skimage")
+    rng = np.random.default_rng(3)
+    reference = rng.integers(50, 200, (32, 32, 3), dtype=np.uint8)
+    assert demo.quality(reference + np.uint8(10), reference).psnr_db == pytest.approx(20.0 * np.log10(25.5))
+    assert 0.9 < demo.quality(reference + np.uint8(10), reference).ssim < 1.0
+    mean = demo.mean_score([demo.Score(10.0, 0.2), demo.Score(20.0, 0.4)])
+    assert (mean.psnr_db, mean.ssim) == pytest.approx((15.0, 0.3))
+
+
+def test_scored_frames_are_spread_evenly() -> None:
+    assert demo.spread(list(range(0, 50, 10)), 10) == [0, 10, 20, 30, 40]
+    chosen = demo.spread(list(range(101)), 5)
+    assert chosen == [0, 25, 50, 75, 100]
+
+
+@pytest.mark.parametrize("kept", [range(0, 400, 3), range(0, 400, 50)])
+def test_the_picture_shows_the_middle_of_each_take(kept: range) -> None:
+    clip = Clip(100, 4.0)
+    shown = demo.rows(clip, {index: Path(f"{index}.npy") for index in kept})
+    assert [clip.take(index) for index in shown] == list(TAKES)
+    for index, middle in zip(shown, (50, 150, 250, 350), strict=True):
+        assert abs(index - middle) <= kept.step / 2
+
+
+# The run, without processes
+
+
+def test_the_log_matches_what_arrived_with_what_was_sent() -> None:
+    log = demo.Log()
+    log.note({"stamp": 5, "received": 50})
+    log.note({"sent": [[5, 0], [6, 1], [7, 2]]})
+    log.note({"stamp": 7, "received": 70})
+    log.note({"stamp": 8, "received": 80})
+    assert log.arrived() == {5: 0, 7: 2}
+    assert log.missing() == {6}
+
+
+def test_the_log_counts_our_node_alone() -> None:
+    log = demo.Log()
+    log.note({"diagnostics": {"enhanced": "1000"}, "of": "another"})
+    log.note({"diagnostics": {"enhanced": "12", "metadata.exact": "11", "model": "x"}, "of": "/n: enhancement"})
+    log.note({"diagnostics": {"enhanced": "1000"}, "of": "another"})
+    assert log.counts == {"enhanced": 12, "metadata.exact": 11}
+    assert demo.difference({"enhanced": 2}, log.counts, "enhanced") == 10
+    assert demo.difference({}, log.counts, "enhanced") == 12
+    assert demo.difference({}, {}, "enhanced") is None
+
+
+@pytest.mark.parametrize(
+    ("capacity_hz", "rate_hz", "complaints"), [(60, 30, 0), (29, 30, 0), (28, 20, 1), (17, 15, 2), (3, 10, 4)]
+)
+def test_the_rate_is_the_highest_that_comes_through(
+    monkeypatch: pytest.MonkeyPatch, capacity_hz: int, rate_hz: int, complaints: int
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(demo, "render", lambda *_: None)
+    monkeypatch.setattr(demo, "send", lambda _crew, _log, rate_hz, count: min(count, capacity_hz, rate_hz))
+    assert demo.calibrate(None, demo.Log(), said.append) == rate_hz  # type: ignore[arg-type]
+    assert sum("too fast for this machine" in line for line in said) == complaints
+    assert said[-1] == f"the camera runs at {rate_hz} Hz"
+
+
+@pytest.mark.usefixtures("photographs")
+@pytest.mark.parametrize(("seconds", "rate_hz"), [(0.0, None), (float("nan"), None), (1e6, None), (15.0, 0)])
+def test_values_that_cannot_work_are_refused(tmp_path: Path, seconds: float, rate_hz: int | None) -> None:
+    with pytest.raises(ConfigError, match="give"):
+        demo.check(tmp_path / "out", seconds, rate_hz)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("photographs")
+def test_an_impossible_folder_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("rclpy")
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="name another with --out"):
+        demo.check(tmp_path / "file" / "out", 15.0, None)
+
+
+@pytest.mark.usefixtures("photographs")
+def test_a_missing_model_is_told_before_any_process_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("rclpy")
+    monkeypatch.setattr(demo, "Crew", None)
+    with pytest.raises(ModelError, match=r"none\.onnx"):
+        demo.perform(tmp_path, 1.0, tmp_path / "none.onnx")
+
+
+# Pictures
+
+
+@pytest.mark.usefixtures("photographs")
+def test_picture_and_video_are_whole(tmp_path: Path) -> None:
+    clip = Clip(10, 1.0)
+    enhanced = {index: tmp_path / f"{index}.npy" for index in (1, 4, 7)}
+    for path in enhanced.values():
+        np.save(path, np.full((480, 640, 3), (200, 100, 50), np.uint8))
+    out = tmp_path / "out"
+    out.mkdir()
+    demo_pictures.write_picture(clip, enhanced, out / "demo.png")
+    demo_pictures.write_video(clip, enhanced, 10.0, out / "demo.mp4")
+    assert {path.name for path in out.iterdir()} == {"demo.png", "demo.mp4"}
+    picture = cv2.imread(str(out / "demo.png"))
+    assert picture is not None
+    assert picture.shape == (3 * 480, 3 * 640, 3)
+    np.testing.assert_array_equal(picture[300, 900], (50, 100, 200))
+    np.testing.assert_array_equal(picture[300, 1500], clip.reference(1)[300, 220, ::-1])
+    video = cv2.VideoCapture(str(out / "demo.mp4"))
+    assert video.get(cv2.CAP_PROP_FPS) == 10.0
+    frames = [video.read()[0] for _ in range(4)]
+    assert frames == [True, True, True, False]
+
+
+# Processes
+
+ECHO = """
+import json, sys
+print("chatter that is no JSON")
+print(json.dumps({"pid": __import__("os").getpid()}), flush=True)
+for line in sys.stdin:
+    if "crash" in line:
+        sys.exit("a plain reason")
+    print(line, end="", flush=True)
+"""
+
+STUBBORN = """
+import json, os, signal, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+print(json.dumps({"pid": os.getpid()}), flush=True)
+while True:
+    time.sleep(1.0)
+"""
+
+
+@pytest.fixture
+def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    (tmp_path / "demo_echo.py").write_text(ECHO)
+    (tmp_path / "demo_stubborn.py").write_text(STUBBORN)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return {"echo": ["demo_echo"], "stubborn": ["demo_stubborn"]}
+
+
+def alive(pid: int) -> bool:
+    """False for a process that is gone or awaits its parent's notice."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_children_answer_and_end_with_the_context(
+    modules: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo_crew, "GRACE_S", 0.5)
+    events: list[dict[str, int]] = []
+    with Crew(modules, events.append) as crew:
+        assert crew.wait_for(lambda: len(events) == 2, DEADLINE_S)
+        crew.children["echo"].tell(do="it")
+        assert crew.wait_for(lambda: len(events) == 3, DEADLINE_S)
+        assert not crew.wait_for(lambda: False, 0.1)
+        folder = crew.folder
+    assert events[-1] == {"do": "it"}
+    assert [child.process.poll() is not None for child in crew.children.values()] == [True, True]
+    assert crew.children["stubborn"].process.returncode == -signal.SIGKILL
+    assert not folder.exists()
+
+
+def test_a_child_that_crashes_ends_the_demo_with_its_last_words(
+    modules: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo_crew, "GRACE_S", 0.5)
+    crew = Crew(modules, lambda _: None)
+    with crew:
+        crew.children["echo"].tell(do="crash")
+        with pytest.raises(DemoError, match=r"the echo ended with code 1.*\n.*a plain reason"):
+            crew.wait_for(lambda: False, DEADLINE_S)
+    assert crew.children["stubborn"].process.poll() is not None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal is Linux's")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_children_die_with_their_parent(modules: dict[str, list[str]], tmp_path: Path, number: signal.Signals) -> None:
+    parent = tmp_path / "demo_parent.py"
+    parent.write_text(
+        "import signal\n"
+        "from lowlight_enhance.ros import demo, demo_crew\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore\n"
+        "demo_crew.GRACE_S = 0.5\n"
+        f"with demo.sigterm_as_exit(), demo_crew.Crew({modules!r}, lambda v: print(v['pid'], flush=True)) as crew:\n"
+        "    crew.wait_for(lambda: False, 60.0)\n"
+    )
+    package = Path(demo.__file__).parents[2]
+    process = subprocess.Popen(
+        [sys.executable, str(parent)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{package}"},
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    pids = [int(process.stdout.readline()) for _ in modules]
+    assert all(alive(pid) for pid in pids)
+    process.send_signal(number)
+    assert process.wait(DEADLINE_S) != 0
+    process.stdout.close()
+    deadline = time.monotonic() + DEADLINE_S
+    while any(alive(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not any(alive(pid) for pid in pids)
+
+
+def test_children_keep_to_this_host_and_to_a_domain_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROS_STATIC_PEERS", "10.0.0.1")
+    monkeypatch.setenv("ROS_DOMAIN_ID", "0")
+    values = demo_crew.environment(tmp_path)
+    assert 1 <= int(values["ROS_DOMAIN_ID"]) <= 101
+    assert values["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
+    assert "ROS_STATIC_PEERS" not in values
+    for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
+        assert Path(values[name]).name == "fastdds.xml"
+        assert Path(values[name]).is_file()
+
+
+# The real thing
+
+
+def test_the_cameras_metadata_reads_back_as_the_take_says() -> None:
+    pytest.importorskip("rclpy")
+    from std_msgs.msg import Header
+
+    from lowlight_enhance.core.metadata_messages import READERS, MetadataSettings
+    from lowlight_enhance.ros import demo_processes
+
+    header = Header(frame_id=demo_processes.FRAME_ID)
+    header.stamp.sec = 7
+    for take in TAKES:
+        message = demo_processes.capture_message(header, take.capture)
+        reading = READERS[demo_processes.METADATA_TYPE](message, MetadataSettings())
+        assert reading is not None
+        assert reading.stamp_ns == 7_000_000_000
+        assert reading.capture.iso == take.capture.iso
+        assert reading.capture.exposure_s == pytest.approx(take.capture.exposure_s, abs=1e-6)
+
+
+@pytest.mark.usefixtures("photographs")
+def test_a_second_of_the_real_demo(tmp_path: Path) -> None:
+    pytest.importorskip("rclpy")
+    model = write_tiny_model(tmp_path / "brighter.onnx", gain=3.0)
+    said: list[str] = []
+    outcome = demo.perform(tmp_path / "out", 1.0, model, None, 10, said.append)
+    assert outcome.failures() == []
+    assert outcome.sent == 10
+    assert 9 <= outcome.received <= 10
+    assert outcome.enhanced is not None
+    assert outcome.enhanced >= outcome.received
+    assert outcome.matches["exact"] >= 9
+    assert len(outcome.latencies_ms) == outcome.received
+    assert min(outcome.latencies_ms) > 0.0
+    assert outcome.after.psnr_db > outcome.before.psnr_db + 3.0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"demo.png", "demo.mp4"}
