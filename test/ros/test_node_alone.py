@@ -1,0 +1,142 @@
+"""What the node does without a graph around it."""
+
+import ctypes
+
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
+
+import rclpy
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.qos import ReliabilityPolicy
+from robot import dark_image
+
+from lowlight_enhance.core.errors import ConfigError
+from lowlight_enhance.ros import malloc
+from lowlight_enhance.ros.node import EnhanceNode
+from lowlight_enhance.ros.topics import agreed_reliability, message_class
+
+RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
+
+
+@pytest.fixture
+def make_node():
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    nodes = []
+
+    def make(**values):
+        overrides = [Parameter(name, value=value) for name, value in {"malloc_tuning": False, **values}.items()]
+        nodes.append(EnhanceNode(context=context, parameter_overrides=overrides))
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        node.destroy_node()
+    rclpy.try_shutdown(context=context)
+
+
+@pytest.mark.parametrize(
+    ("offered", "current", "agreed"),
+    [
+        ([RELIABLE], BEST_EFFORT, RELIABLE),
+        ([RELIABLE, RELIABLE], BEST_EFFORT, RELIABLE),
+        ([RELIABLE, BEST_EFFORT], RELIABLE, BEST_EFFORT),
+        ([ReliabilityPolicy.UNKNOWN], RELIABLE, BEST_EFFORT),
+        ([], RELIABLE, RELIABLE),
+        ([], BEST_EFFORT, BEST_EFFORT),
+    ],
+)
+def test_agreed_reliability(offered, current, agreed):
+    assert agreed_reliability(offered, current) == agreed
+
+
+def test_message_class_by_name():
+    from sensor_msgs.msg import Image
+
+    assert message_class("sensor_msgs/msg/Image") is Image
+    with pytest.raises(ConfigError, match="ros-<distribution>-no-such-msgs"):
+        message_class("no_such_msgs/msg/Metadata")
+    with pytest.raises(ConfigError, match="sensor_msgs/msg/NoSuch"):
+        message_class("sensor_msgs/msg/NoSuch")
+
+
+def test_a_bug_in_a_frame_is_counted_and_logged_and_stays_inside(make_node, tiny_model, capfd):
+    node = make_node(model=str(tiny_model))
+    node.start()
+    node._configured.stream.enhance = lambda rgb, capture: 1 / 0
+    node._on_image(dark_image(1))
+    node._on_image(dark_image(2))
+    assert "ZeroDivisionError" in node.health.report(1).values["last_error"]
+    logged = capfd.readouterr().err
+    assert logged.count("Traceback") == 1
+
+
+def test_an_internal_error_in_configure_is_logged_and_leaves_it_unconfigured(
+    make_node, tiny_model, monkeypatch, capfd
+):
+    node = make_node(model=str(tiny_model))
+    with monkeypatch.context() as patch:
+        patch.setattr("lowlight_enhance.ros.node.FrameStream", lambda *_: 1 / 0)
+        assert node.trigger_configure() == TransitionCallbackReturn.ERROR
+    assert "ZeroDivisionError" in capfd.readouterr().err
+    assert node._status().level == b"\x02"
+    assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+
+
+def test_an_error_in_activate_leaves_nothing_subscribed(make_node, tiny_model, monkeypatch):
+    node = make_node(model=str(tiny_model))
+    node.trigger_configure()
+    before = len(list(node.subscriptions))
+    with monkeypatch.context() as patch:
+        patch.setattr(node, "_subscribe_image", lambda _: 1 / 0)
+        assert node.trigger_activate() == TransitionCallbackReturn.ERROR
+    assert len(list(node.subscriptions)) == before
+    assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+
+
+def test_start_leaves_a_refused_node_unconfigured(make_node, tmp_path):
+    node = make_node(model=str(tmp_path / "none.onnx"))
+    node.start()
+    assert list(node.subscriptions) == list(make_node().subscriptions) == []
+
+
+def test_a_value_out_of_range_is_refused_at_start(make_node):
+    with pytest.raises(ConfigError, match="'max_pixels'"):
+        make_node(max_pixels=0)
+
+
+def test_a_misspelt_parameter_is_named(make_node, capfd):
+    make_node(defualt_iso=100.0)
+    assert "did you mean 'default_iso'" in capfd.readouterr().err
+
+
+def test_read_only_parameters_stay(make_node):
+    node = make_node()
+    assert not node.set_parameters([Parameter("autostart", value=False)])[0].successful
+    assert node.set_parameters([Parameter("threads", value=1)])[0].successful
+    assert not node.set_parameters([Parameter("threads", value=1000)])[0].successful
+    assert not node.set_parameters([Parameter("image_reliability", value="maybe")])[0].successful
+
+
+def test_malloc_tuning_can_be_switched_off(monkeypatch):
+    calls = []
+
+    class Libc:
+        @staticmethod
+        def mallopt(option, value):
+            calls.append((option, value))
+            return 1
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: Libc)
+    monkeypatch.setattr(malloc.platform, "libc_ver", lambda: ("glibc", "2.36"))
+    monkeypatch.setenv(malloc.SWITCH, "0")
+    assert not malloc.keep_image_buffers()
+    assert calls == []
+    monkeypatch.delenv(malloc.SWITCH)
+    assert malloc.keep_image_buffers()
+    assert calls == [(-3, 32 << 20), (-1, 512 << 20), (-2, 64 << 20)]
+    monkeypatch.setattr(malloc.platform, "libc_ver", lambda: ("", ""))
+    assert not malloc.keep_image_buffers()
