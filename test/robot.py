@@ -56,7 +56,7 @@ class NodeProcess:
 
 
 class Robot:
-    """Camera and listener in one node, spun by ``until``; ``beside`` are nodes spun with it."""
+    """Camera and listener in one node, spun by ``until``."""
 
     def __init__(self):
         self.context = rclpy.Context()

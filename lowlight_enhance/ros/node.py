@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -14,10 +13,10 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, Image
 
@@ -29,6 +28,7 @@ from lowlight_enhance.core.stream import FrameStream
 from lowlight_enhance.ros import params as node_params
 from lowlight_enhance.ros.malloc import keep_image_buffers
 from lowlight_enhance.ros.params import NodeParams
+from lowlight_enhance.ros.topics import agreed_reliability, message_class, sensor_qos
 
 try:
     from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
@@ -108,8 +108,8 @@ class EnhanceNode(LifecycleNode):
         self.health = Health()
         self._phase, self._refusal = "unconfigured", ""
         self._configured: _Configured | None = None
-        self._subscriptions_in: list[Subscription] = []
-        self._image_subscription: Subscription | None = None
+        self._subscriptions_in: list[Subscription[Any]] = []
+        self._image_subscription: Subscription[Any] | None = None
         self._reliability = ReliabilityPolicy.BEST_EFFORT
         self._camera_frame = ""
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 1)
@@ -145,7 +145,10 @@ class EnhanceNode(LifecycleNode):
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free everything after an internal error in a transition; the node can be configured again."""
-        return self._attempt(self._release, super().on_error, state, "unconfigured")
+        refusal = self._refusal
+        result = self._attempt(self._release, super().on_error, state, "unconfigured")
+        self._refusal = refusal
+        return result
 
     def _attempt(
         self,
@@ -207,7 +210,7 @@ class EnhanceNode(LifecycleNode):
     def _subscribe(self) -> None:
         """Metadata, then camera_info, then the image: ready subscriptions are served in the order of creation."""
         assert self._configured is not None
-        small = _sensor_qos(METADATA_DEPTH, ReliabilityPolicy.BEST_EFFORT)
+        small = sensor_qos(METADATA_DEPTH, ReliabilityPolicy.BEST_EFFORT)
         try:
             if self._configured.metadata_class is not None:
                 self._subscriptions_in.append(
@@ -232,7 +235,7 @@ class EnhanceNode(LifecycleNode):
             Image,
             "image_raw",
             self._on_image,
-            _sensor_qos(1, reliability),
+            sensor_qos(1, reliability),
             event_callbacks=SubscriptionEventCallbacks(
                 incompatible_qos=self._on_incompatible_publisher, message_lost=self._on_message_lost
             ),
@@ -295,17 +298,18 @@ class EnhanceNode(LifecycleNode):
         offered = [p.qos_profile.reliability for p in self.get_publishers_info_by_topic("image_raw")]
         return agreed_reliability(offered, self._reliability)
 
-    def _follow_publishers(self) -> None:
-        """Subscribe the image again where its publishers now ask for another reliability."""
+    def _follow_publishers(self) -> bool:
+        """Subscribe the image again where its publishers now offer another reliability. True where they do."""
         wanted = self._wanted_reliability()
-        if wanted != self._reliability:
-            self._subscribe_image(wanted)
-            self.get_logger().info(f"image subscription is now {wanted.name}, as its publishers offer")
+        if wanted == self._reliability:
+            return False
+        self._subscribe_image(wanted)
+        self.get_logger().info(f"image subscription is now {wanted.name}, as its publishers offer")
+        return True
 
     @_guarded
     def _on_incompatible_publisher(self, _event: Any) -> None:
-        if self._configured is not None and self._configured.params.image_reliability == "auto":
-            self._follow_publishers()
+        if self._phase != "active" or self._follow_publishers():
             return
         self.get_logger().warning(
             f"a publisher of {self.resolve_topic_name('image_raw')} offers a quality of service that this "
@@ -326,15 +330,17 @@ class EnhanceNode(LifecycleNode):
     @_guarded
     def _on_message_lost(self, event: Any) -> None:
         self.health.dropped(event.total_count_change)
+        if self._phase != "active" or self._follow_publishers():
+            return
         self.get_logger().warning(
-            f"the middleware has lost {event.total_count} images before they reached this node: let the camera driver "
-            "publish reliable, or start driver and node with the Fast DDS profile config/fastdds.xml of this package",
+            f"the middleware has lost {event.total_count} images before they reached this node: start camera driver "
+            "and node with the Fast DDS profile config/fastdds.xml of this package, or make the driver reliable",
             throttle_duration_sec=60.0,
         )
 
     # Parameters
 
-    def _on_parameters(self, changes: Sequence[Parameter]) -> SetParametersResult:
+    def _on_parameters(self, changes: Sequence[Parameter[Any]]) -> SetParametersResult:
         """Accept allowed values while unconfigured, so that what is set is what runs."""
         ours = {change.name: change.value for change in changes if change.name in node_params.NAMES}
         try:
@@ -359,7 +365,7 @@ class EnhanceNode(LifecycleNode):
 
     @_guarded
     def _every_second(self) -> None:
-        if self._phase == "active" and self._configured is not None:
+        if self._phase == "active":
             self._follow_publishers()
         status = self._status()
         array = DiagnosticArray(status=[status])
@@ -392,40 +398,6 @@ class EnhanceNode(LifecycleNode):
         }
 
 
-def agreed_reliability(offered: Sequence[ReliabilityPolicy], current: ReliabilityPolicy) -> ReliabilityPolicy:
-    """RELIABLE where every publisher offers it, BEST_EFFORT where one does not, ``current`` where there is none.
-
-    Best effort matches every publisher, but loses most frames of more than the transport's buffer.
-    """
-    if not offered:
-        return current
-    reliable = all(policy == ReliabilityPolicy.RELIABLE for policy in offered)
-    return ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
-
-
-def message_class(type_name: str) -> type:
-    """The Python class of a ROS message type, e.g. ``realsense2_camera_msgs/msg/Metadata``.
-
-    Raises:
-        ConfigError: its package is not installed; names the Debian package that brings it.
-    """
-    package, _, name = type_name.partition("/msg/")
-    try:
-        found = getattr(importlib.import_module(f"{package}.msg"), name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(
-            f"parameter 'metadata_type': {type_name} cannot be imported ({error}); install its package (apt: "
-            f"ros-<distribution>-{package.replace('_', '-')}) and source it before starting, or set it to ''"
-        ) from error
-    return found  # type: ignore[no-any-return]
-
-
-def _sensor_qos(depth: int, reliability: ReliabilityPolicy) -> QoSProfile:
-    return QoSProfile(
-        history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=reliability, durability=DurabilityPolicy.VOLATILE
-    )
-
-
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM.
 
@@ -435,10 +407,11 @@ def main(args: list[str] | None = None) -> int:
     rclpy.init(args=args)
     node: EnhanceNode | None = None
     try:
+        executor = SingleThreadedExecutor()
         node = EnhanceNode()
         if node.startup_params.autostart:
             node.start()
-        rclpy.spin(node)
+        rclpy.spin(node, executor)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except ConfigError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -181,9 +181,9 @@ def nearest(name: str) -> str:
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
-def _checked(name: str, value: Any) -> Value:
+def _checked(name: str, value: Any) -> Any:
     entry = _FIELDS[name]
-    kind = type(entry.default)
+    kind: Any = type(entry.default)
     if kind is tuple and isinstance(value, (list, tuple)) and value and all(isinstance(part, str) for part in value):
         value = tuple(value)
     if kind is float and type(value) is int:
@@ -234,7 +234,6 @@ def declare(node: Any) -> None:
         elif limits:
             low, high = limits
             descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high))]
-        assert default is not MISSING
         try:
             node.declare_parameter(name, list(default) if isinstance(default, tuple) else default, descriptor)
         except ParameterException as error:

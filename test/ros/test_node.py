@@ -1,5 +1,6 @@
 """The node in a real graph: over the middleware, between processes."""
 
+from importlib.util import find_spec
 from signal import SIGINT, SIGTERM
 
 import numpy as np
@@ -9,6 +10,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
 pytest.importorskip("diagnostic_msgs", reason="needs ROS 2 (diagnostic_msgs)")
 
 from rclpy.qos import ReliabilityPolicy
+from rclpy.utilities import get_rmw_implementation_identifier
 from robot import (
     ACTIVATE,
     BEST_EFFORT,
@@ -117,12 +119,7 @@ def test_refuses_a_bad_model_and_starts_once_it_is_mended(robot, start, tiny_mod
 
 
 def test_refuses_metadata_of_a_package_that_is_not_installed(robot, start, tiny_model):
-    pytest.importorskip("rclpy")
-    try:
-        import flir_camera_msgs  # noqa: F401
-    except ImportError:
-        pass
-    else:
+    if find_spec("flir_camera_msgs") is not None:
         pytest.skip("flir_camera_msgs is installed")
     node = start(model=tiny_model, metadata_type="flir_camera_msgs/msg/ImageMetaData")
     robot.until(lambda: robot.statuses and robot.statuses[-1].level == b"\x02")
@@ -202,6 +199,16 @@ def test_says_why_nothing_arrives_from_a_best_effort_camera(robot, start, tiny_m
     robot.image_publisher = robot.node.create_publisher(Image, "image_raw", BEST_EFFORT)
     node = start(model=tiny_model, image_reliability="reliable")
     robot.until(lambda: "image_reliability to 'auto'" in node.log)
+
+
+def test_says_when_the_middleware_loses_images(robot, start, tiny_model):
+    if not get_rmw_implementation_identifier().startswith("rmw_fastrtps"):
+        pytest.skip("the loss is that of Fast DDS with its default shared memory")
+    node = start(model=tiny_model, image_reliability="best_effort")
+    robot.until(lambda: robot.image_publisher.get_subscription_count())
+    large = dark_image(1, height=480, width=640)
+    robot.until(lambda: "config/fastdds.xml" in node.log, doing=lambda: robot.image_publisher.publish(large))
+    robot.until(lambda: int(robot.status_values().get("dropped", 0)) > 0)
 
 
 def test_latency_is_measured_on_the_clock_of_the_bag(robot, start, tiny_model):
