@@ -15,7 +15,7 @@ import pytest
 from tiny_model import write_tiny_model
 
 from lowlight_enhance.core.errors import ConfigError, DataError, ModelError
-from lowlight_enhance.ros import demo, demo_crew, demo_pictures
+from lowlight_enhance.ros import demo, demo_crew, demo_pictures, demo_score
 from lowlight_enhance.ros.demo_crew import Crew, DemoError
 from lowlight_enhance.ros.demo_scene import TAKES, Clip, load_photo
 
@@ -72,7 +72,7 @@ def test_without_scikit_image_the_remedy_is_named(monkeypatch: pytest.MonkeyPatc
 # Verdict
 
 
-def result(**changes: object) -> demo.DemoResult:
+def result(**changes: object) -> demo_score.DemoResult:
     values = {
         "rate_hz": 30,
         "sent": 100,
@@ -80,11 +80,11 @@ def result(**changes: object) -> demo.DemoResult:
         "received": 90,
         "latencies_ms": tuple(float(number) for number in range(1, 102)),
         "matches": {"exact": 93, "nearest": 0, "last": 2},
-        "before": demo.Score(10.0, 0.25),
-        "after": demo.Score(20.0, 0.75),
+        "before": demo_score.Score(10.0, 0.25),
+        "after": demo_score.Score(20.0, 0.75),
         "scored": 30,
     }
-    return demo.DemoResult(**{**values, **changes})  # type: ignore[arg-type]
+    return demo_score.DemoResult(**{**values, **changes})  # type: ignore[arg-type]
 
 
 def test_the_report_holds_every_figure() -> None:
@@ -103,8 +103,8 @@ def test_the_report_holds_every_figure() -> None:
     [
         ({}, []),
         ({"received": 89}, ["only 89 % of the frames arrived, and 90 % must."]),
-        ({"after": demo.Score(10.0, 0.9)}, ["the PSNR did not rise: 10.00 dB before, 10.00 dB after."]),
-        ({"after": demo.Score(float("nan"), 0.9)}, ["the PSNR did not rise: 10.00 dB before, nan dB after."]),
+        ({"after": demo_score.Score(10.0, 0.9)}, ["the PSNR did not rise: 10.00 dB before, 10.00 dB after."]),
+        ({"after": demo_score.Score(float("nan"), 0.9)}, ["the PSNR did not rise: 10.00 dB before, nan dB after."]),
     ],
 )
 def test_what_must_not_be_is_said(changes: dict[str, object], sentences: list[str]) -> None:
@@ -126,22 +126,22 @@ def test_quality_of_known_errors() -> None:
     pytest.importorskip("skimage")
     rng = np.random.default_rng(3)
     reference = rng.integers(50, 200, (32, 32, 3), dtype=np.uint8)
-    assert demo.quality(reference + np.uint8(10), reference).psnr_db == pytest.approx(20.0 * np.log10(25.5))
-    assert 0.9 < demo.quality(reference + np.uint8(10), reference).ssim < 1.0
-    mean = demo.mean_score([demo.Score(10.0, 0.2), demo.Score(20.0, 0.4)])
+    assert demo_score.quality(reference + np.uint8(10), reference).psnr_db == pytest.approx(20.0 * np.log10(25.5))
+    assert 0.9 < demo_score.quality(reference + np.uint8(10), reference).ssim < 1.0
+    mean = demo_score.mean_score([demo_score.Score(10.0, 0.2), demo_score.Score(20.0, 0.4)])
     assert (mean.psnr_db, mean.ssim) == pytest.approx((15.0, 0.3))
 
 
 def test_scored_frames_are_spread_evenly() -> None:
-    assert demo.spread(list(range(0, 50, 10)), 10) == [0, 10, 20, 30, 40]
-    chosen = demo.spread(list(range(101)), 5)
+    assert demo_score.spread(list(range(0, 50, 10)), 10) == [0, 10, 20, 30, 40]
+    chosen = demo_score.spread(list(range(101)), 5)
     assert chosen == [0, 25, 50, 75, 100]
 
 
 @pytest.mark.parametrize("kept", [range(0, 400, 3), range(0, 400, 50)])
 def test_the_picture_shows_the_middle_of_each_take(kept: range) -> None:
     clip = Clip(100, 4.0)
-    shown = demo.rows(clip, {index: Path(f"{index}.npy") for index in kept})
+    shown = demo_score.rows(clip, {index: Path(f"{index}.npy") for index in kept})
     assert [clip.take(index) for index in shown] == list(TAKES)
     for index, middle in zip(shown, (50, 150, 250, 350), strict=True):
         assert abs(index - middle) <= kept.step / 2
@@ -157,6 +157,7 @@ def test_the_log_matches_what_arrived_with_what_was_sent() -> None:
     log.note({"stamp": 7, "received": 70})
     log.note({"stamp": 8, "received": 80})
     assert log.arrived() == {5: 0, 7: 2}
+    assert log.latencies_ms() == pytest.approx((45e-6, 63e-6))
     assert log.missing() == {6}
 
 
@@ -167,19 +168,37 @@ def test_the_log_counts_our_node_alone() -> None:
     log.note({"diagnostics": {"enhanced": "1000"}, "of": "another"})
     assert log.counts == {"enhanced": 12, "metadata.exact": 11}
     assert demo.difference({"enhanced": 2}, log.counts, "enhanced") == 10
-    assert demo.difference({}, log.counts, "enhanced") == 12
-    assert demo.difference({}, {}, "enhanced") is None
+    assert demo.difference({"enhanced": 2}, log.counts, "metadata.exact") == 11
+    assert demo.difference({}, log.counts, "enhanced") is None
+    assert demo.difference({"enhanced": 2}, {}, "enhanced") is None
 
 
 @pytest.mark.parametrize(
-    ("capacity_hz", "rate_hz", "complaints"), [(60, 30, 0), (29, 30, 0), (28, 20, 1), (17, 15, 2), (3, 10, 4)]
+    ("capacity_hz", "latency_ms", "rate_hz", "complaints"),
+    [
+        (60, 5, 30, 0),
+        (29, 5, 30, 0),
+        (28, 5, 20, 1),
+        (17, 5, 15, 2),
+        (3, 5, 10, 4),
+        (60, 33, 30, 0),
+        (60, 34, 20, 1),
+        (60, 51, 15, 2),
+    ],
 )
-def test_the_rate_is_the_highest_that_comes_through(
-    monkeypatch: pytest.MonkeyPatch, capacity_hz: int, rate_hz: int, complaints: int
+def test_the_rate_is_the_highest_that_comes_through_in_time(
+    monkeypatch: pytest.MonkeyPatch, capacity_hz: int, latency_ms: int, rate_hz: int, complaints: int
 ) -> None:
     said: list[str] = []
+
+    def send(_crew: object, log: demo.Log, rate_hz: int, count: int) -> int:
+        arrived = min(capacity_hz, rate_hz)
+        log.note({"sent": [[stamp, stamp] for stamp in range(count)]})
+        log.received = {stamp: stamp + latency_ms * 1_000_000 for stamp in range(arrived)}
+        return arrived
+
     monkeypatch.setattr(demo, "render", lambda *_: None)
-    monkeypatch.setattr(demo, "send", lambda _crew, _log, rate_hz, count: min(count, capacity_hz, rate_hz))
+    monkeypatch.setattr(demo, "send", send)
     assert demo.calibrate(None, demo.Log(), said.append) == rate_hz  # type: ignore[arg-type]
     assert sum("too fast for this machine" in line for line in said) == complaints
     assert said[-1] == f"the camera runs at {rate_hz} Hz"
