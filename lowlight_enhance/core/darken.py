@@ -178,7 +178,8 @@ def sense(signal_dn: NDArray[np.float32], exposure: DarkExposure, rng: np.random
     """Raw values, in DN above black, that a sensor reports for an expected ``signal_dn`` (rows first axis)."""
     assert exposure.capture.iso is not None
     sensor, gain = exposure.sensor, exposure.sensor.gain(exposure.capture.iso)
-    raw = gain * shot_noise(np.maximum(signal_dn, 0.0) / np.float32(gain), rng)
+    electrons = np.asarray(np.maximum(signal_dn, 0.0) / np.float32(gain), dtype=np.float32)
+    raw = np.float32(gain) * shot_noise(electrons, rng)
     if exposure.tukey:
         scale = sensor.read_tukey.draw(gain, rng)
         raw += np.float32(scale) * tukey_lambda(rng.uniform(*sensor.tukey_shape), signal_dn.shape, rng)

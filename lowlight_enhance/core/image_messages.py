@@ -48,16 +48,17 @@ class _Layout:
         return self.channels * self.itemsize
 
 
+# OpenCV before 4.6 names a mosaic by its second row and column alone: RGGB is "BG" there.
 _CHANNEL_ORDERS: dict[str, tuple[int, int | None, str]] = {
     "rgb": (3, None, "rgb8"),
     "bgr": (3, cv2.COLOR_BGR2RGB, "bgr8"),
     "rgba": (4, cv2.COLOR_RGBA2RGB, "rgb8"),
     "bgra": (4, cv2.COLOR_BGRA2RGB, "bgr8"),
     "mono": (1, cv2.COLOR_GRAY2RGB, "mono8"),
-    "bayer_rggb": (1, cv2.COLOR_BayerRGGB2RGB, "bgr8"),
-    "bayer_bggr": (1, cv2.COLOR_BayerBGGR2RGB, "bgr8"),
-    "bayer_gbrg": (1, cv2.COLOR_BayerGBRG2RGB, "bgr8"),
-    "bayer_grbg": (1, cv2.COLOR_BayerGRBG2RGB, "bgr8"),
+    "bayer_rggb": (1, cv2.COLOR_BayerBG2RGB, "bgr8"),
+    "bayer_bggr": (1, cv2.COLOR_BayerRG2RGB, "bgr8"),
+    "bayer_gbrg": (1, cv2.COLOR_BayerGR2RGB, "bgr8"),
+    "bayer_grbg": (1, cv2.COLOR_BayerGB2RGB, "bgr8"),
 }
 
 _LAYOUTS = {

@@ -49,7 +49,7 @@ def enlarge(maps: Tensor, small: Tensor, rgb: Rgb, way: Upsampling = "auto") -> 
         return local_affine(maps, rgb)
     picture = maps if maps.shape[0] == 3 else maps[:3] * small + maps[3:]
     if way == "resize":
-        return to_bytes(_resized(np.clip(picture, 0.0, 1.0), rgb.shape[:2], cv2.INTER_CUBIC))
+        return to_bytes(_resized(np.clip(picture, 0.0, 1.0), rgb, cv2.INTER_CUBIC))
     if way == "gain":
         return gain_map(picture, small, rgb)
     return local_affine(guided_coefficients(small, picture), rgb)
@@ -106,11 +106,11 @@ def gain_map(picture: Tensor, small: Tensor, rgb: Rgb) -> NDArray[np.uint8]:
         small: (3, h, w) the network's copy of the frame, 0..1.
         rgb: (H, W, 3) uint8 or uint16.
     """
-    size = rgb.shape[:2]
     full = rgb.astype(np.float32) / np.float32(np.iinfo(rgb.dtype).max)
     gain = (picture + np.float32(0.02)) / (small + np.float32(0.02))
-    detail = full - _resized(small, size, cv2.INTER_CUBIC)
-    return to_bytes(_resized(picture, size, cv2.INTER_CUBIC) + _resized(gain, size, cv2.INTER_LINEAR) * detail)
+    detail = full - _resized(small, rgb, cv2.INTER_CUBIC)
+    enlarged = _resized(picture, rgb, cv2.INTER_CUBIC) + _resized(gain, rgb, cv2.INTER_LINEAR) * detail
+    return to_bytes(np.asarray(enlarged, dtype=np.float32))
 
 
 def to_bytes(picture: Tensor) -> NDArray[np.uint8]:
@@ -118,7 +118,8 @@ def to_bytes(picture: Tensor) -> NDArray[np.uint8]:
     return np.asarray(np.rint(np.clip(picture, 0.0, 1.0) * np.float32(255.0)), dtype=np.uint8)
 
 
-def _resized(planes: Tensor, size: tuple[int, int], interpolation: int) -> Tensor:
-    """(3, h, w) -> (H, W, 3)."""
+def _resized(planes: Tensor, like: Rgb, interpolation: int) -> Tensor:
+    """(3, h, w) -> (H, W, 3), the size of ``like``."""
     interleaved = np.ascontiguousarray(planes.transpose(1, 2, 0))
-    return np.asarray(cv2.resize(interleaved, size[::-1], interpolation=interpolation), dtype=np.float32)
+    size = (like.shape[1], like.shape[0])
+    return np.asarray(cv2.resize(interleaved, size, interpolation=interpolation), dtype=np.float32)

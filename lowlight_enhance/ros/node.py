@@ -274,7 +274,7 @@ class EnhanceNode(LifecycleNode):
             return
         start_ns = time.perf_counter_ns()
         self._camera_frame = msg.header.frame_id
-        frame = self._configured.stream.process(msg, self._now_ns())
+        frame = self._configured.stream.process(msg, time.monotonic_ns())
         out = Image()
         fill_message(out, frame.rgb, frame.encoding, frame.header)
         self._configured.image_publisher.publish(out)

@@ -96,7 +96,9 @@ def test_values_out_of_range_in_a_file_are_a_model_error() -> None:
         ModelInput.from_json(json.dumps({**values, "iso_range": [5, 2]}))
 
 
-@pytest.mark.parametrize("change", [{"working_size": -1}, {"size_multiple": 0}, {"unknown": 0.5}, {"iso_range": (0, 1)}])
+@pytest.mark.parametrize(
+    "change", [{"working_size": -1}, {"size_multiple": 0}, {"unknown": 0.5}, {"iso_range": (0, 1)}]
+)
 def test_impossible_settings_are_refused(change: dict) -> None:
     with pytest.raises(ConfigError):
         ModelInput(**change)
