@@ -63,9 +63,12 @@ class NodeProcess:
 class Robot:
     """Camera and listener in one node, spun by ``until``."""
 
-    def __init__(self):
-        self.context = rclpy.Context()
-        rclpy.init(context=self.context)
+    def __init__(self, context=None):
+        """``context``: that of a node in this process; otherwise one of its own."""
+        self.owns_context = context is None
+        self.context = context or rclpy.Context()
+        if self.owns_context:
+            rclpy.init(context=self.context)
         self.node = rclpy.create_node("robot", context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
@@ -80,7 +83,8 @@ class Robot:
     def close(self):
         self.executor.shutdown()
         self.node.destroy_node()
-        rclpy.try_shutdown(context=self.context)
+        if self.owns_context:
+            rclpy.try_shutdown(context=self.context)
 
     def _on_diagnostics(self, array):
         self.statuses += [status for status in array.status if status.name.endswith(": enhancement")]

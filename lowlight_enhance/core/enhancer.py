@@ -166,6 +166,7 @@ def _open(content: bytes, path: Path, providers: Sequence[str], threads: int | N
     options.intra_op_num_threads = threads or 0
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leave the cores to camera and detector
     try:
         return ort.InferenceSession(content, options, providers=list(providers))
     except Exception as error:  # ONNX Runtime's own exceptions share no public base

@@ -28,7 +28,7 @@ from lowlight_enhance.core.stream import FrameStream
 from lowlight_enhance.ros import params as node_params
 from lowlight_enhance.ros.malloc import keep_image_buffers
 from lowlight_enhance.ros.params import NodeParams
-from lowlight_enhance.ros.topics import agreed_reliability, message_class, sensor_qos
+from lowlight_enhance.ros.topics import METADATA_DEPTH, agreed_reliability, message_class, sensor_qos, take_waiting
 
 try:
     from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
@@ -43,9 +43,6 @@ SHA_DIGITS = 12
 
 COMPARABLE_AGE_NS = 60 * 1_000_000_000
 """An image stamped further from now than this was stamped by another clock: its age says nothing."""
-
-METADATA_DEPTH = 32
-"""Metadata and camera_info kept while a frame is in work: more than a second's worth at 30 Hz."""
 
 PERIOD_S = 1.0
 """Of diagnostics, and of a new look at the publishers' reliability."""
@@ -273,6 +270,8 @@ class EnhanceNode(LifecycleNode):
         if self._configured is None:
             return
         start_ns = time.perf_counter_ns()
+        for subscription in self._subscriptions_in:
+            take_waiting(subscription)
         self._camera_frame = msg.header.frame_id
         frame = self._configured.stream.process(msg, time.monotonic_ns())
         out = Image()

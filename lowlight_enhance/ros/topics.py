@@ -6,8 +6,12 @@ import importlib
 from collections.abc import Sequence
 
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
 
 from lowlight_enhance.core.errors import ConfigError
+
+METADATA_DEPTH = 32
+"""Metadata and camera_info kept while a frame is in work: more than a second's worth at 30 Hz."""
 
 
 def agreed_reliability(offered: Sequence[ReliabilityPolicy], current: ReliabilityPolicy) -> ReliabilityPolicy:
@@ -36,6 +40,20 @@ def message_class(type_name: str) -> type:
             f"ros-<distribution>-{package.replace('_', '-')}) and source it before starting, or set it to ''"
         ) from error
     return found  # type: ignore[no-any-return]
+
+
+def take_waiting(subscription: Subscription) -> None:
+    """Hand every message that waits on ``subscription`` to its callback, now.
+
+    The executor takes one message a subscription and round, so the metadata of a camera that is faster than this node
+    would fall ever further behind its images, of which only the newest waits.
+    """
+    with subscription.handle:
+        for _ in range(METADATA_DEPTH):
+            taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
+            if taken is None:
+                return
+            subscription.callback(taken[0])
 
 
 def sensor_qos(depth: int, reliability: ReliabilityPolicy) -> QoSProfile:

@@ -10,7 +10,7 @@ import rclpy
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import ReliabilityPolicy
-from robot import dark_image
+from robot import Robot, capture_metadata, dark_image
 
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.ros import malloc
@@ -71,6 +71,22 @@ def test_a_bug_in_a_frame_is_counted_and_logged_and_stays_inside(make_node, tiny
     assert "ZeroDivisionError" in node.health.report(1).values["last_error"]
     logged = capfd.readouterr().err
     assert logged.count("Traceback") == 1
+
+
+def test_metadata_that_waits_is_read_before_the_image(make_node, tiny_model):
+    """As for a node that is slower than its camera: nothing is spun, so only the image's own callback can read it."""
+    node = make_node(model=str(tiny_model), metadata_type="diagnostic_msgs/msg/DiagnosticArray")
+    node.start()
+    robot = Robot(node.context)
+    for number in range(1, 13):
+        robot.metadata_publisher.publish(capture_metadata(dark_image(number)))
+    try:
+        robot.until(
+            lambda: "metadata.exact" in node.health.report(1).values,
+            lambda: node._on_image(dark_image(12)),
+        )
+    finally:
+        robot.close()
 
 
 def test_an_internal_error_in_configure_is_logged_and_leaves_it_unconfigured(
