@@ -16,7 +16,7 @@ from lowlight_enhance.core.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.core.errors import ConfigError, ModelError
 from lowlight_enhance.core.model_input import CHANNELS, METADATA_KEY, ModelInput, Rgb, Tensor
 from lowlight_enhance.core.resources import resource
-from lowlight_enhance.core.upsample import Upsampling, enlarge
+from lowlight_enhance.core.upsample import LocalAffine, Upsampling, enlarge
 
 Enhance = Callable[[Rgb, CaptureMetadata], NDArray[np.uint8]]
 """(H, W, 3) uint8 or uint16 and its capture metadata -> enhanced (h, w, 3) uint8. A lambda satisfies it in a test."""
@@ -36,7 +36,7 @@ def default_model() -> Path:
 
 
 class Enhancer:
-    """An ``Enhance`` backed by ONNX Runtime; the model file says how its input is made.
+    """An ``Enhance`` backed by ONNX Runtime; the model file says how its input is made. For one thread at a time.
 
     Attributes:
         path: the model file.
@@ -82,6 +82,7 @@ class Enhancer:
         if working_size is not None:
             self.model_input = replace(self.model_input, working_size=working_size)
         self._input = self._session.get_inputs()[0].name
+        self._local_affine = LocalAffine()
 
     @property
     def name(self) -> str:
@@ -132,7 +133,7 @@ class Enhancer:
         small = tensor[0, :3, : maps.shape[1], : maps.shape[2]]
         if self.output_resolution == "model" and small.shape[1:] != (height, width):
             rgb = self.model_input.shrink(rgb)
-        return enlarge(maps, small, rgb, self.upsampling)
+        return enlarge(maps, small, rgb, self.upsampling, self._local_affine)
 
     def warm_up(self, height: int = 480, width: int = 640) -> None:
         """Run one black frame, so that the first real one does not pay for memory planning.

@@ -22,7 +22,50 @@ GUIDED_RADIUS = 1
 GUIDED_EPS = 1e-4
 
 
-def enlarge(maps: Tensor, small: Tensor, rgb: Rgb, way: Upsampling = "auto") -> NDArray[np.uint8]:
+class LocalAffine:
+    """``gain * rgb + offset``, both maps brought up bilinearly.
+
+    Keeps its buffers while frames stay of one size, as fresh memory costs as much as the arithmetic; so an instance is
+    not for several threads at once.
+    """
+
+    def __init__(self) -> None:
+        self._gain, self._offset, self._product = (np.empty((0, 0), np.float32) for _ in range(3))
+        self._planes: tuple[NDArray[np.uint8], ...] = ()
+
+    def __call__(self, maps: Tensor, rgb: Rgb) -> NDArray[np.uint8]:
+        """Apply ``maps`` to ``rgb``.
+
+        Args:
+            maps: (6, h, w) gain R, G, B and offset R, G, B; the offset in 0..1 of full scale.
+            rgb: (H, W, 3) uint8 or uint16.
+
+        Returns:
+            (H, W, 3) uint8, clipped; the caller's own.
+        """
+        height, width = rgb.shape[:2]
+        if self._gain.shape != (height, width):
+            self._gain, self._offset, self._product = (np.empty((height, width), np.float32) for _ in range(3))
+            self._planes = tuple(np.empty((height, width), np.uint8) for _ in range(3))
+        to_byte = 255.0 / np.iinfo(rgb.dtype).max
+        offsets = maps[3:] * np.float32(255.0)
+        for channel, plane in enumerate(cv2.split(rgb)):
+            gain = _enlarged(maps[channel], self._gain)
+            offset = _enlarged(offsets[channel], self._offset)
+            cv2.multiply(plane, gain, dst=self._product, scale=to_byte, dtype=cv2.CV_32F)
+            cv2.add(self._product, offset, dst=self._planes[channel], dtype=cv2.CV_8U)
+        return np.asarray(cv2.merge(self._planes), dtype=np.uint8)
+
+
+def _enlarged(plane: Tensor, buffer: Tensor) -> Tensor:
+    """``plane`` at the size of ``buffer``, in that buffer; itself where it has that size."""
+    if plane.shape == buffer.shape:
+        return plane
+    cv2.resize(plane, (buffer.shape[1], buffer.shape[0]), dst=buffer, interpolation=cv2.INTER_LINEAR)
+    return buffer
+
+
+def enlarge(maps: Tensor, small: Tensor, rgb: Rgb, way: Upsampling, local_affine: LocalAffine) -> NDArray[np.uint8]:
     """The enhanced frame at the size of ``rgb``.
 
     Args:
@@ -30,6 +73,7 @@ def enlarge(maps: Tensor, small: Tensor, rgb: Rgb, way: Upsampling = "auto") -> 
         small: (3, h, w) the network's copy of the frame in 0..1.
         rgb: (H, W, 3) uint8 or uint16, the full-size input.
         way: how.
+        local_affine: what applies maps of this frame's size.
 
     Returns:
         (H, W, 3) uint8.
@@ -53,30 +97,6 @@ def enlarge(maps: Tensor, small: Tensor, rgb: Rgb, way: Upsampling = "auto") -> 
     if way == "gain":
         return gain_map(picture, small, rgb)
     return local_affine(guided_coefficients(small, picture), rgb)
-
-
-def local_affine(maps: Tensor, rgb: Rgb) -> NDArray[np.uint8]:
-    """``gain * rgb + offset``, both maps brought up bilinearly.
-
-    Args:
-        maps: (6, h, w) gain R, G, B and offset R, G, B; the offset in 0..1 of full scale.
-        rgb: (H, W, 3) uint8 or uint16.
-
-    Returns:
-        (H, W, 3) uint8, clipped.
-    """
-    height, width = rgb.shape[:2]
-    to_byte = 255.0 / np.iinfo(rgb.dtype).max
-    offsets = maps[3:] * np.float32(255.0)
-    planes = []
-    for channel, plane in enumerate(cv2.split(rgb)):
-        gain, offset = maps[channel], offsets[channel]
-        if gain.shape != (height, width):
-            gain = cv2.resize(gain, (width, height), interpolation=cv2.INTER_LINEAR)
-            offset = cv2.resize(offset, (width, height), interpolation=cv2.INTER_LINEAR)
-        product = cv2.multiply(plane, gain, scale=to_byte, dtype=cv2.CV_32F)
-        planes.append(cv2.add(product, offset, dtype=cv2.CV_8U))
-    return np.asarray(cv2.merge(planes), dtype=np.uint8)
 
 
 def guided_coefficients(guide: Tensor, picture: Tensor) -> Tensor:

@@ -3,13 +3,17 @@ import numpy as np
 import pytest
 
 from lowlight_enhance.core.errors import ConfigError, ModelError
-from lowlight_enhance.core.upsample import enlarge, guided_coefficients, local_affine
+from lowlight_enhance.core.upsample import LocalAffine, Upsampling, enlarge, guided_coefficients
 
 
 def constant_maps(gain: float, offset: float, height: int = 24, width: int = 32) -> np.ndarray:
     maps = np.empty((6, height, width), np.float32)
     maps[:3], maps[3:] = gain, offset
     return maps
+
+
+def bring_up(maps: np.ndarray, small: np.ndarray, rgb: np.ndarray, way: Upsampling = "auto") -> np.ndarray:
+    return enlarge(maps, small, rgb, way, LocalAffine())
 
 
 def picture(height: int = 48, width: int = 64) -> np.ndarray:
@@ -23,7 +27,7 @@ def small_copy(rgb: np.ndarray) -> np.ndarray:
 
 def test_constant_maps_are_exact_at_full_size() -> None:
     rgb = picture()
-    out = local_affine(constant_maps(1.5, 0.1), rgb)
+    out = LocalAffine()(constant_maps(1.5, 0.1), rgb)
     assert out.dtype == np.uint8
     assert np.abs(out - np.clip(rgb * 1.5 + 25.5, 0, 255)).max() <= 0.51
 
@@ -31,17 +35,17 @@ def test_constant_maps_are_exact_at_full_size() -> None:
 def test_channels_are_not_mixed() -> None:
     maps = constant_maps(0.0, 0.0)
     maps[3], maps[4], maps[5] = 0.2, 0.4, 0.6
-    assert local_affine(maps, picture())[7, 9].tolist() == [51, 102, 153]
+    assert LocalAffine()(maps, picture())[7, 9].tolist() == [51, 102, 153]
 
 
 def test_sixteen_bit_input_uses_its_depth() -> None:
     rgb = np.full((8, 8, 3), 257 * 2 + 128, np.uint16)  # 2.498 of 255
-    assert np.all(local_affine(constant_maps(10.0, 0.0, 8, 8), rgb) == 25)
+    assert np.all(LocalAffine()(constant_maps(10.0, 0.0, 8, 8), rgb) == 25)
 
 
 def test_the_result_is_clipped() -> None:
-    assert np.all(local_affine(constant_maps(1.0, 2.0), picture()) == 255)
-    assert np.all(local_affine(constant_maps(1.0, -2.0), picture()) == 0)
+    assert np.all(LocalAffine()(constant_maps(1.0, 2.0), picture()) == 255)
+    assert np.all(LocalAffine()(constant_maps(1.0, -2.0), picture()) == 0)
 
 
 def test_guided_coefficients_of_an_affine_relation_recover_it() -> None:
@@ -54,7 +58,7 @@ def test_guided_coefficients_of_an_affine_relation_recover_it() -> None:
 @pytest.mark.parametrize("way", ["resize", "guided", "gain", "local_affine"])
 def test_every_way_reaches_the_full_size_and_brightens(way: str) -> None:
     rgb = picture()
-    out = enlarge(constant_maps(2.0, 0.0), small_copy(rgb), rgb, way)
+    out = bring_up(constant_maps(2.0, 0.0), small_copy(rgb), rgb, way)
     assert out.shape == rgb.shape
     assert out.mean() == pytest.approx(2.0 * rgb.mean(), rel=0.05)
 
@@ -63,7 +67,7 @@ def test_edges_of_the_full_frame_survive_only_with_its_guidance() -> None:
     rgb = np.zeros((48, 64, 3), np.uint8)
     rgb[:, 1::2] = 100  # stripes of one pixel, gone in the small copy
     contrast = {
-        way: float(np.std(enlarge(constant_maps(2.0, 0.0), small_copy(rgb), rgb, way).astype(float)))
+        way: float(np.std(bring_up(constant_maps(2.0, 0.0), small_copy(rgb), rgb, way).astype(float)))
         for way in ("resize", "local_affine")
     }
     assert contrast["local_affine"] > 90.0
@@ -73,14 +77,24 @@ def test_edges_of_the_full_frame_survive_only_with_its_guidance() -> None:
 def test_a_three_channel_output_is_guided_by_default() -> None:
     rgb = picture()
     small = small_copy(rgb)
-    assert np.array_equal(enlarge(small, small, rgb), enlarge(small, small, rgb, "guided"))
+    assert np.array_equal(bring_up(small, small, rgb), bring_up(small, small, rgb, "guided"))
     with pytest.raises(ModelError, match="needs 6"):
-        enlarge(small, small, rgb, "local_affine")
+        bring_up(small, small, rgb, "local_affine")
 
 
 def test_unknown_ways_and_foreign_outputs_are_named() -> None:
     rgb = picture()
     with pytest.raises(ConfigError, match="nearest"):
-        enlarge(constant_maps(1, 0), small_copy(rgb), rgb, "nearest")  # type: ignore[arg-type]
+        bring_up(constant_maps(1, 0), small_copy(rgb), rgb, "nearest")  # type: ignore[arg-type]
     with pytest.raises(ModelError, match="4 channels"):
-        enlarge(np.zeros((4, 24, 32), np.float32), small_copy(rgb), rgb)
+        bring_up(np.zeros((4, 24, 32), np.float32), small_copy(rgb), rgb)
+
+
+def test_buffers_that_are_kept_do_not_leak_from_frame_to_frame() -> None:
+    apply = LocalAffine()
+    first = apply(constant_maps(1.0, 0.0), picture())
+    kept = first.copy()
+    apply(constant_maps(2.0, 0.3), picture(60, 20))
+    again = apply(constant_maps(0.0, 1.0), picture())
+    assert np.array_equal(first, kept)
+    assert np.all(again == 255)
