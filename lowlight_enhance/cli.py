@@ -182,44 +182,53 @@ def _run_export(options: argparse.Namespace) -> int:
 
 
 def _add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("evaluate", help="PSNR and SSIM of a model on real pairs or darkened photographs")
-    parser.add_argument("--pairs", type=Path, metavar="CSV", help="index of real pairs")
+    parser = commands.add_parser("evaluate", help="score a model on pairs of photographs, or on darkened ones")
+    parser.add_argument(
+        "model", type=Path, nargs="?", help="ONNX file or checkpoint (default: the one that is shipped)"
+    )
+    parser.add_argument("--data", type=Path, metavar="CSV", help="index of real pairs")
     parser.add_argument("--photos", type=Path, metavar="CSV", help="index of photographs to darken")
-    parser.add_argument("--split", default="val", help="val, train or all (default: %(default)s)")
+    parser.add_argument("--split", default="val", help="val, train, test or all (default: %(default)s)")
     parser.add_argument(
         "--max-mean", type=float, default=255.0, help="largest mean (0..255) of a dark frame of a pair"
     )
     parser.add_argument(
         "--stops", type=float, default=3.0, help="under-exposure of photographs (default: %(default)g)"
     )
-    parser.add_argument("--iso", type=float, default=800.0, help="ISO of darkened photographs (default: %(default)g)")
+    parser.add_argument(
+        "--iso", type=float, nargs="+", default=[800.0], help="ISO of darkened photographs, in turn (default: 800)"
+    )
+    parser.add_argument("--sensor", default="SonyA7S2", help="whose noise darkened photographs have")
+    parser.add_argument("--metadata-test", action="store_true", help="also with metadata withheld and shuffled")
     parser.add_argument("--working-size", type=natural, help="shorter side in pixels of the copy the network sees")
-    parser.add_argument("--upsampling", help="local_affine, guided, gain or resize (default: what the model brings)")
-    _add_model_options(parser)
+    parser.add_argument(
+        "--upsampling",
+        choices=["auto", "local_affine", "guided", "gain", "resize"],
+        default="auto",
+        help="way up to full size",
+    )
+    parser.add_argument("--threads", type=positive, help="CPU threads (default: ONNX Runtime decides)")
+    parser.add_argument("--out", type=Path, help="folder for frames.csv and summary.json")
     parser.set_defaults(run=_run_evaluate)
 
 
 def _run_evaluate(options: argparse.Namespace) -> int:
-    from lowlight_enhance.core.enhancer import Enhancer, default_model
+    from lowlight_enhance.core.enhancer import default_model
     from lowlight_enhance.core.errors import DataError
     from lowlight_enhance.training import evaluate
 
-    enhancer = Enhancer(
-        options.model or default_model(),
-        threads=options.threads,
-        working_size=options.working_size,
-        upsampling=options.upsampling or "auto",
-    )
-    rows = []
-    if options.pairs:
-        frames = evaluate.real_frames(options.pairs, options.split, options.max_mean)
-        rows.append((options.pairs.parent.name, evaluate.evaluate(frames, enhancer)))
-    if options.photos:
-        frames = evaluate.darkened_frames(options.photos, options.stops, options.iso, options.split)
-        rows.append((f"{options.stops:g} stops, ISO {options.iso:g}", evaluate.evaluate(frames, enhancer)))
-    if not rows:
-        raise DataError("nothing to evaluate: give --pairs, --photos or both")
-    evaluate.table(rows)
+    model = options.model or default_model()
+    enhance = evaluate.load_enhance(model, options.working_size, options.threads, options.upsampling)
+    if (options.data is None) == (options.photos is None):
+        raise DataError("nothing to evaluate: give one of --data and --photos")
+    if options.data:
+        frames = evaluate.real_frames(options.data, options.split, options.max_mean)
+    else:
+        frames = evaluate.darkened_frames(options.photos, options.stops, options.iso, options.split, options.sensor)
+    rows = evaluate.evaluate(frames, enhance, options.metadata_test)
+    print(evaluate.describe(f"{model.name} on {options.data or options.photos}", rows))
+    if options.out:
+        evaluate.write(rows, options.out)
     return 0
 
 

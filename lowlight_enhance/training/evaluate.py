@@ -1,101 +1,298 @@
-"""Scores of the file that ships: PSNR and SSIM of any ``Enhance`` at native size, beside those of the dark input."""
+"""Scores of any ``Enhance`` at native size: by ISO, by exposure time, and with the capture metadata true or not."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import csv
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
-from lowlight_enhance.core.capture import CaptureMetadata
+from lowlight_enhance.core.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.core.darken import SENSORS, DarkExposure, darken
-from lowlight_enhance.core.enhancer import Enhance
+from lowlight_enhance.core.enhancer import Enhance, Enhancer
+from lowlight_enhance.core.errors import DataError
+from lowlight_enhance.core.files import replacing
+from lowlight_enhance.core.upsample import Upsampling
 from lowlight_enhance.training.dataset import LoadedPair, Picture, load_pairs, load_rgb, read_pairs, read_photos
+from lowlight_enhance.training.export import load_student
+from lowlight_enhance.training.train import enhance as enhance_by_network
+
+MAX_PSNR_DB = 100.0
+"""Of identical pictures, so that means stay finite."""
+
+MIN_CHROMA = 10.0
+"""CIELAB chroma below which a reference pixel has no hue worth comparing."""
+
+ISO_BINS = (0.0, 400.0, 1600.0, 3200.0, 12800.0, math.inf)
+EXPOSURE_BINS_S = (0.0, 1 / 250, 1 / 30, 1 / 4, 2.0, math.inf)
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
-    """Mean PSNR in dB and mean SSIM (data range 1) of some pictures against their references."""
+class Frame:
+    """A picture to enhance, opened when its turn comes."""
+
+    name: str
+    scene: str
+    capture: CaptureMetadata
+    load: Callable[[], LoadedPair]
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Of one picture against its reference, or means of these.
+
+    Attributes:
+        psnr: dB.
+        ssim: torchmetrics' default (Gaussian window 11, sigma 1.5) on RGB, data range 1.
+        l1: mean absolute difference of R, G and B, 0..1.
+        hue_deg: mean difference of the CIELAB hue angle in degrees, over pixels whose reference has chroma.
+    """
 
     psnr: float
     ssim: float
+    l1: float
+    hue_deg: float
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
-    """Means over scenes: first over the frames of a scene, then over the scenes, so that no scene counts twice."""
+class Row:
+    """One frame: scores of the dark input and of the output; ``withheld`` and ``shuffled`` with the metadata test."""
 
-    frames: int
-    scenes: int
-    before: Score
-    after: Score
-
-
-def score(picture: Picture, reference: Picture) -> tuple[float, float]:
-    """(PSNR in dB, SSIM) of two (H, W, 3) uint8 pictures; torchmetrics' functionals with data range 1."""
-    a, b = (_tensor(p) for p in (picture, reference))
-    psnr = float(peak_signal_noise_ratio(a, b, data_range=1.0))
-    return min(psnr, 100.0), float(structural_similarity_index_measure(a, b, data_range=1.0))  # type: ignore[arg-type]
+    frame: Frame
+    before: Scores
+    after: Scores
+    withheld: Scores | None = None
+    shuffled: Scores | None = None
 
 
-def evaluate(frames: Iterable[tuple[str, LoadedPair]], enhance: Enhance) -> Evaluation:
-    """Score ``enhance`` on (scene, pair) frames."""
-    before: dict[str, list[tuple[float, float]]] = {}
-    after: dict[str, list[tuple[float, float]]] = {}
-    for scene, pair in frames:
-        before.setdefault(scene, []).append(score(pair.dark, pair.bright))
-        after.setdefault(scene, []).append(score(enhance(pair.dark, pair.capture), pair.bright))
-    return Evaluation(sum(map(len, after.values())), len(after), _over_scenes(before), _over_scenes(after))
+def measure(picture: Picture, reference: Picture) -> Scores:
+    """Scores of an (H, W, 3) uint8 picture."""
+    a, b = (
+        torch.from_numpy(np.ascontiguousarray(p.transpose(2, 0, 1)))[None].float() / 255 for p in (picture, reference)
+    )
+    return Scores(
+        psnr=min(float(peak_signal_noise_ratio(a, b, data_range=1.0)), MAX_PSNR_DB),
+        ssim=float(structural_similarity_index_measure(a, b, data_range=1.0)),  # type: ignore[arg-type]
+        l1=float((a - b).abs().mean()),
+        hue_deg=hue_error_deg(picture, reference),
+    )
 
 
-def real_frames(index: Path, split: str = "val", max_mean: float = 255.0) -> Iterator[tuple[str, LoadedPair]]:
-    """(scene, pair) of the pairs in a CSV that belong to ``split`` and whose dark frame's mean is small enough."""
-    pairs = [pair for pair in read_pairs(index) if split in (pair.split, "all")]
-    for pair in pairs:
-        (loaded,) = load_pairs([pair])
-        if loaded.dark.mean() <= max_mean:
-            yield pair.scene, loaded
+def hue_error_deg(picture: Picture, reference: Picture) -> float:
+    """Mean absolute difference of hue, degrees 0..180; NaN where the reference is grey throughout."""
+    (_, a, b), (_, a0, b0) = (
+        cv2.split(cv2.cvtColor(p.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2Lab))
+        for p in (picture, reference)
+    )
+    coloured = np.hypot(a0, b0) > MIN_CHROMA
+    if not coloured.any():
+        return math.nan
+    difference = np.abs(np.degrees(np.arctan2(b, a) - np.arctan2(b0, a0)))[coloured]
+    return float(np.minimum(difference, 360.0 - difference).mean())
+
+
+def evaluate(frames: Sequence[Frame], enhance: Enhance, metadata_test: bool = False, seed: int = 0) -> list[Row]:
+    """Score ``enhance`` on every frame.
+
+    Args:
+        frames: what to enhance.
+        enhance: how.
+        metadata_test: also with metadata withheld, and with that of another frame, drawn at random.
+        seed: of that draw.
+
+    Raises:
+        DataError: no frames.
+    """
+    if not frames:
+        raise DataError("no frames to evaluate: check the index, --split and --max-mean")
+    order = np.random.default_rng(seed).permutation(len(frames))
+    other_of = dict(zip(order.tolist(), np.roll(order, 1).tolist(), strict=True))
+    rows = []
+    for index, frame in enumerate(frames):
+        pair = frame.load()
+
+        def scores(capture: CaptureMetadata, pair: LoadedPair = pair) -> Scores:
+            return measure(enhance(pair.dark, capture), pair.bright)
+
+        rows.append(
+            Row(
+                frame,
+                measure(pair.dark, pair.bright),
+                scores(frame.capture),
+                scores(UNKNOWN) if metadata_test else None,
+                scores(frames[other_of[index]].capture) if metadata_test else None,
+            )
+        )
+    return rows
+
+
+def over_scenes(rows: Iterable[Row], which: str = "after") -> Scores:
+    """Means first over the frames of a scene, then over the scenes, so that no scene counts twice; NaN is left out."""
+    scenes: dict[str, list[Scores]] = {}
+    for row in rows:
+        found = getattr(row, which)
+        if found is not None:
+            scenes.setdefault(row.frame.scene, []).append(found)
+    names = [field.name for field in fields(Scores)]
+    means = {name: _mean(_mean(getattr(s, name) for s in of_one) for of_one in scenes.values()) for name in names}
+    return Scores(**means)
+
+
+def by_bin(rows: Sequence[Row], value: Callable[[Row], float | None], edges: Sequence[float]) -> dict[str, list[Row]]:
+    """Rows by the bin (low, high] that ``value`` falls in, and those without one; empty bins are left out."""
+    bins: dict[str, list[Row]] = {}
+    for low, high in pairwise(edges):
+        inside = [row for row in rows if (v := value(row)) is not None and low < v <= high]
+        label = f"over {low:.4g}" if math.isinf(high) else f"{low:.4g} to {high:.4g}"
+        bins.update({label: inside} if inside else {})
+    unknown = [row for row in rows if value(row) is None]
+    bins.update({"unknown": unknown} if unknown else {})
+    return bins
+
+
+def iso_of(row: Row) -> float | None:
+    """ISO of a row's frame."""
+    return row.frame.capture.iso
+
+
+def exposure_of(row: Row) -> float | None:
+    """Exposure time in seconds of a row's frame."""
+    return row.frame.capture.exposure_s
+
+
+def summary(rows: Sequence[Row]) -> dict[str, Any]:
+    """Means over scenes and over frames, by ISO and by exposure time, and of the metadata test, as plain values."""
+    iso, exposure = by_bin(rows, iso_of, ISO_BINS), by_bin(rows, exposure_of, EXPOSURE_BINS_S)
+    return {
+        "frames": len(rows),
+        "scenes": len({row.frame.scene for row in rows}),
+        "input": asdict(over_scenes(rows, "before")),
+        "output": asdict(over_scenes(rows)),
+        "output_over_frames": {
+            field.name: _mean(getattr(row.after, field.name) for row in rows) for field in fields(Scores)
+        },
+        "by_iso": {label: asdict(over_scenes(inside)) for label, inside in iso.items()},
+        "by_exposure_s": {label: asdict(over_scenes(inside)) for label, inside in exposure.items()},
+        "metadata": {
+            label: {name: asdict(over_scenes(inside, which)) for name, which in METADATA_TEST.items()}
+            for label, inside in iso.items()
+            if all(row.withheld for row in inside) and label != "unknown"
+        },
+    }
+
+
+METADATA_TEST = {"true": "after", "withheld": "withheld", "shuffled": "shuffled"}
+
+
+def write(rows: Sequence[Row], out: Path) -> None:
+    """``frames.csv`` with every frame's scores and ``summary.json``, in the folder ``out``."""
+    out.mkdir(parents=True, exist_ok=True)
+    names = [field.name for field in fields(Scores)]
+    parts = ["before", "after", "withheld", "shuffled"]
+    with replacing(out / "frames.csv") as path, path.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["name", "scene", "iso", "exposure_s", *(f"{part}_{name}" for part in parts for name in names)])
+        for row in rows:
+            scores = [getattr(getattr(row, part), name, "") for part in parts for name in names]
+            table.writerow([row.frame.name, row.frame.scene, iso_of(row), exposure_of(row), *scores])
+    with replacing(out / "summary.json") as path:
+        path.write_text(json.dumps(_finite(summary(rows)), indent=1))
+
+
+def describe(name: str, rows: Sequence[Row]) -> str:
+    """The summary as a table to print."""
+    lines = [
+        f"{name}: {len(rows)} frames of {len({row.frame.scene for row in rows})} scenes; means over scenes",
+        f"{'':<24} {'PSNR dB':>8} {'SSIM':>7} {'L1':>7} {'hue deg':>8}",
+        _line("input", over_scenes(rows, "before")),
+        _line("output", over_scenes(rows)),
+    ]
+    for title, bins in (
+        ("ISO", by_bin(rows, iso_of, ISO_BINS)),
+        ("exposure s", by_bin(rows, exposure_of, EXPOSURE_BINS_S)),
+    ):
+        if set(bins) != {"unknown"}:
+            lines += [_line(f"{title} {label}", over_scenes(inside)) for label, inside in bins.items()]
+    for label, inside in by_bin(rows, iso_of, ISO_BINS).items():
+        if label != "unknown" and all(row.withheld for row in inside):
+            lines += [_line(f"ISO {label}, {n}", over_scenes(inside, w)) for n, w in METADATA_TEST.items()]
+    return "\n".join(lines)
+
+
+def real_frames(index: Path, split: str = "val", max_mean: float = 255.0) -> list[Frame]:
+    """Pairs in a CSV that belong to ``split`` (or all) and whose dark frame's mean is at most ``max_mean``."""
+    return [
+        Frame(pair.dark.name, pair.scene, pair.capture, lambda pair=pair: load_pairs([pair])[0])  # type: ignore[misc]
+        for pair in read_pairs(index)
+        if split in (pair.split, "all") and (max_mean >= 255.0 or load_rgb(pair.dark).mean() <= max_mean)
+    ]
 
 
 def darkened_frames(
     index: Path,
     stops: float,
-    iso: float,
+    isos: Sequence[float],
     split: str = "val",
     sensor: str = "SonyA7S2",
     exposure_s: float = 1 / 60,
-    seed: int = 0,
-) -> Iterator[tuple[str, LoadedPair]]:
-    """(file, pair) of photographs in a CSV, each darkened by ``stops`` with the noise of ``iso``."""
-    capture = CaptureMetadata(iso, exposure_s)
-    exposure = DarkExposure(stops, capture, SENSORS[sensor])
-    for number, (path, belongs) in enumerate(read_photos(index)):
-        if split in (belongs, "all"):
+) -> list[Frame]:
+    """Photographs in a CSV, each darkened by ``stops`` with the noise of one of ``isos`` in turn; always the same."""
+
+    def frame(number: int, path: Path) -> Frame:
+        capture = CaptureMetadata(isos[number % len(isos)], exposure_s)
+
+        def load() -> LoadedPair:
             bright = load_rgb(path)
-            yield (
-                path.name,
-                LoadedPair(darken(bright, exposure, np.random.default_rng([seed, number])), bright, capture),
-            )
+            exposure = DarkExposure(stops, capture, SENSORS[sensor])
+            return LoadedPair(darken(bright, exposure, np.random.default_rng([0, number])), bright, capture)
+
+        return Frame(path.name, path.name, capture, load)
+
+    listed = [path for path, belongs in read_photos(index) if split in (belongs, "all")]
+    return [frame(number, path) for number, path in enumerate(listed)]
 
 
-def table(rows: Sequence[tuple[str, Evaluation]], write: Callable[[str], None] = print) -> None:
-    """One line a set: frames, scenes, PSNR and SSIM before and after."""
-    write(
-        f"{'set':<28} {'frames':>6} {'scenes':>6}   {'input':>13}   {'enhanced':>13}   (PSNR dB / SSIM, over scenes)"
-    )
-    for name, result in rows:
-        before, after = (f"{s.psnr:7.2f} /{s.ssim:.3f}" for s in (result.before, result.after))
-        write(f"{name:<28} {result.frames:>6} {result.scenes:>6}   {before:>13}   {after:>13}")
+def load_enhance(
+    model: Path, working_size: int | None = None, threads: int | None = None, upsampling: Upsampling = "auto"
+) -> Enhance:
+    """An ``Enhance`` of an ONNX file, or of a student's checkpoint (.pt) run by torch.
+
+    Raises:
+        ModelError: not such an ONNX file.
+        DataError: not such a checkpoint.
+    """
+    if model.suffix != ".pt":
+        return Enhancer(model, threads=threads, working_size=working_size, upsampling=upsampling)
+    network, config, _ = load_student(model)
+    model_input = config.model_input
+
+    def enhance(rgb: Picture, capture: CaptureMetadata) -> Picture:
+        picture = enhance_by_network(network, rgb, capture, model_input)[0].permute(1, 2, 0)
+        return np.asarray((255.0 * picture).round().to(torch.uint8).numpy())
+
+    return enhance  # type: ignore[return-value]
 
 
-def _over_scenes(scores: dict[str, list[tuple[float, float]]]) -> Score:
-    means = np.array([np.mean(values, axis=0) for values in scores.values()])
-    psnr, ssim = means.mean(axis=0) if len(means) else (float("nan"),) * 2
-    return Score(float(psnr), float(ssim))
+def _mean(values: Iterable[float]) -> float:
+    kept = [value for value in values if not math.isnan(value)]
+    return float(np.mean(kept)) if kept else math.nan
 
 
-def _tensor(picture: Picture) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))[None].float() / 255.0
+def _line(label: str, scores: Scores) -> str:
+    return f"{label:<24} {scores.psnr:8.2f} {scores.ssim:7.3f} {scores.l1:7.4f} {scores.hue_deg:8.1f}"
+
+
+def _finite(value: Any) -> Any:
+    """NaN, which JSON lacks, as None."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value

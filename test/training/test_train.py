@@ -15,7 +15,7 @@ from lowlight_enhance.core.capture import UNKNOWN
 from lowlight_enhance.core.enhancer import Enhancer
 from lowlight_enhance.core.errors import DataError, LowlightError
 from lowlight_enhance.core.model_input import ModelInput
-from lowlight_enhance.training import evaluate, export
+from lowlight_enhance.training import export
 from lowlight_enhance.training import fit as fit_module
 from lowlight_enhance.training.dataset import BatchShape, DataConfig
 from lowlight_enhance.training.fit import FitConfig, fit, learning_rate_factor
@@ -143,21 +143,3 @@ def test_what_is_no_checkpoint_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.pt").write_text("nothing")
     with pytest.raises(DataError, match=r"x\.pt is not a checkpoint"):
         export.load_student(tmp_path / "x.pt")
-
-
-def test_evaluation_counts_every_scene_once(data: Path) -> None:
-    frames = list(evaluate.real_frames(data / "pairs.csv", "all"))
-    assert len(frames) == 3
-    perfect = evaluate.evaluate([("a", frames[0][1]), ("a", frames[0][1]), ("b", frames[1][1])], lambda rgb, _: rgb)
-    single = [evaluate.score(frames[i][1].dark, frames[i][1].bright)[0] for i in (0, 1)]
-    assert perfect.after.psnr == pytest.approx(np.mean(single))
-    assert perfect.after == perfect.before
-    assert (perfect.frames, perfect.scenes) == (3, 2)
-
-
-def test_darkened_frames_are_dark_and_repeatable(data: Path) -> None:
-    first, again = (list(evaluate.darkened_frames(data / "photos.csv", 3, 800, "all")) for _ in range(2))
-    assert len(first) == 3
-    assert np.array_equal(first[1][1].dark, again[1][1].dark)
-    assert first[0][1].dark.mean() < 0.6 * first[0][1].bright.mean()
-    assert first[0][1].capture.iso == 800
