@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Literal
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics.functional.image import (
+    multiscale_structural_similarity_index_measure,
+    structural_similarity_index_measure,
+)
+
+from lowlight_enhance.core.errors import ConfigError
 
 SSIM_KERNEL = 11
 SSIM_SIGMA = 1.5
+
+Similarity = Literal["ssim", "ms-ssim"]
+
+SMALLEST_FOR_MS_SSIM = 176
+"""Pixels of the shorter side below which torchmetrics' five scales do not fit the window."""
+
+HUE_CHROMA_FLOOR = 0.02
+"""Chroma (0..1) below which the direction of an output pixel's colour counts for less and less."""
 
 
 def structural_similarity(a: Tensor, b: Tensor, stride: int = 1) -> Tensor:
@@ -45,3 +64,105 @@ def reconstruction_loss(output: Tensor, target: Tensor, l1: float, ssim: float) 
     similarity = structural_similarity(output, target, stride=2)
     loss = l1 * absolute + ssim * (1.0 - similarity)
     return loss, {"l1": float(absolute.detach()), "ssim": float(similarity.detach())}
+
+
+def hinge_discriminator(real: tuple[Tensor, ...], fake: tuple[Tensor, ...]) -> Tensor:
+    """E[max(0, 1 - D(x))] + E[max(0, 1 + D(G(z)))], the mean over the heads of D.
+
+    Args:
+        real: scores of photographs, one tensor a head of any shape (B, ...).
+        fake: scores of the generator's pictures.
+    """
+    heads = (F.relu(1.0 - r).mean() + F.relu(1.0 + f).mean() for r, f in zip(real, fake, strict=True))
+    return torch.stack(list(heads)).mean()
+
+
+def hinge_generator(fake: tuple[Tensor, ...]) -> Tensor:
+    """-E[D(G(z))], the mean over the heads of D."""
+    return torch.stack([-f.mean() for f in fake]).mean()
+
+
+def torchmetrics_similarity(output: Tensor, target: Tensor, kind: Similarity) -> Tensor:
+    """Mean SSIM or MS-SSIM by torchmetrics with its defaults (C3 = C2 / 2, exponents 1), data range 1.
+
+    Raises:
+        ConfigError: the pictures are too small for MS-SSIM.
+    """
+    if kind == "ssim":
+        similarity = structural_similarity_index_measure(output, target, data_range=1.0)
+    elif min(output.shape[2:]) < SMALLEST_FOR_MS_SSIM:
+        raise ConfigError(
+            f"MS-SSIM needs pictures of at least {SMALLEST_FOR_MS_SSIM} pixels, these have "
+            f"{min(output.shape[2:])}: enlarge the shapes of data, or choose similarity: ssim"
+        )
+    else:
+        similarity = multiscale_structural_similarity_index_measure(output, target, data_range=1.0, normalize="relu")
+    assert isinstance(similarity, Tensor)
+    return similarity
+
+
+def hue_penalty(output: Tensor, target: Tensor) -> Tensor:
+    """How far colours point in the wrong direction: mean over pixels of ``|t| (1 - cos angle(o, t))``.
+
+    o and t are the opponent-chroma vectors of output and target,
+    ``(R - (G + B) / 2, sqrt(3) / 2 (G - B))``: their direction is the hue, their length the chroma. The weight ``|t|``
+    is why dark and grey pixels do not count: there the chroma is hardly more than noise, so its direction means
+    nothing, while dark pixels are short vectors whatever their colour. The cosine takes no account of how saturated
+    the output is, so greying a picture does not pay: an output without chroma costs as much as one at 90 degrees.
+
+    ``cos`` is smoothed as ``o.t / (|t| sqrt(|o|^2 + floor^2))``, which keeps the gradient finite at grey; equal
+    pictures therefore cost a little, less than 0.31 ``HUE_CHROMA_FLOOR``.
+    """
+    o, t = _opponent_chroma(output), _opponent_chroma(target)
+    length = torch.sqrt(o.square().sum(1) + HUE_CHROMA_FLOOR**2)
+    along = (o * t).sum(1) / length  # (B, H, W): |t| cos
+    return torch.mean(torch.linalg.vector_norm(t, dim=1) - along)
+
+
+def _opponent_chroma(rgb: Tensor) -> Tensor:
+    """(B, 3, H, W) -> (B, 2, H, W): red against cyan, green against blue."""
+    r, g, b = rgb.unbind(1)
+    return torch.stack((r - (g + b) / 2.0, (3.0**0.5 / 2.0) * (g - b)), 1)
+
+
+class PerceptualLoss(nn.Module):
+    """L1 between the features that a frozen network sees in output and target (Johnson et al. 2016)."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, features: nn.Module) -> None:
+        super().__init__()
+        self.features = features.eval().requires_grad_(False)
+        self.register_buffer("mean", torch.tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("deviation", torch.tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        ours, theirs = (self.features((x - self.mean) / self.deviation) for x in (output, target))
+        return F.l1_loss(ours, theirs)
+
+
+def vgg_features(weights: Path) -> nn.Module:
+    """VGG-16 (Simonyan & Zisserman 2015) up to relu3_3, from a torchvision weights file: nothing is downloaded.
+
+    Raises:
+        ConfigError: torchvision or the file is not at hand, or the file holds something else.
+    """
+    try:
+        from torchvision.models import vgg16
+    except (ImportError, RuntimeError, OSError) as error:  # a build for another torch fails with the latter two
+        raise ConfigError(
+            f"the perceptual loss needs torchvision, which cannot be imported ({error}): "
+            "install the build that belongs to your torch, or set perceptual: 0"
+        ) from error
+    try:
+        state = torch.load(weights, map_location="cpu", weights_only=True)
+        model = vgg16(weights=None)
+        model.load_state_dict(state)
+    except (OSError, EOFError, TypeError, RuntimeError, ValueError, UnpicklingError) as error:
+        raise ConfigError(
+            f"{weights} is not a weights file of torchvision's vgg16 ({error}): set perceptual_weights to the path "
+            "of vgg16-397923af.pth, or perceptual: 0"
+        ) from error
+    features: nn.Module = model.features[:16]
+    return features
