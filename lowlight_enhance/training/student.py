@@ -19,6 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lowlight_enhance.training.blocks import AttentionGate, ResBlock, conv, upsample
+
 
 @dataclass(frozen=True, slots=True)
 class StudentConfig:
@@ -42,45 +44,6 @@ class StudentConfig:
         return int(self.unshuffle * 2 ** (len(self.channels) - 1))
 
 
-def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    """Convolution without bias and batch normalisation; folded into one convolution at export."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
-        nn.BatchNorm2d(outputs),
-    )
-
-
-class ResBlock(nn.Module):
-    """Two 3x3 convolutions with a shortcut; (B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.first = conv(inputs, outputs, 3, stride)
-        self.second = conv(outputs, outputs)
-        self.shortcut = conv(inputs, outputs, 1)
-        self.pool = nn.AvgPool2d(2) if stride == 2 else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.second(F.relu(self.first(x)))
-        return F.relu(y + self.shortcut(self.pool(x)))
-
-
-class AttentionGate(nn.Module):
-    """Weighs a skip by what the decoder knows: (B, C, H, W) skip and decoder -> (B, C, H, W) gated skip.
-
-    1x1 convolution of both to C / 2 channels, 1x1 convolution back to C, sigmoid.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.reduce = conv(2 * channels, channels // 2, 1)
-        self.expand = nn.Conv2d(channels // 2, channels, 1)
-
-    def forward(self, skip: Tensor, decoder: Tensor) -> Tensor:
-        attention = self.expand(F.relu(self.reduce(torch.cat((skip, decoder), 1))))
-        return skip * torch.sigmoid(attention)
-
-
 class DecoderLevel(nn.Module):
     """1x1 to the skip's width, bilinear x2, 3x3, then the gated skip beside it: -> (B, 2 * outputs, 2H, 2W)."""
 
@@ -92,7 +55,7 @@ class DecoderLevel(nn.Module):
         self.dropout = nn.Dropout2d(dropout) if dropout else nn.Identity()
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        x = F.interpolate(F.relu(self.squeeze(x)), scale_factor=2.0, mode="bilinear", align_corners=False)
+        x = upsample(F.relu(self.squeeze(x)))
         x = self.dropout(F.relu(self.smooth(x)))
         return torch.cat((self.gate(skip, x), x), 1)
 
@@ -164,8 +127,3 @@ def apply_local_affine(maps: Tensor, rgb: Tensor) -> Tensor:
     if maps.shape[2:] != rgb.shape[2:]:
         maps = F.interpolate(maps, rgb.shape[2:], mode="bilinear", align_corners=False)
     return maps[:, :3] * rgb + maps[:, 3:]
-
-
-def parameter_count(model: nn.Module) -> int:
-    """Trainable parameters."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)

@@ -13,6 +13,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from lowlight_enhance.core.capture import CaptureMetadata
 from lowlight_enhance.core.model_input import ModelInput
+from lowlight_enhance.training.blocks import parameter_count
 from lowlight_enhance.training.dataset import (
     Batches,
     DataConfig,
@@ -25,7 +26,7 @@ from lowlight_enhance.training.dataset import (
 )
 from lowlight_enhance.training.fit import Batch, FitConfig, fit, settings
 from lowlight_enhance.training.losses import reconstruction_loss
-from lowlight_enhance.training.student import Student, StudentConfig, apply_local_affine, parameter_count
+from lowlight_enhance.training.student import Student, StudentConfig, apply_local_affine
 
 
 @dataclass(frozen=True, slots=True)

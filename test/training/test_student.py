@@ -1,8 +1,9 @@
 import pytest
 import torch
 
+from lowlight_enhance.training.blocks import parameter_count
 from lowlight_enhance.training.export import fold_normalisation
-from lowlight_enhance.training.student import Student, StudentConfig, apply_local_affine, parameter_count
+from lowlight_enhance.training.student import Student, StudentConfig, apply_local_affine
 
 TINY = StudentConfig(unshuffle=2, channels=(4, 6, 8), head=4)
 
