@@ -24,7 +24,17 @@ EXTRAS = {
     ],
     "offline": ["pillow>=9.1"],
     "demo": ["scikit-image>=0.22"],
-    "train": ["torch>=2.6", "torchmetrics>=1.4,<2", "onnx>=1.16", "onnxscript>=0.5", "pyyaml>=6,<7", "tqdm>=4.66,<5"],
+    "train": [
+        "torch>=2.6",
+        "torchmetrics>=1.4,<2",
+        "onnx>=1.16",
+        "onnxscript>=0.5",
+        "pyyaml>=6,<7",
+        "tqdm>=4.66,<5",
+        "rawpy>=0.27,<1",
+        "pillow>=9.1",
+        "matplotlib>=3.8,<4",
+    ],
     "test": [
         "pytest>=8,<10",
         "hypothesis>=6.100,<7",

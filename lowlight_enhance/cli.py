@@ -28,6 +28,9 @@ EXTRAS = {
     "onnxscript": "train",
     "yaml": "train",
     "tqdm": "train",
+    "rawpy": "train",
+    "PIL": "train",
+    "matplotlib": "train",
 }
 """Modules that an installation without extras lacks, and the extra that brings each."""
 
@@ -62,6 +65,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_image(commands)
     _add_bench(commands)
     _add_demo(commands)
+    _add_prepare_sid(commands)
+    _add_noise_figure(commands)
     _add_train_student(commands)
     _add_export(commands)
     _add_evaluate(commands)
@@ -146,6 +151,53 @@ def _run_demo(options: argparse.Namespace) -> int:
     from lowlight_enhance.ros import demo
 
     return demo.run(options.out, options.seconds, options.model, options.working_size, options.rate)
+
+
+def _add_prepare_sid(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("prepare-sid", help="develop the raw files of See-in-the-Dark as pairs of pictures")
+    parser.add_argument(
+        "folder", type=Path, metavar="DIR", help="holds Sony/, Fuji/ or both, and the data set's lists"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder to write; completed if it exists"
+    )
+    parser.add_argument(
+        "--camera", choices=("sony", "fuji", "both"), default="both", help="whose photographs (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--bits", type=int, choices=(8, 16), default=8, help="depth of the PNGs (default: %(default)s)"
+    )
+    parser.add_argument("--jobs", type=positive, metavar="N", help="processes at once (default: one a core)")
+    parser.set_defaults(run=_run_prepare_sid)
+
+
+def _run_prepare_sid(options: argparse.Namespace) -> int:
+    from lowlight_enhance.training import sid
+
+    cameras = sid.CAMERAS if options.camera == "both" else (options.camera,)
+    prepared = sid.prepare(options.folder, options.out, cameras, options.bits, options.jobs)
+    for index, pairs in prepared.pairs.items():
+        print(f"{index}: {pairs} pairs")
+    print(f"{prepared.developed} raw files developed, {prepared.kept} were there already")
+    if not prepared.broken:
+        return 0
+    print(f"{len(prepared.broken)} left out:", *prepared.broken, sep="\n  ", file=sys.stderr)
+    return 1
+
+
+def _add_noise_figure(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("noise-figure", help="draw the noise of darkened photographs against the light")
+    parser.add_argument("target", type=Path, metavar="OUT.png", help="picture to write")
+    parser.add_argument("--iso", type=float, default=1600.0, help="of the exposure (default: %(default)g)")
+    parser.set_defaults(run=_run_noise_figure)
+
+
+def _run_noise_figure(options: argparse.Namespace) -> int:
+    from lowlight_enhance.training.noise_figure import draw
+
+    largest = draw(options.target, options.iso)
+    print(f"{options.target} (measured variance within {100.0 * largest:.1f} % of the model's)")
+    return 0
 
 
 def _add_train_student(commands: Commands[argparse.ArgumentParser]) -> None:
