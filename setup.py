@@ -27,6 +27,8 @@ EXTRAS = {
     "train": [
         "torch>=2.6",
         "torchmetrics>=1.4,<2",
+        "accelerate>=1.2,<2",
+        "tensorboard>=2.16,<3",
         "onnx>=1.16",
         "onnxscript>=0.5",
         "pyyaml>=6,<7",

@@ -23,6 +23,8 @@ EXTRAS = {
     "lifecycle_msgs": "ros",
     "skimage": "demo",
     "torch": "train",
+    "accelerate": "train",
+    "tensorboard": "train",
     "torchmetrics": "train",
     "onnx": "train",
     "onnxscript": "train",
@@ -67,7 +69,10 @@ def build_parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_prepare_sid(commands)
     _add_noise_figure(commands)
+    _add_train_teacher(commands)
+    _add_distill(commands)
     _add_train_student(commands)
+    _add_summary(commands)
     _add_export(commands)
     _add_evaluate(commands)
     return parser
@@ -200,12 +205,62 @@ def _run_noise_figure(options: argparse.Namespace) -> int:
     return 0
 
 
-def _add_train_student(commands: Commands[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("train-student", help="train the student on pairs and on darkened photographs")
+def _add_train_teacher(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("train-teacher", help="train the paper's teacher against a discriminator")
+    _add_training_options(parser)
+    parser.set_defaults(run=_run_train_teacher)
+
+
+def _run_train_teacher(options: argparse.Namespace) -> int:
+    from lowlight_enhance.training.config import load_config
+    from lowlight_enhance.training.gan import TrainTeacherConfig, train_teacher
+
+    best = train_teacher(load_config(TrainTeacherConfig, options.config), options.pairs, options.photos, options.out)
+    print(f"{best} (lowlight distill {best} --out DIR trains a student from it)")
+    return 0
+
+
+def _add_distill(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("distill", help="train a student to put out what a teacher does")
+    parser.add_argument("teacher", type=Path, metavar="TEACHER.pt", help="best.pt or last.pt of train-teacher")
+    _add_training_options(parser)
+    parser.set_defaults(run=_run_distill)
+
+
+def _run_distill(options: argparse.Namespace) -> int:
+    from lowlight_enhance.training.config import load_config
+    from lowlight_enhance.training.distill import DistillConfig, distill
+
+    config = load_config(DistillConfig, options.config)
+    print(distill(config, options.teacher, options.pairs, options.photos, options.out))
+    return 0
+
+
+def _add_summary(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("summary", help="parameters, memory and arithmetic of the networks")
+    parser.add_argument(
+        "--size", type=positive, help="pixels of the square input, a multiple of 32 (default: the paper's sizes)"
+    )
+    parser.set_defaults(run=_run_summary)
+
+
+def _run_summary(options: argparse.Namespace) -> int:
+    from lowlight_enhance.training import summary
+
+    print("\n".join(summary.table(options.size)))
+    return 0
+
+
+def _add_training_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pairs", type=Path, nargs="+", default=[], metavar="CSV", help="indices of real pairs")
     parser.add_argument("--photos", type=Path, nargs="+", default=[], metavar="CSV", help="indices of photographs")
     parser.add_argument("--config", type=Path, metavar="YAML", help="settings that differ from the defaults")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; one found there is continued")
+
+
+def _add_train_student(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("train-student", help="train the student on pairs and on darkened photographs")
+    _add_training_options(parser)
     parser.set_defaults(run=_run_train_student)
 
 

@@ -26,7 +26,7 @@ for name in names:
         print(found.name)
 """
 
-TRAINING_ONLY = "torch,torchmetrics,onnx,onnxscript,tqdm,rawpy,matplotlib"
+TRAINING_ONLY = "torch,torchmetrics,accelerate,tensorboard,onnx,onnxscript,tqdm,rawpy,matplotlib"
 ROS = "rclpy,rcl_interfaces,sensor_msgs,std_msgs,diagnostic_msgs,lifecycle_msgs,cv_bridge,rosbags"
 OPTIONAL = "PIL,skimage,yaml"
 

@@ -9,7 +9,7 @@ import typing
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from lowlight_enhance.core.errors import ConfigError
 
@@ -30,18 +30,20 @@ def load_config(cls: type[T], path: Path | None) -> T:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
-    return typing.cast(T, build(cls, values or {}, str(path)))
+    return typing.cast(T, build(cls, values or {}, str(path), cls()))
 
 
-def build(kind: Any, value: Any, where: str) -> Any:
+def build(kind: Any, value: Any, where: str, default: Any = None) -> Any:
     """``value``, of YAML's or JSON's types, as the annotated type ``kind``.
+
+    A mapping for a dataclass changes ``default`` where that is one, so what it leaves out stays as it is there.
 
     Raises:
         ConfigError: it cannot be; the message starts with ``where``.
     """
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind):
-        return _dataclass(kind, value, where)
+        return _dataclass(kind, value, where, default)
     if origin is tuple:
         return _tuple(arguments, value, where)
     if origin in (typing.Union, types.UnionType):
@@ -59,7 +61,7 @@ def build(kind: Any, value: Any, where: str) -> Any:
     return value
 
 
-def _dataclass(kind: Any, value: Any, where: str) -> Any:
+def _dataclass(kind: Any, value: Any, where: str, default: Any) -> Any:
     if not isinstance(value, dict):
         raise ConfigError(f"{where}: expected a mapping of {kind.__name__}'s settings, found {value!r}")
     hints = typing.get_type_hints(kind)
@@ -68,7 +70,19 @@ def _dataclass(kind: Any, value: Any, where: str) -> Any:
             near = difflib.get_close_matches(str(key), hints, 1)
             known = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(hints)}"
             raise ConfigError(f"{where}: unknown key '{key}'; {known}")
-    return kind(**{key: build(hints[key], item, f"{where}: {key}") for key, item in value.items()})
+    if default is None:
+        default = _all_defaults(kind)
+    changes = {
+        key: build(hints[key], item, f"{where}: {key}", getattr(default, key, None)) for key, item in value.items()
+    }
+    return kind(**changes) if default is None else dataclasses.replace(default, **changes)
+
+
+def _all_defaults(kind: Any) -> Any:
+    """An instance made of defaults alone; None where a field has none."""
+    fields = dataclasses.fields(kind)
+    missing = dataclasses.MISSING
+    return None if any(f.default is missing and f.default_factory is missing for f in fields) else kind()
 
 
 def _tuple(arguments: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:

@@ -133,6 +133,41 @@ def read_photos(index: Path) -> list[tuple[Path, str]]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class TrainingPictures:
+    """What a training reads, in memory: pairs and photographs of the training split, pairs of the validation split."""
+
+    pairs: list[LoadedPair]
+    photos: list[Picture]
+    validation: list[LoadedPair]
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.pairs)} pairs and {len(self.photos)} photographs to train, "
+            f"{len(self.validation)} pairs to validate"
+        )
+
+
+def load_training_pictures(pairs: Sequence[Path], photos: Sequence[Path], max_mean: float) -> TrainingPictures:
+    """All pictures that some CSV indices list.
+
+    Args:
+        pairs: indices of real pairs.
+        photos: indices of well-exposed photographs to darken.
+        max_mean: largest mean (0..255) of the dark frame of a validation pair.
+
+    Raises:
+        DataError: an index or a picture cannot be read.
+    """
+    listed = [pair for index in pairs for pair in read_pairs(index)]
+    files = [file for index in photos for file, split in read_photos(index) if split == "train"]
+    return TrainingPictures(
+        load_pairs([p for p in listed if p.split == "train"]),
+        [load_rgb(file) for file in files],
+        [pair for pair in load_pairs([p for p in listed if p.split == "val"]) if pair.dark.mean() <= max_mean],
+    )
+
+
 def _rows(index: Path) -> list[dict[str, str]]:
     try:
         with index.open(newline="") as file:
@@ -204,7 +239,7 @@ class Batches(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
             inputs.append(model_input.encode(dark, self._withhold(capture, rng))[0])
             darks.append(dark)
             brights.append(bright)
-        return torch.from_numpy(np.stack(inputs)), _to_tensor(darks), _to_tensor(brights)
+        return torch.from_numpy(np.stack(inputs)), to_tensor(darks), to_tensor(brights)
 
     def _sample(self, size: int, rng: np.random.Generator) -> tuple[Picture, Picture, CaptureMetadata]:
         if self.pairs and (not self.photos or rng.random() >= self.config.darkened):
@@ -283,7 +318,7 @@ def jpeg(picture: Picture, rng: np.random.Generator, probability: float = 0.2) -
     return np.ascontiguousarray(decoded[:, :, ::-1])
 
 
-def _to_tensor(pictures: Sequence[Picture]) -> torch.Tensor:
+def to_tensor(pictures: Sequence[Picture]) -> torch.Tensor:
     """(B, 3, H, W) float32 in 0..1."""
     stacked = np.stack(pictures).transpose(0, 3, 1, 2)
     return torch.from_numpy(stacked.astype(np.float32) / np.float32(255.0))

@@ -1,33 +1,47 @@
-"""The loop: counts steps, logs, validates, writes self-contained checkpoints."""
+"""The loop of every training: counts steps, logs, validates, saves. Devices and processes are Accelerate's matter."""
 
 from __future__ import annotations
 
-import copy
+import contextlib
 import json
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, Literal, Protocol
 
 import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.data import BatchSampler, DataLoader, Dataset
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm  # type: ignore[import-untyped]
 
-from lowlight_enhance.core.errors import DataError, LowlightError
+from lowlight_enhance.core.errors import ConfigError, LowlightError
+from lowlight_enhance.training import checkpoint
+from lowlight_enhance.training.checkpoint import Stateful
 
 Batch = tuple[Tensor, ...]
-Step = Callable[[Batch], tuple[Tensor, dict[str, float]]]
-Validate = Callable[[nn.Module], dict[str, float]]
+Parts = Mapping[str, Tensor | float]
+"""Means over a batch, by name, for the log."""
+
+Precision = Literal["no", "bf16"]
+
+LOG_EVERY = 100
 
 
 @dataclass(frozen=True, slots=True)
 class FitConfig:
-    """How long and how fast.
+    """How long and how fast the student is trained directly.
 
     Attributes:
-        steps: optimiser steps.
+        steps: batches; as many optimiser steps where ``accumulate`` is 1.
         learning_rate: peak; reached after ``warmup`` steps, then a cosine down to a hundredth.
         weight_decay: Adam's L2 term.
         ema: decay of the averaged weights that are validated and exported.
@@ -35,6 +49,8 @@ class FitConfig:
         validate_every: steps between validations (and checkpoints).
         clip: largest gradient norm.
         workers: processes that make batches.
+        accumulate: batches whose gradients make one optimiser step.
+        precision: ``bf16`` computes the networks in mixed precision.
     """
 
     steps: int = 20000
@@ -47,6 +63,87 @@ class FitConfig:
     clip: float = 1.0
     workers: int = 1
     seed: int = 1
+    accumulate: int = 1
+    precision: Precision = "no"
+
+
+@dataclass(frozen=True, slots=True)
+class EpochConfig:
+    """How long, in epochs, as the paper counts.
+
+    A batch is a pure function of (seed, step), so an epoch is no pass over a list of files but ``steps_per_epoch``
+    batches; it ends with a validation, a checkpoint and a step of the schedules.
+
+    Attributes:
+        epochs: of the whole run.
+        steps_per_epoch: the default is a pass over the 1865 pairs of SID's Sony training list in batches of 16.
+        freeze_norm: share of the steps, at the end, with batch statistics frozen, as at run time.
+        clip: largest gradient norm; 0: not limited.
+        workers: processes that make batches.
+        accumulate: batches whose gradients make one optimiser step.
+        precision: ``bf16`` computes the networks in mixed precision.
+    """
+
+    epochs: int = 50
+    steps_per_epoch: int = 117
+    freeze_norm: float = 0.0
+    clip: float = 0.0
+    workers: int = 1
+    seed: int = 1
+    accumulate: int = 1
+    precision: Precision = "no"
+
+    @property
+    def steps(self) -> int:
+        """Batches of the whole run."""
+        return self.epochs * self.steps_per_epoch
+
+    @property
+    def validate_every(self) -> int:
+        """Steps between validations."""
+        return self.steps_per_epoch
+
+
+class Pace(Protocol):
+    """What ``fit`` needs to know of a FitConfig or EpochConfig."""
+
+    @property
+    def steps(self) -> int: ...
+    @property
+    def validate_every(self) -> int: ...
+    @property
+    def workers(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def accumulate(self) -> int: ...
+    @property
+    def precision(self) -> Precision: ...
+
+
+class Step(Protocol):
+    """One kind of training: what it does with a batch, and all that a checkpoint must hold of it."""
+
+    @property
+    def state(self) -> Mapping[str, Stateful]:
+        """Networks, optimisers and schedules, by their names in the checkpoint."""
+
+    def __call__(self, batch: Batch, number: int) -> Parts:
+        """Learn from a batch. FloatingPointError: a loss is not finite, nothing has been changed by it."""
+
+    def validated(self, scores: Mapping[str, float]) -> None:
+        """Move the schedules on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """Scores by name, of which the highest ``psnr`` is the best; and a (3, H, W) picture to look at.
+
+    Without a ``psnr``, because there was nothing to validate on, the newest state counts as the best.
+    """
+
+    scores: dict[str, float]
+    picture: Tensor | None = None
 
 
 def learning_rate_factor(step: int, config: FitConfig) -> float:
@@ -57,121 +154,246 @@ def learning_rate_factor(step: int, config: FitConfig) -> float:
     return 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0)))
 
 
-def fit(
-    model: nn.Module,
-    batches: Dataset[Batch],
-    step: Step,
-    validate: Validate,
-    config: FitConfig,
-    out: Path,
-    about: dict[str, Any],
-    log: Callable[[str], None] = print,
-) -> nn.Module:
-    """Train ``model`` in place; returns the averaged copy.
+def accelerator_for(pace: Pace) -> Accelerator:
+    """Devices, precision and processes as the machine, ``accelerate launch`` and ``pace`` say.
 
-    Writes ``last.pt`` and ``best.pt`` (highest validation PSNR) and appends to ``log.jsonl`` in ``out``; continues
-    from ``last.pt`` where there is one.
+    Buffers are not broadcast: a discriminator runs twice before one backward pass, which a broadcast between would
+    break. So batch statistics belong to each process, and the first one's are saved; ``synchronised`` makes them
+    common where the device can.
 
     Raises:
-        LowlightError: the loss is not finite.
-        DataError: ``last.pt`` belongs to another run.
+        ConfigError: a checkpoint would fall between the batches of one optimiser step.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    optimizer = torch.optim.Adam(
-        model.parameters(), lr=config.learning_rate, betas=(0.9, 0.999), weight_decay=config.weight_decay
+    if pace.accumulate < 1 or pace.steps % pace.accumulate or pace.validate_every % pace.accumulate:
+        raise ConfigError(
+            f"accumulate {pace.accumulate}: {pace.steps} steps, and the {pace.validate_every} between validations, "
+            "must be multiples of it"
+        )
+    return Accelerator(
+        gradient_accumulation_steps=pace.accumulate,
+        mixed_precision=None if pace.precision == "no" else pace.precision,
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
     )
-    averaged = copy.deepcopy(model).eval().requires_grad_(False)
-    start, best = _resume(out / "last.pt", model, averaged, optimizer, about)
-    loader = DataLoader(
-        batches,
-        batch_size=None,
-        sampler=range(start, config.steps),
-        num_workers=config.workers,
-        persistent_workers=False,
-    )
-    totals: dict[str, float] = {}
-    since, count = time.monotonic(), 0
-    for number, batch in enumerate(loader, start=start):
-        _set_mode(model, frozen=number >= config.steps * (1.0 - config.freeze_norm))
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * learning_rate_factor(number, config)
-        loss, parts = step(batch)
-        if not torch.isfinite(loss):
-            raise LowlightError(
-                f"the loss is {float(loss)} at step {number}; {out / 'last.pt'} holds the state before it: "
-                "lower learning_rate or clip and run again"
-            )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(model.parameters(), config.clip)
-        optimizer.step()
-        _average(averaged, model, min(config.ema, (number + 1) / (number + 10)))
-        for name, value in {"loss": float(loss.detach()), **parts}.items():
-            totals[name] = totals.get(name, 0.0) + value
-        count += 1
-        last = number + 1 == config.steps
-        if (number + 1) % 100 == 0 or last:
-            row = {"step": number + 1, **{k: v / count for k, v in totals.items()}}
-            row["s_per_step"] = (time.monotonic() - since) / count
-            _log(out, row, log)
-            totals, count, since = {}, 0, time.monotonic()
-        if (number + 1) % config.validate_every == 0 or last:
-            scores = validate(averaged)
-            _log(out, {"step": number + 1, **{f"val_{k}": v for k, v in scores.items()}}, log)
-            state = {"model": model, "averaged": averaged, "optimizer": optimizer}
-            psnr = scores.get("psnr", -math.inf)
-            if psnr > best:
-                best = psnr
-                _save(out / "best.pt", state, number + 1, best, about)
-            _save(out / "last.pt", state, number + 1, best, about)
-            since = time.monotonic()
-    return averaged
 
 
-def _set_mode(model: nn.Module, frozen: bool) -> None:
+def synchronised(model: nn.Module, accelerator: Accelerator) -> nn.Module:
+    """``model`` on its device; on several GPUs, and there alone, with batch statistics over all of them."""
+    if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+    return model.to(accelerator.device)
+
+
+def set_mode(model: nn.Module, frozen: bool) -> None:
+    """Training mode; with ``frozen``, batch statistics stay what they are."""
     model.train()
     if frozen:
         for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
+            if isinstance(module, _BatchNorm):
                 module.eval()
 
 
-def _average(averaged: nn.Module, model: nn.Module, decay: float) -> None:
-    with torch.no_grad():
-        for mine, theirs in zip(averaged.state_dict().values(), model.state_dict().values(), strict=True):
-            if mine.is_floating_point():
-                mine.lerp_(theirs, 1.0 - decay)
-            else:
-                mine.copy_(theirs)
+def descend(
+    accelerator: Accelerator, loss: Tensor, model: nn.Module, optimizer: torch.optim.Optimizer, clip: float = 0.0
+) -> None:
+    """One step of ``optimizer`` down ``loss``, or one part of it within ``accelerator.accumulate``.
+
+    Raises:
+        FloatingPointError: the loss is not finite.
+    """
+    if not torch.isfinite(loss):
+        raise FloatingPointError(float(loss.detach()))
+    accelerator.backward(loss)
+    if clip and accelerator.sync_gradients:
+        accelerator.clip_grad_norm_(model.parameters(), clip)
+    optimizer.step()
+    optimizer.zero_grad()
 
 
-def _log(out: Path, row: dict[str, float], log: Callable[[str], None]) -> None:
-    with (out / "log.jsonl").open("a") as file:
-        file.write(json.dumps(row) + "\n")
-    log("  ".join(f"{name} {value:.4g}" if name != "step" else f"step {value}" for name, value in row.items()))
+def fit(
+    step: Step,
+    batches: Dataset[Batch],
+    validate: Callable[[], Validation],
+    pace: Pace,
+    config: Any,
+    out: Path,
+    accelerator: Accelerator,
+) -> None:
+    """Train ``step`` on ``batches``.
+
+    Writes ``last.pt`` and ``best.pt`` (highest validation PSNR), appends to ``log.jsonl`` and to TensorBoard's files
+    in ``out``; continues from ``last.pt`` where there is one. Each of n processes takes every n-th batch, so a step is
+    as one on n batches together. An interrupt saves, then raises KeyboardInterrupt.
+
+    Args:
+        step: what to do with a batch.
+        batches: item n is a whole batch.
+        validate: scores the state at hand; called in the first process alone.
+        pace: how long.
+        config: a dataclass, all that rebuilds the networks; goes into the checkpoints.
+        out: folder of the run.
+        accelerator: of ``accelerator_for(pace)``.
+
+    Raises:
+        LowlightError: a loss is not finite.
+        DataError: ``last.pt`` belongs to another run.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    start, best = checkpoint.resume(out / "last.pt", step.state, config)
+    loader = _loader(batches, pace, start, accelerator)
+    with _Log(out, start, pace.steps, accelerator) as log, _interrupts(accelerator) as interrupted:
+        for number, batch in enumerate(loader, start=start):
+            torch.manual_seed((pace.seed * 1_000_003 + number) * accelerator.num_processes + accelerator.process_index)
+            try:
+                log.add(step(batch, number))
+            except FloatingPointError as error:
+                raise LowlightError(
+                    f"the loss is {error} at step {number}; {out / 'last.pt'} holds the state of the last validation: "
+                    "lower learning_rate or clip and run again"
+                ) from error
+            done = number + 1
+            due = done % pace.validate_every == 0 or done == pace.steps
+            if due or done % LOG_EVERY == 0:
+                log.means(done)
+            if due:
+                validation = _on_the_first(validate, accelerator)
+                log.scores(done, validation)
+                step.validated(validation.scores)
+                psnr = validation.scores.get("psnr")
+                if psnr is None or psnr > best:
+                    best = best if psnr is None else psnr
+                    _save(out / "best.pt", step, done, best, config, accelerator)
+                _save(out / "last.pt", step, done, best, config, accelerator)
+            elif accelerator.sync_gradients and interrupted():
+                _save(out / "last.pt", step, done, best, config, accelerator)
+                log.say(f"interrupted; {out / 'last.pt'} holds step {done}: the same command continues there")
+                raise KeyboardInterrupt
 
 
-def _save(path: Path, state: dict[str, Any], step: int, best: float, about: dict[str, Any]) -> None:
-    content = {name: part.state_dict() for name, part in state.items()}
-    temporary = path.with_suffix(".tmp")
-    torch.save({**content, "step": step, "best": best, "about": about}, temporary)
-    temporary.replace(path)
+def _loader(batches: Dataset[Batch], pace: Pace, start: int, accelerator: Accelerator) -> DataLoader[Batch]:
+    """Batches from number ``start`` of each process on, on its device."""
+    each = accelerator.num_processes
+    loader = DataLoader(
+        batches,
+        batch_sampler=BatchSampler(range(start * each, pace.steps * each), 1, drop_last=False),
+        collate_fn=_only,
+        num_workers=pace.workers,
+        worker_init_fn=_leave_interrupts_to_the_parent,
+    )
+    prepared: DataLoader[Batch] = accelerator.prepare_data_loader(loader)
+    return prepared
 
 
-def _resume(
-    path: Path, model: nn.Module, averaged: nn.Module, optimizer: torch.optim.Optimizer, about: dict[str, Any]
-) -> tuple[int, float]:
-    if not path.exists():
-        return 0, -math.inf
-    saved = torch.load(path, map_location="cpu", weights_only=True)
-    if saved["about"] != about:
-        raise DataError(f"{path} was written with other settings; give another --out, or remove it to start anew")
-    model.load_state_dict(saved["model"])
-    averaged.load_state_dict(saved["averaged"])
-    optimizer.load_state_dict(saved["optimizer"])
-    return int(saved["step"]), float(saved["best"])
+def _only(items: list[Batch]) -> Batch:
+    (item,) = items
+    return item
 
 
-def settings(*configs: Any) -> dict[str, Any]:
-    """Dataclasses as plain values by class name, for a checkpoint that rebuilds what made it."""
-    return {type(config).__name__: json.loads(json.dumps(asdict(config))) for config in configs}
+def _leave_interrupts_to_the_parent(_worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _save(path: Path, step: Step, done: int, best: float, config: Any, accelerator: Accelerator) -> None:
+    if accelerator.is_main_process:
+        checkpoint.save(path, step.state, done, best, config)
+
+
+def _on_the_first(validate: Callable[[], Validation], accelerator: Accelerator) -> Validation:
+    """What ``validate`` says in the first process, in all of them."""
+    found = [validate() if accelerator.is_main_process else None]
+    if accelerator.num_processes > 1:
+        broadcast_object_list(found)
+    assert found[0] is not None
+    return found[0]
+
+
+@contextlib.contextmanager
+def _interrupts(accelerator: Accelerator) -> Iterator[Callable[[], bool]]:
+    """A function that tells whether any process was asked to stop. A single process ends at once when asked twice."""
+    asked: list[int] = []
+    alone = accelerator.num_processes == 1
+
+    def ask(number: int, _frame: FrameType | None) -> None:
+        if asked and alone:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    def interrupted() -> bool:
+        if alone:
+            return bool(asked)
+        if asked:
+            accelerator.set_trigger()
+        return bool(accelerator.check_trigger())
+
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        yield interrupted
+        return
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield interrupted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Log:
+    """Lines on the screen, ``log.jsonl``, TensorBoard and a progress bar; all from the first process alone."""
+
+    def __init__(self, out: Path, start: int, steps: int, accelerator: Accelerator) -> None:
+        self.accelerator = accelerator
+        self.main = accelerator.is_main_process
+        self.file = out / "log.jsonl"
+        self.writer = SummaryWriter(str(out / "tensorboard"), purge_step=start + 1) if self.main else None
+        self.bar = tqdm(total=steps, initial=start, unit="step", disable=None if self.main else True)
+        self._begin()
+
+    def __enter__(self) -> _Log:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+        if self.writer:
+            self.writer.close()
+
+    def _begin(self) -> None:
+        self.totals: dict[str, Tensor] = {}
+        self.counts: dict[str, int] = {}
+        self.since, self.steps = time.monotonic(), 0
+
+    def add(self, parts: Parts) -> None:
+        """The losses of one step; kept on the device until they are written."""
+        for name, value in parts.items():
+            value = torch.as_tensor(value, dtype=torch.float32, device=self.accelerator.device)
+            self.totals[name] = self.totals.get(name, torch.zeros_like(value)) + value
+            self.counts[name] = self.counts.get(name, 0) + 1
+        self.steps += 1
+        self.bar.update()
+
+    def means(self, step: int) -> None:
+        """Means since the last time, over all processes."""
+        names = list(self.totals)
+        means = torch.stack([self.totals[name] / self.counts[name] for name in names])
+        means = self.accelerator.reduce(means, "mean")
+        row = dict(zip(names, means.tolist(), strict=True))
+        self._write(step, {**row, "s_per_step": (time.monotonic() - self.since) / self.steps})
+        self._begin()
+
+    def scores(self, step: int, validation: Validation) -> None:
+        """What a validation found."""
+        self._write(step, {f"val_{name}": value for name, value in validation.scores.items()})
+        if self.writer and validation.picture is not None:
+            self.writer.add_image("dark, enhanced, reference", validation.picture, step)
+        self.since = time.monotonic()
+
+    def say(self, text: str) -> None:
+        """A line on the screen, above the bar."""
+        if self.main:
+            self.bar.write(text)
+
+    def _write(self, step: int, row: dict[str, float]) -> None:
+        if not self.writer:
+            return
+        with self.file.open("a") as file:
+            file.write(json.dumps({"step": step, **row}) + "\n")
+        for name, value in row.items():
+            self.writer.add_scalar(name, value, step)
+        self.say("  ".join([f"step {step}", *(f"{name} {value:.4g}" for name, value in row.items())]))

@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from torch import nn
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 from lowlight_enhance.core.capture import CaptureMetadata
 from lowlight_enhance.core.model_input import ModelInput
 from lowlight_enhance.training.blocks import parameter_count
+from lowlight_enhance.training.checkpoint import Stateful
 from lowlight_enhance.training.dataset import (
     Batches,
     DataConfig,
     LoadedPair,
     Picture,
-    load_pairs,
-    load_rgb,
-    read_pairs,
-    read_photos,
+    load_training_pictures,
+    to_tensor,
 )
-from lowlight_enhance.training.fit import Batch, FitConfig, fit, settings
+from lowlight_enhance.training.fit import (
+    Batch,
+    FitConfig,
+    Parts,
+    Validation,
+    accelerator_for,
+    descend,
+    fit,
+    learning_rate_factor,
+    set_mode,
+    synchronised,
+)
 from lowlight_enhance.training.losses import reconstruction_loss
 from lowlight_enhance.training.student import Student, StudentConfig, apply_local_affine
+from lowlight_enhance.training.validation import scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,61 +63,86 @@ def train_student(config: TrainStudentConfig, pairs: Sequence[Path], photos: Seq
         photos: CSV indices of well-exposed photographs to darken.
         out: folder for checkpoints and the log; a run found there is continued.
     """
-    listed = [pair for index in pairs for pair in read_pairs(index)]
-    files = [file for index in photos for file, split in read_photos(index) if split == "train"]
-    training = load_pairs([p for p in listed if p.split == "train"])
-    validation = [
-        pair
-        for pair in load_pairs([p for p in listed if p.split == "val"])
-        if pair.dark.mean() <= config.validation_max_mean
-    ]
+    pictures = load_training_pictures(pairs, photos, config.validation_max_mean)
+    accelerator = accelerator_for(config.fit)
     torch.manual_seed(config.fit.seed)
-    model = Student(config.student).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    print(
-        f"{parameter_count(model) / 1e6:.2f} M parameters, {len(training)} pairs and {len(files)} photographs to "
-        f"train, {len(validation)} pairs to validate"
-    )
+    step = StudentStep(config, accelerator)
+    accelerator.print(f"{parameter_count(step.model) / 1e6:.2f} M parameters, {pictures}")
     batches = Batches(
-        training, [load_rgb(f) for f in files], config.data, config.model_input, config.fit.seed, config.fit.steps
+        pictures.pairs, pictures.photos, config.data, config.model_input, config.fit.seed, config.fit.steps
     )
 
-    def step(batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
-        inputs, dark, bright = batch
-        maps = model(inputs.contiguous(memory_format=torch.channels_last)).contiguous()
-        return reconstruction_loss(apply_local_affine(maps, dark), bright, config.l1, config.ssim)
+    def validate() -> Validation:
+        return Validation(score_pairs(step.averaged, pictures.validation, config.model_input))
 
-    fit(
-        model,
-        batches,
-        step,
-        lambda candidate: score_pairs(candidate, validation, config.model_input),
-        config.fit,
-        out,
-        settings(config),
-    )
+    fit(step, batches, validate, config.fit, config, out, accelerator)
     return out / "best.pt"
+
+
+class StudentStep:
+    """Adam on L1 and SSIM of the enhanced full-size picture, with an average of the weights over time."""
+
+    def __init__(self, config: TrainStudentConfig, accelerator: Accelerator) -> None:
+        self.config, self.accelerator = config, accelerator
+        model = Student(config.student).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = synchronised(model, accelerator)
+        self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False)
+        adam = torch.optim.Adam(
+            self.model.parameters(),
+            lr=config.fit.learning_rate,
+            betas=(0.9, 0.999),
+            weight_decay=config.fit.weight_decay,
+        )
+        self.prepared, self.optimizer = accelerator.prepare(self.model, adam)
+
+    @property
+    def state(self) -> Mapping[str, Stateful]:
+        return {"model": self.model, "averaged": self.averaged, "optimizer": self.optimizer}
+
+    def __call__(self, batch: Batch, number: int) -> Parts:
+        inputs, dark, bright = batch
+        pace = self.config.fit
+        set_mode(self.model, frozen=number >= pace.steps * (1.0 - pace.freeze_norm))
+        for group in self.optimizer.param_groups:
+            group["lr"] = pace.learning_rate * learning_rate_factor(number, pace)
+        with self.accelerator.accumulate(self.prepared):
+            maps = self.prepared(inputs.contiguous(memory_format=torch.channels_last)).contiguous()
+            output = apply_local_affine(maps, dark)
+            loss, parts = reconstruction_loss(output, bright, self.config.l1, self.config.ssim)
+            descend(self.accelerator, loss, self.prepared, self.optimizer, pace.clip)
+        if self.accelerator.sync_gradients:
+            _average(self.averaged, self.model, min(pace.ema, (number + 1) / (number + 10)))
+        return {"loss": loss.detach(), **parts}
+
+    def validated(self, scores: Mapping[str, float]) -> None:
+        """The learning rate follows the steps alone."""
+
+
+def _average(averaged: nn.Module, model: nn.Module, decay: float) -> None:
+    with torch.no_grad():
+        for mine, theirs in zip(averaged.state_dict().values(), model.state_dict().values(), strict=True):
+            if mine.is_floating_point():
+                mine.lerp_(theirs, 1.0 - decay)
+            else:
+                mine.copy_(theirs)
 
 
 @torch.inference_mode()
 def enhance(model: nn.Module, picture: Picture, capture: CaptureMetadata, model_input: ModelInput) -> torch.Tensor:
-    """(1, 3, H, W) in 0..1 of one (H, W, 3) picture, as the runtime makes it."""
-    height, width = picture.shape[:2]
-    grid = model_input.grid(height, width)
-    maps = model(torch.from_numpy(model_input.encode(picture, capture)))[:, :, : grid.height, : grid.width]
-    rgb = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))[None].float() / 255.0
-    return apply_local_affine(maps, rgb).clamp(0.0, 1.0)
+    """(1, 3, H, W) in 0..1 of one (H, W, 3) picture, as the runtime makes it from the student's maps."""
+    device = next(model.parameters()).device
+    grid = model_input.grid(*picture.shape[:2])
+    tensor = torch.from_numpy(model_input.encode(picture, capture)).to(device)
+    maps = model(tensor)[:, :, : grid.height, : grid.width]
+    return apply_local_affine(maps, to_tensor([picture]).to(device)).clamp(0.0, 1.0)
 
 
 @torch.inference_mode()
 def score_pairs(model: nn.Module, pairs: Sequence[LoadedPair], model_input: ModelInput) -> dict[str, float]:
-    """Mean PSNR in dB, SSIM and L1 at native size over ``pairs``."""
+    """Mean PSNR in dB, SSIM and L1 at native size over ``pairs``; nothing without any."""
     model.eval()
     rows = []
     for pair in pairs:
         out = enhance(model, pair.dark, pair.capture, model_input)
-        target = torch.from_numpy(np.ascontiguousarray(pair.bright.transpose(2, 0, 1)))[None].float() / 255.0
-        mse = float((out - target).square().mean())
-        ssim = float(structural_similarity_index_measure(out, target, data_range=1.0))  # type: ignore[arg-type]
-        rows.append((-10.0 * np.log10(max(mse, 1e-10)), ssim, float((out - target).abs().mean())))
-    means = np.mean(rows, axis=0) if rows else (float("nan"),) * 3
-    return dict(zip(("psnr", "ssim", "l1"), map(float, means), strict=True))
+        rows.append(scores(out, to_tensor([pair.bright]).to(out.device)))
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]} if rows else {}

@@ -1,10 +1,15 @@
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.training.config import load_config
+from lowlight_enhance.training.distill import DistillConfig
+from lowlight_enhance.training.gan import TrainTeacherConfig
 from lowlight_enhance.training.train import TrainStudentConfig
 
 
@@ -60,6 +65,30 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load_config(Outer, tmp_path / "none.yaml")
 
 
-def test_the_shipped_recipe_is_readable() -> None:
-    recipe = Path(__file__).parents[2] / "config" / "student.yaml"
-    assert load_config(TrainStudentConfig, recipe).student == TrainStudentConfig().student
+def test_what_an_outer_default_sets_stays_where_a_file_says_nothing_of_it(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Wide:
+        inner: Inner = field(default_factory=lambda: Inner(widths=(8, 9)))
+
+    path = tmp_path / "run.yaml"
+    path.write_text("inner: {rate: 2}")
+    assert load_config(Wide, path) == Wide(Inner(rate=2.0, widths=(8, 9)))
+
+
+RECIPES = {"student.yaml": TrainStudentConfig, "teacher.yaml": TrainTeacherConfig, "distill.yaml": DistillConfig}
+CONFIG = Path(__file__).parents[2] / "config"
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_shipped_recipes_hold_nothing_but_differences(name: str) -> None:
+    def leaves(values: Any, default: Any, where: str) -> Iterator[tuple[str, Any, Any]]:
+        for key, value in values.items():
+            if isinstance(value, dict):
+                yield from leaves(value, getattr(default, key), f"{where}.{key}")
+            else:
+                yield f"{where}.{key}", value, getattr(default, key)
+
+    kind = RECIPES[name]
+    assert load_config(kind, CONFIG / name) != kind()
+    values = yaml.safe_load((CONFIG / name).read_text())
+    assert [where for where, value, default in leaves(values, kind(), name) if value == default] == []

@@ -1,0 +1,117 @@
+"""Self-contained checkpoints: every state by name and the settings that rebuild what it belongs to."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import nn
+
+from lowlight_enhance.core.errors import ConfigError, DataError
+from lowlight_enhance.core.files import replacing
+from lowlight_enhance.training.config import build
+
+T = TypeVar("T")
+
+
+class Stateful(Protocol):
+    """A network, an optimiser, a schedule."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...
+
+
+def settings(config: Any) -> dict[str, Any]:
+    """A dataclass as plain values by class name, for a checkpoint that rebuilds what made it."""
+    return {type(config).__name__: json.loads(json.dumps(dataclasses.asdict(config)))}
+
+
+def save(path: Path, state: Mapping[str, Stateful], step: int, best: float, config: Any) -> None:
+    """Write ``state`` and what it belongs to; readers find the old file or the whole new one."""
+    content = {name: part.state_dict() for name, part in state.items()}
+    with replacing(path) as temporary:
+        torch.save({**content, "step": step, "best": best, "about": settings(config)}, temporary)
+
+
+def resume(path: Path, state: Mapping[str, Stateful], config: Any) -> tuple[int, float]:
+    """Load what ``save`` wrote; returns the step to go on with and the best score so far. Without a file: (0, -inf).
+
+    A setting that the file lacks, because it is younger than the file, counts as its default.
+
+    Raises:
+        DataError: the file belongs to a run with other settings.
+    """
+    if not path.exists():
+        return 0, -math.inf
+    saved = load(path)
+    try:
+        theirs = rebuild(type(config), saved, path)
+    except ConfigError as error:
+        raise DataError(f"{path} was written with other settings ({error}); give another --out") from error
+    if theirs != config:
+        raise DataError(
+            f"{path} was written with other settings ({first_difference(theirs, config)}); "
+            "give another --out, or remove it to start anew"
+        )
+    for name, part in state.items():
+        part.load_state_dict(saved[name])
+    return int(saved["step"]), float(saved["best"])
+
+
+def load(path: Path) -> dict[str, Any]:
+    """What ``save`` wrote, on the CPU.
+
+    Raises:
+        DataError: no such file, or not a checkpoint.
+    """
+    try:
+        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if not {"step", "about"} <= set(saved):
+            raise ValueError("it holds no settings")
+    except (OSError, EOFError, TypeError, RuntimeError, ValueError, UnpicklingError) as error:
+        raise DataError(f"{path} is not a checkpoint of this package ({error})") from error
+    return saved
+
+
+def rebuild(kind: type[T], saved: dict[str, Any], path: Path) -> T:
+    """The settings of class ``kind`` in a checkpoint.
+
+    Raises:
+        ConfigError: it holds settings of another kind of run.
+    """
+    about = saved["about"]
+    if kind.__name__ not in about:
+        raise ConfigError(f"{path} holds {' and '.join(about)}, not {kind.__name__}")
+    config: T = build(kind, about[kind.__name__], str(path))
+    return config
+
+
+def first_difference(a: Any, b: Any) -> str:
+    """Name and both values of the first field in which two dataclasses of one class differ."""
+    for field in dataclasses.fields(a):
+        mine, theirs = getattr(a, field.name), getattr(b, field.name)
+        if mine != theirs:
+            if dataclasses.is_dataclass(mine) and type(mine) is type(theirs):
+                return f"{field.name}.{first_difference(mine, theirs)}"
+            return f"{field.name} {mine} there, {theirs} here"
+    return "none"
+
+
+def load_weights(model: nn.Module, state: Any, path: Path) -> nn.Module:
+    """``model`` with the weights of a checkpoint, ready to run.
+
+    Raises:
+        DataError: they do not fit.
+    """
+    try:
+        model.load_state_dict(state)
+    except (TypeError, RuntimeError) as error:
+        raise DataError(f"the weights in {path} do not fit the network that it describes ({error})") from error
+    return model.eval()
