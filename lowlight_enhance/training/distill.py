@@ -20,8 +20,6 @@ from lowlight_enhance.training.dataset import Batches, BatchShape, DataConfig, l
 from lowlight_enhance.training.fit import (
     Batch,
     EpochConfig,
-    Parts,
-    Validation,
     accelerator_for,
     descend,
     fit,
@@ -29,6 +27,7 @@ from lowlight_enhance.training.fit import (
     synchronised,
 )
 from lowlight_enhance.training.gan import check_sizes, load_teacher
+from lowlight_enhance.training.run_log import Parts, Validation
 from lowlight_enhance.training.student import Student, StudentConfig
 from lowlight_enhance.training.teacher import PAPER_STUDENT, Teacher, TeacherConfig
 from lowlight_enhance.training.validation import as_picture, at_size_of, validate

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,17 +18,13 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import BatchSampler, DataLoader, Dataset
-from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm  # type: ignore[import-untyped]
 
 from lowlight_enhance.core.errors import ConfigError, LowlightError
 from lowlight_enhance.training import checkpoint
 from lowlight_enhance.training.checkpoint import Stateful
+from lowlight_enhance.training.run_log import Parts, RunLog, Validation
 
 Batch = tuple[Tensor, ...]
-Parts = Mapping[str, Tensor | float]
-"""Means over a batch, by name, for the log."""
-
 Precision = Literal["no", "bf16"]
 
 LOG_EVERY = 100
@@ -135,17 +129,6 @@ class Step(Protocol):
         """Move the schedules on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Validation:
-    """Scores by name, of which the highest ``psnr`` is the best; and a (3, H, W) picture to look at.
-
-    Without a ``psnr``, because there was nothing to validate on, the newest state counts as the best.
-    """
-
-    scores: dict[str, float]
-    picture: Tensor | None = None
-
-
 def learning_rate_factor(step: int, config: FitConfig) -> float:
     """Share of the peak learning rate at ``step``."""
     if step < config.warmup:
@@ -240,7 +223,7 @@ def fit(
     out.mkdir(parents=True, exist_ok=True)
     start, best = checkpoint.resume(out / "last.pt", step.state, config)
     loader = _loader(batches, pace, start, accelerator)
-    with _Log(out, start, pace.steps, accelerator) as log, _interrupts(accelerator) as interrupted:
+    with RunLog(out, start, pace.steps, accelerator) as log, _interrupts(accelerator) as interrupted:
         for number, batch in enumerate(loader, start=start):
             torch.manual_seed((pace.seed * 1_000_003 + number) * accelerator.num_processes + accelerator.process_index)
             try:
@@ -333,67 +316,3 @@ def _interrupts(accelerator: Accelerator) -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-class _Log:
-    """Lines on the screen, ``log.jsonl``, TensorBoard and a progress bar; all from the first process alone."""
-
-    def __init__(self, out: Path, start: int, steps: int, accelerator: Accelerator) -> None:
-        self.accelerator = accelerator
-        self.main = accelerator.is_main_process
-        self.file = out / "log.jsonl"
-        self.writer = SummaryWriter(str(out / "tensorboard"), purge_step=start + 1) if self.main else None
-        self.bar = tqdm(total=steps, initial=start, unit="step", disable=None if self.main else True)
-        self._begin()
-
-    def __enter__(self) -> _Log:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.close()
-        if self.writer:
-            self.writer.close()
-
-    def _begin(self) -> None:
-        self.totals: dict[str, Tensor] = {}
-        self.counts: dict[str, int] = {}
-        self.since, self.steps = time.monotonic(), 0
-
-    def add(self, parts: Parts) -> None:
-        """The losses of one step; kept on the device until they are written."""
-        for name, value in parts.items():
-            value = torch.as_tensor(value, dtype=torch.float32, device=self.accelerator.device)
-            self.totals[name] = self.totals.get(name, torch.zeros_like(value)) + value
-            self.counts[name] = self.counts.get(name, 0) + 1
-        self.steps += 1
-        self.bar.update()
-
-    def means(self, step: int) -> None:
-        """Means since the last time, over all processes."""
-        names = list(self.totals)
-        means = torch.stack([self.totals[name] / self.counts[name] for name in names])
-        means = self.accelerator.reduce(means, "mean")
-        row = dict(zip(names, means.tolist(), strict=True))
-        self._write(step, {**row, "s_per_step": (time.monotonic() - self.since) / self.steps})
-        self._begin()
-
-    def scores(self, step: int, validation: Validation) -> None:
-        """What a validation found."""
-        self._write(step, {f"val_{name}": value for name, value in validation.scores.items()})
-        if self.writer and validation.picture is not None:
-            self.writer.add_image("dark, enhanced, reference", validation.picture, step)
-        self.since = time.monotonic()
-
-    def say(self, text: str) -> None:
-        """A line on the screen, above the bar."""
-        if self.main:
-            self.bar.write(text)
-
-    def _write(self, step: int, row: dict[str, float]) -> None:
-        if not self.writer:
-            return
-        with self.file.open("a") as file:
-            file.write(json.dumps({"step": step, **row}) + "\n")
-        for name, value in row.items():
-            self.writer.add_scalar(name, value, step)
-        self.say("  ".join([f"step {step}", *(f"{name} {value:.4g}" for name, value in row.items())]))

@@ -21,8 +21,6 @@ from lowlight_enhance.training.discriminator import Discriminator, Discriminator
 from lowlight_enhance.training.fit import (
     Batch,
     EpochConfig,
-    Parts,
-    Validation,
     accelerator_for,
     descend,
     fit,
@@ -38,6 +36,7 @@ from lowlight_enhance.training.losses import (
     torchmetrics_similarity,
     vgg_features,
 )
+from lowlight_enhance.training.run_log import Parts, Validation
 from lowlight_enhance.training.teacher import Teacher, TeacherConfig
 from lowlight_enhance.training.validation import at_size_of, validate
 

@@ -27,8 +27,6 @@ from lowlight_enhance.training.dataset import (
 from lowlight_enhance.training.fit import (
     Batch,
     FitConfig,
-    Parts,
-    Validation,
     accelerator_for,
     descend,
     fit,
@@ -37,6 +35,7 @@ from lowlight_enhance.training.fit import (
     synchronised,
 )
 from lowlight_enhance.training.losses import reconstruction_loss
+from lowlight_enhance.training.run_log import Parts, Validation
 from lowlight_enhance.training.student import Student, StudentConfig, apply_local_affine
 from lowlight_enhance.training.validation import scores
 

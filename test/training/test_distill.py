@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from lowlight_enhance import cli
 from lowlight_enhance.core.errors import ConfigError, DataError
 from lowlight_enhance.core.model_input import ModelInput
 from lowlight_enhance.training import checkpoint
@@ -146,3 +147,20 @@ def test_sizes_must_suit_the_teacher_too(data: Path) -> None:
 def test_a_teacher_is_no_distilled_student(data: Path) -> None:
     with pytest.raises(DataError, match=r"teacher\.pt is not a checkpoint of 'lowlight distill'"):
         load_distilled(teacher(data))
+
+
+RECIPE = """
+network: shipped
+shipped: {unshuffle: 2, channels: [4, 8], head: 4}
+data: {shapes: [{full: 32, working: 32, size: 2}]}
+fit: {epochs: 1, steps_per_epoch: 2, workers: 0}
+model_input: {working_size: 32, size_multiple: 4}
+"""
+
+
+def test_the_command_distils_a_checkpoint(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (data / "run.yaml").write_text(RECIPE)
+    options = ["--pairs", data / "pairs.csv", "--config", data / "run.yaml", "--out", data / "run"]
+    assert cli.main(["distill", str(teacher(data)), *map(str, options)]) == 0
+    assert capsys.readouterr().out.endswith(f"{data / 'run' / 'best.pt'}\n")
+    assert load_distilled(data / "run" / "best.pt")[1].ground_truth == 0.0

@@ -20,13 +20,12 @@ from lowlight_enhance.training.fit import (
     Batch,
     EpochConfig,
     FitConfig,
-    Parts,
-    Validation,
     accelerator_for,
     descend,
     fit,
     set_mode,
 )
+from lowlight_enhance.training.run_log import Parts, Validation
 
 
 class Numbers(Dataset[Batch]):

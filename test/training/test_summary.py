@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from lowlight_enhance import cli
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.training.summary import PRESETS, summarise, table
 
@@ -49,3 +50,9 @@ def test_the_table_has_a_line_for_each_network() -> None:
 def test_a_size_that_cannot_be_halved_is_refused() -> None:
     with pytest.raises(ConfigError, match="multiple of 32"):
         table(100)
+
+
+def test_the_command_prints_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["summary", "--size", "64"]) == 0
+    assert capsys.readouterr().out.splitlines() == table(64)
+    assert cli.main(["summary", "--size", "100"]) == 2

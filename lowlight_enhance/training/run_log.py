@@ -1,0 +1,93 @@
+"""What a run tells: lines on the screen, ``log.jsonl``, TensorBoard's files, a progress bar."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+Parts = Mapping[str, Tensor | float]
+"""Means over a batch, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """Scores by name, of which the highest ``psnr`` is the best; and a (3, H, W) picture to look at.
+
+    Without a ``psnr``, because there was nothing to validate on, the newest state counts as the best.
+    """
+
+    scores: dict[str, float]
+    picture: Tensor | None = None
+
+
+class RunLog:
+    """Means over all processes, written by the first one alone; ``out`` is the folder of the run."""
+
+    def __init__(self, out: Path, start: int, steps: int, accelerator: Accelerator) -> None:
+        self.accelerator = accelerator
+        self.main = accelerator.is_main_process
+        self.file = out / "log.jsonl"
+        self.writer = SummaryWriter(str(out / "tensorboard"), purge_step=start + 1) if self.main else None
+        self.bar = tqdm(total=steps, initial=start, unit="step", disable=None if self.main else True)
+        self._begin()
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+        if self.writer:
+            self.writer.close()
+
+    def _begin(self) -> None:
+        self.totals: dict[str, Tensor] = {}
+        self.counts: dict[str, int] = {}
+        self.since, self.steps = time.monotonic(), 0
+
+    def add(self, parts: Parts) -> None:
+        """The losses of one step; kept on the device until they are written."""
+        for name, value in parts.items():
+            value = torch.as_tensor(value, dtype=torch.float32, device=self.accelerator.device)
+            self.totals[name] = self.totals.get(name, torch.zeros_like(value)) + value
+            self.counts[name] = self.counts.get(name, 0) + 1
+        self.steps += 1
+        self.bar.update()
+
+    def means(self, step: int) -> None:
+        """Means since the last time, over all processes."""
+        names = list(self.totals)
+        means = torch.stack([self.totals[name] / self.counts[name] for name in names])
+        means = self.accelerator.reduce(means, "mean")
+        row = dict(zip(names, means.tolist(), strict=True))
+        self._write(step, {**row, "s_per_step": (time.monotonic() - self.since) / self.steps})
+        self._begin()
+
+    def scores(self, step: int, validation: Validation) -> None:
+        """What a validation found."""
+        self._write(step, {f"val_{name}": value for name, value in validation.scores.items()})
+        if self.writer and validation.picture is not None:
+            self.writer.add_image("dark, enhanced, reference", validation.picture, step)
+        self.since = time.monotonic()
+
+    def say(self, text: str) -> None:
+        """A line on the screen, above the bar."""
+        if self.main:
+            self.bar.write(text)
+
+    def _write(self, step: int, row: dict[str, float]) -> None:
+        if not self.writer:
+            return
+        with self.file.open("a") as file:
+            file.write(json.dumps({"step": step, **row}) + "\n")
+        for name, value in row.items():
+            self.writer.add_scalar(name, value, step)
+        self.say("  ".join([f"step {step}", *(f"{name} {value:.4g}" for name, value in row.items())]))
