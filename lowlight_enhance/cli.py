@@ -75,6 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_summary(commands)
     _add_export(commands)
     _add_evaluate(commands)
+    _add_figures(commands)
     return parser
 
 
@@ -336,6 +337,70 @@ def _run_evaluate(options: argparse.Namespace) -> int:
     print(evaluate.describe(f"{model.name} on {options.data or options.photos}", rows))
     if options.out:
         evaluate.write(rows, options.out)
+    return 0
+
+
+def _add_figures(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("figures", help="draw the paper's figures of runs, evaluations and models")
+    parser.add_argument(
+        "--run",
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="RUN",
+        dest="runs",
+        help="folders of trainings: losses.png and psnr.png",
+    )
+    parser.add_argument("--evaluation", type=Path, metavar="DIR", help="folder of an evaluation: evaluation.png")
+    parser.add_argument(
+        "--models",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="MODEL",
+        help="ONNX files or checkpoints, e.g. teacher and student: strips.png and times.png; needs --data",
+    )
+    parser.add_argument("--data", type=Path, metavar="CSV", help="index of the pairs that the models enhance")
+    parser.add_argument("--split", default="val", help="val, train, test or all (default: %(default)s)")
+    parser.add_argument(
+        "--max-mean", type=float, default=255.0, help="largest mean (0..255) of a dark frame of a pair"
+    )
+    parser.add_argument("--scenes", type=positive, default=1, help="strips of each ISO bin (default: %(default)s)")
+    parser.add_argument(
+        "--size", type=positive, default=256, help="pixels of the square frame that is timed (default: %(default)s)"
+    )
+    parser.add_argument("--rounds", type=positive, default=30, help="calls of each model (default: %(default)s)")
+    parser.add_argument("--threads", type=positive, help="CPU threads (default: the frameworks decide)")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    parser.set_defaults(run=_run_figures)
+
+
+def _run_figures(options: argparse.Namespace) -> int:
+    from lowlight_enhance.core.errors import DataError
+    from lowlight_enhance.training import figures
+
+    if not options.runs and not options.evaluation and not options.models:
+        raise DataError("nothing to draw: give --run, --evaluation, or --models with --data")
+    if options.models and not options.data:
+        raise DataError("--models needs --data: the index of the pairs that they enhance")
+    drawn: list[str] = []
+    if options.runs:
+        drawn += figures.of_runs(options.runs, options.out)
+    if options.evaluation:
+        drawn += figures.of_evaluation(options.evaluation, options.out)
+    if options.models:
+        how = figures.Comparison(
+            options.data,
+            options.split,
+            options.max_mean,
+            options.scenes,
+            options.size,
+            options.rounds,
+            options.threads,
+        )
+        drawn += figures.of_models(options.models, how, options.out)
+    print("\n".join(drawn))
     return 0
 
 
