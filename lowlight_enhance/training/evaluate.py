@@ -23,8 +23,7 @@ from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.files import replacing
 from lowlight_enhance.core.upsample import Upsampling
 from lowlight_enhance.training.dataset import LoadedPair, Picture, load_pairs, load_rgb, read_pairs, read_photos
-from lowlight_enhance.training.export import load_student
-from lowlight_enhance.training.train import enhance as enhance_by_network
+from lowlight_enhance.training.networks import enhance_by, load_checkpoint
 
 MAX_PSNR_DB = 100.0
 """Of identical pictures, so that means stay finite."""
@@ -264,7 +263,7 @@ def darkened_frames(
 def load_enhance(
     model: Path, working_size: int | None = None, threads: int | None = None, upsampling: Upsampling = "auto"
 ) -> Enhance:
-    """An ``Enhance`` of an ONNX file, or of a student's checkpoint (.pt) run by torch.
+    """An ``Enhance`` of an ONNX file, or of any checkpoint (.pt) run by torch.
 
     Raises:
         ModelError: not such an ONNX file.
@@ -272,14 +271,9 @@ def load_enhance(
     """
     if model.suffix != ".pt":
         return Enhancer(model, threads=threads, working_size=working_size, upsampling=upsampling)
-    network, config, _ = load_student(model)
-    model_input = config.model_input
-
-    def enhance(rgb: Picture, capture: CaptureMetadata) -> Picture:
-        picture = enhance_by_network(network, rgb, capture, model_input)[0].permute(1, 2, 0)
-        return np.asarray((255.0 * picture).round().to(torch.uint8).numpy())
-
-    return enhance  # type: ignore[return-value]
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return enhance_by(load_checkpoint(model), working_size, upsampling)
 
 
 def _mean(values: Iterable[float]) -> float:

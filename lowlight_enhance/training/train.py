@@ -13,7 +13,9 @@ from accelerate import Accelerator
 from torch import nn
 
 from lowlight_enhance.core.capture import CaptureMetadata
+from lowlight_enhance.core.errors import ConfigError, DataError
 from lowlight_enhance.core.model_input import ModelInput
+from lowlight_enhance.training import checkpoint
 from lowlight_enhance.training.blocks import parameter_count
 from lowlight_enhance.training.checkpoint import Stateful
 from lowlight_enhance.training.dataset import (
@@ -145,3 +147,19 @@ def score_pairs(model: nn.Module, pairs: Sequence[LoadedPair], model_input: Mode
         out = enhance(model, pair.dark, pair.capture, model_input)
         rows.append(scores(out, to_tensor([pair.bright]).to(out.device)))
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]} if rows else {}
+
+
+def load_student(path: Path) -> tuple[Student, TrainStudentConfig, int]:
+    """The averaged student of a checkpoint that ``train_student`` wrote, the settings of its run and its step.
+
+    Raises:
+        DataError: not such a checkpoint.
+    """
+    saved = checkpoint.load(path)
+    try:
+        config = checkpoint.rebuild(TrainStudentConfig, saved, path)
+    except ConfigError as error:
+        raise DataError(f"{path} is not a checkpoint of 'lowlight train-student' ({error})") from error
+    model = Student(config.student)
+    checkpoint.load_weights(model, saved.get("averaged"), path)
+    return model, config, int(saved["step"])

@@ -1,0 +1,82 @@
+"""Any checkpoint of this package as a network that runs, and as an ``Enhance``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from lowlight_enhance.core.capture import CaptureMetadata
+from lowlight_enhance.core.enhancer import Enhance
+from lowlight_enhance.core.errors import DataError
+from lowlight_enhance.core.model_input import ModelInput, Rgb, Tensor
+from lowlight_enhance.core.upsample import LocalAffine, Upsampling, enlarge
+from lowlight_enhance.training import checkpoint
+from lowlight_enhance.training.distill import load_distilled
+from lowlight_enhance.training.gan import load_teacher
+from lowlight_enhance.training.train import load_student
+
+Kind = Literal["student", "distilled student", "teacher"]
+
+
+class LoadedNetwork(NamedTuple):
+    """A network in inference mode: (1, 5, h, w) -> (1, 6, h, w) gain and offset, or (1, 3, h, w) picture."""
+
+    network: nn.Module
+    model_input: ModelInput
+    step: int
+    kind: Kind
+
+
+LOADERS: dict[str, tuple[Kind, Callable[[Path], tuple[nn.Module, Any, int]]]] = {
+    "TrainStudentConfig": ("student", load_student),
+    "DistillConfig": ("distilled student", load_distilled),
+    "TrainTeacherConfig": ("teacher", load_teacher),
+}
+"""What reads a checkpoint, by the settings that it holds."""
+
+
+def load_checkpoint(path: Path) -> LoadedNetwork:
+    """The network of a checkpoint of ``train-student``, ``distill`` or ``train-teacher``.
+
+    Raises:
+        DataError: not such a checkpoint.
+    """
+    about = checkpoint.load(path)["about"]
+    for name, (kind, load) in LOADERS.items():
+        if name in about:
+            network, config, step = load(path)
+            return LoadedNetwork(network, config.model_input, step, kind)
+    raise DataError(f"{path} holds {' and '.join(about)}: no network of this package")
+
+
+@torch.inference_mode()
+def infer(network: nn.Module, tensor: Tensor) -> Tensor:
+    """The network's output on a (1, 5, h, w) tensor, both on the CPU."""
+    return np.asarray(network(torch.from_numpy(tensor)).numpy(), dtype=np.float32)
+
+
+def enhance_by(loaded: LoadedNetwork, working_size: int | None = None, upsampling: Upsampling = "auto") -> Enhance:
+    """An ``Enhance`` run by torch; the way to the network and back is the robot's own.
+
+    Args:
+        loaded: of ``load_checkpoint``.
+        working_size: instead of the checkpoint's own.
+        upsampling: way from the small result to the full size.
+    """
+    model_input, local_affine = loaded.model_input, LocalAffine()
+    if working_size is not None:
+        model_input = replace(model_input, working_size=working_size)
+
+    def enhance(rgb: Rgb, capture: CaptureMetadata) -> NDArray[np.uint8]:
+        tensor = model_input.encode(rgb, capture)
+        maps = model_input.decode(infer(loaded.network, tensor), *rgb.shape[:2])
+        return enlarge(maps, tensor[0, :3, : maps.shape[1], : maps.shape[2]], rgb, upsampling, local_affine)
+
+    return enhance

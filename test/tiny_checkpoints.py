@@ -1,0 +1,73 @@
+"""Checkpoints of every kind with networks of a few hundred parameters, untrained, so that tests need no training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from lowlight_enhance.core.model_input import ModelInput
+from lowlight_enhance.training import checkpoint
+from lowlight_enhance.training.distill import DistillConfig
+from lowlight_enhance.training.gan import TrainTeacherConfig
+from lowlight_enhance.training.student import Student, StudentConfig
+from lowlight_enhance.training.teacher import Teacher, TeacherConfig
+from lowlight_enhance.training.train import TrainStudentConfig
+
+MODEL_INPUT = ModelInput(working_size=32, size_multiple=4)
+STUDENT = StudentConfig(unshuffle=2, channels=(4, 8), head=4)
+TEACHER = TeacherConfig(channels=(4, 8), head=4)
+STEP = 7
+
+
+def write_student(path: Path, student: StudentConfig = STUDENT) -> Path:
+    """As ``train-student`` writes it; ``model`` and ``averaged`` differ."""
+    config = TrainStudentConfig(student=student, model_input=MODEL_INPUT)
+    state = {"model": Student(student), "averaged": vivid(Student(student))}
+    checkpoint.save(path, state, STEP, 20.0, config)
+    return path
+
+
+def write_distilled_paper(path: Path) -> Path:
+    """As ``distill`` writes the paper's student: its output is a picture."""
+    config = DistillConfig(network="paper", paper=TEACHER, model_input=MODEL_INPUT)
+    checkpoint.save(path, {"student": vivid(config.student())}, STEP, 20.0, config)
+    return path
+
+
+def write_distilled_shipped(path: Path) -> Path:
+    """As ``distill`` writes the student that flies: its output is maps."""
+    config = DistillConfig(network="shipped", shipped=STUDENT, model_input=MODEL_INPUT)
+    checkpoint.save(path, {"student": vivid(config.student())}, STEP, 20.0, config)
+    return path
+
+
+def write_teacher(path: Path) -> Path:
+    """As ``train-teacher`` writes it."""
+    config = TrainTeacherConfig(teacher=TEACHER, model_input=MODEL_INPUT)
+    checkpoint.save(path, {"teacher": vivid(Teacher(TEACHER))}, STEP, 20.0, config)
+    return path
+
+
+WRITERS: dict[str, Callable[[Path], Path]] = {
+    "student": write_student,
+    "distilled paper": write_distilled_paper,
+    "distilled shipped": write_distilled_shipped,
+    "teacher": write_teacher,
+}
+
+
+def vivid(model: nn.Module) -> nn.Module:
+    """``model`` with a last convolution, and batch statistics, that leave a mark on the picture."""
+    out = model.get_submodule("out")
+    assert isinstance(out, nn.Conv2d)
+    nn.init.normal_(out.weight, std=0.3)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            nn.init.normal_(module.running_mean, std=0.1)
+            module.running_var.data = torch.rand_like(module.running_var) + 0.5
+    return model
