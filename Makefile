@@ -1,5 +1,6 @@
 # make demo    see it work          make test     every check
 # make setup   runtime in .venv     make setup-dev  training and test tools too
+# make train-smoke  every command of training once, on data made for it
 # PYTHON=python3.12 picks the interpreter; TORCH holds pip's arguments for torch, e.g. a build for your GPU.
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 TYPED := lowlight_enhance/core lowlight_enhance/offline lowlight_enhance/cli.py
 
-.PHONY: help setup setup-dev demo test lint bench clean
+.PHONY: help setup setup-dev demo train-smoke test lint bench clean
 
 help:
 	@sed -n '/^#/!q; s/^# //p' Makefile
@@ -24,6 +25,10 @@ demo: setup
 
 bench: setup
 	$(BIN)/lowlight bench
+
+train-smoke: setup-dev
+	rm -rf out/train-smoke
+	$(BIN)/python test/train_smoke.py out/train-smoke
 
 test: setup-dev lint
 	$(BIN)/python -m pytest

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from lowlight_enhance.core.capture import CaptureMetadata
 from lowlight_enhance.core.enhancer import Enhance
@@ -176,13 +177,14 @@ def read_run(folder: Path, name: str) -> Run:
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:
-    """The ends of ``paths`` by which they can be told apart: ``teacher/best.pt`` and ``student/best.pt``."""
+    """The ends of ``paths`` by which they can be told apart; of a checkpoint at least its run and its own name."""
     parts = [path.resolve().parts for path in paths]
+    names: list[str] = []
     for count in range(1, max(map(len, parts), default=0) + 1):
-        names = ["/".join(part[-count:]) for part in parts]
+        names = ["/".join(p[-max(count, 2 if p[-1].endswith(".pt") else 1) :]) for p in parts]
         if len(set(names)) == len(set(parts)):
             break
-    return names if parts else []
+    return names
 
 
 def draw_losses(runs: Sequence[Run], target: Path) -> None:
@@ -201,17 +203,17 @@ def draw_losses(runs: Sequence[Run], target: Path) -> None:
         for number, run in enumerate(runs):
             for key, style, kind in ((name, "-", "training"), (f"val_{name}", "--", "validation")):
                 _plot(axes, run, key, number, style, f"{run.name}, {kind}")
-        axes.legend(fontsize="small")
+    _legend(figure, panels)
     _save(figure, target)
 
 
 def draw_psnr(runs: Sequence[Run], target: Path) -> None:
     """Validation PSNR over epochs, a line for each run."""
-    figure, (axes,) = _panels(1)
-    axes.set(title="validation", xlabel=_epoch(runs), ylabel="PSNR in dB")
+    figure, panels = _panels(1)
+    panels[0].set(title="validation", xlabel=_epoch(runs), ylabel="PSNR in dB")
     for number, run in enumerate(runs):
-        _plot(axes, run, "val_psnr", number, "-", run.name)
-    axes.legend()
+        _plot(panels[0], run, "val_psnr", number, "-", run.name)
+    _legend(figure, panels)
     _save(figure, target)
 
 
@@ -221,6 +223,7 @@ def _plot(axes: Axes, run: Run, key: str, number: int, style: str, label: str) -
         values = [1.0 - value if key.endswith("ssim") else value for _, value in curve]
         epochs = [step / run.steps_per_epoch for step, _ in curve]
         axes.plot(epochs, values, style, marker=".", markersize=4, color=_colour(number), label=label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _epoch(runs: Iterable[Run]) -> str:
@@ -248,6 +251,7 @@ def draw_evaluation(folder: Path, target: Path) -> None:
         for axes, (score, title) in zip(panels, SCORES.items(), strict=True):
             axes.set(title=title, xlabel="ISO")
             _grouped_bars(axes, {label: _score_of_each(found, score) for label, found in groups.items()})
+        _legend(figure, panels)
     except OSError as error:
         raise DataError(f"cannot read {file} ({error.strerror}); name what 'lowlight evaluate --out' wrote") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -266,8 +270,7 @@ def _grouped_bars(axes: Axes, groups: Mapping[str, Mapping[str, float]]) -> None
         places = [group + (number - (len(kinds) - 1) / 2.0) * width for group in range(len(groups))]
         heights = [group.get(kind, math.nan) for group in groups.values()]
         axes.bar(places, heights, width, color=_colour(number), label=kind)
-    axes.set_xticks(range(len(groups)), list(groups))
-    axes.legend(fontsize="small")
+    axes.set_xticks(range(len(groups)), [label.replace(" to ", "\nto ") for label in groups])
 
 
 def time_enhance(
@@ -296,8 +299,9 @@ def draw_times(times: Mapping[str, Sequence[float]], title: str, target: Path) -
         middle = statistics.median(found)
         low, high = np.percentile(found, [25.0, 75.0])
         bar = axes.bar(number, middle, 0.6, color=_colour(number), yerr=[[middle - low], [high - middle]], capsize=4.0)
-        axes.bar_label(bar, [f"{middle:.1f}"], label_type="center", color="white")
+        axes.bar_label(bar, [f"{middle:.1f}"], padding=3.0)
     axes.set_xticks(range(len(times)), list(times))
+    axes.margins(y=0.1)
     _save(figure, target)
 
 
@@ -351,8 +355,9 @@ def square(picture: Picture, size: int) -> Picture:
 def draw_strips(strips: Sequence[Strip], models: Sequence[str], target: Path) -> None:
     """A row for each strip: dark, reference, and what each of ``models`` made."""
     columns = ["dark", "reference", *models]
-    figure = Figure(figsize=(2.6 * len(columns) + 0.6, 2.1 * len(strips) + 0.4), layout="constrained")
-    grid = figure.subplots(len(strips), len(columns), squeeze=False)
+    heights = [2.5 * found.dark.shape[0] / found.dark.shape[1] + 0.4 for found in strips]
+    figure = Figure(figsize=(2.6 * len(columns) + 0.6, sum(heights) + 0.4), layout="constrained")
+    grid = figure.subplots(len(strips), len(columns), squeeze=False, height_ratios=heights)
     for row, found in zip(grid, strips, strict=True):
         pictures = [(found.dark, ""), (found.reference, ""), *((p, f"{psnr:.1f} dB") for p, psnr in found.outputs)]
         for axes, (picture, caption) in zip(row, pictures, strict=True):
@@ -374,6 +379,12 @@ def _panels(count: int) -> tuple[Figure, list[Axes]]:
         axes.grid(visible=True, alpha=0.3)
         axes.set_axisbelow(True)
     return figure, panels
+
+
+def _legend(figure: Figure, panels: Iterable[Axes]) -> None:
+    """One for all panels, above them."""
+    found = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(found.values(), found.keys(), loc="outside upper center", ncols=min(len(found), 4), fontsize="small")
 
 
 def _colour(number: int) -> Any:

@@ -107,11 +107,10 @@ def test_a_run_without_validation_has_no_psnr(tmp_path: Path) -> None:
 
 
 def test_short_names() -> None:
-    assert figures.short_names([Path("x/student/best.pt"), Path("x/teacher/best.pt"), Path("s.onnx")]) == [
-        "student/best.pt",
-        "teacher/best.pt",
-        f"{Path.cwd().name}/s.onnx",
-    ]
+    given = [Path("a/x/best.pt"), Path("b/x/best.pt"), Path("s.onnx")]
+    assert figures.short_names(given) == ["a/x/best.pt", "b/x/best.pt", "/".join([*Path.cwd().parts[-2:], "s.onnx"])]
+    assert figures.short_names([Path("run/best.pt"), Path("s.onnx")]) == ["run/best.pt", "s.onnx"]
+    assert figures.short_names([]) == []
     assert figures.short_names([Path("a/s.onnx"), Path("b/t.onnx")]) == ["s.onnx", "t.onnx"]
     assert figures.short_names([Path("s.onnx"), Path("s.onnx")]) == ["s.onnx", "s.onnx"]
 
