@@ -262,6 +262,9 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
 def _add_train_student(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("train-student", help="train the student on pairs and on darkened photographs")
     _add_training_options(parser)
+    parser.add_argument(
+        "--init", type=Path, metavar="CHECKPOINT", help="start from this student's weights; a run in --out goes first"
+    )
     parser.set_defaults(run=_run_train_student)
 
 
@@ -269,7 +272,8 @@ def _run_train_student(options: argparse.Namespace) -> int:
     from lowlight_enhance.training.config import load_config
     from lowlight_enhance.training.train import TrainStudentConfig, train_student
 
-    best = train_student(load_config(TrainStudentConfig, options.config), options.pairs, options.photos, options.out)
+    config = load_config(TrainStudentConfig, options.config)
+    best = train_student(config, options.pairs, options.photos, options.out, options.init)
     print(f"{best} (lowlight export {best} student.onnx makes it fly)")
     return 0
 
@@ -278,14 +282,53 @@ def _add_export(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("export", help="write a checkpoint as an ONNX file, checked against it")
     parser.add_argument("checkpoint", type=Path, help="best.pt or last.pt of a run")
     parser.add_argument("target", type=Path, metavar="OUT.onnx", help="file to write")
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "fp16", "int8"),
+        default="fp32",
+        help="of weights and arithmetic; fp16 is for GPUs, int8 for CPUs (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="CSV",
+        help="fp16 and int8: index of pairs, or of frames (file, iso, exposure_s), in every light that the robot sees",
+    )
+    parser.add_argument(
+        "--min-psnr",
+        type=float,
+        metavar="DB",
+        help="fp16 and int8: refuse pictures that are less like the fp32 file's (default: 40)",
+    )
+    parser.add_argument(
+        "--max-loss",
+        type=float,
+        metavar="DB",
+        help="fp16 and int8: refuse to lose more PSNR against the references of pairs (default: 0.25)",
+    )
     parser.set_defaults(run=_run_export)
 
 
 def _run_export(options: argparse.Namespace) -> int:
+    from lowlight_enhance.core.errors import ConfigError
+    from lowlight_enhance.training.dataset import read_shots
     from lowlight_enhance.training.export import export
+    from lowlight_enhance.training.precision import Limits, Reduction
 
-    difference = export(options.checkpoint, options.target)
-    print(f"{options.target} (largest difference to the checkpoint: {difference:.2g} of full scale)")
+    given = {"min_psnr_db": options.min_psnr, "max_loss_db": options.max_loss}
+    limits = {name: value for name, value in given.items() if value is not None}
+    reduction = None
+    if options.precision == "fp32":
+        if options.calibration or limits:
+            raise ConfigError("--calibration, --min-psnr and --max-loss are for --precision fp16 or int8")
+    elif options.calibration is None:
+        raise ConfigError(f"--precision {options.precision} needs --calibration CSV: frames that show what is lost")
+    else:
+        reduction = Reduction(options.precision, read_shots(options.calibration), Limits(**limits))
+    exported = export(options.checkpoint, options.target, reduction=reduction)
+    print(f"{options.target} (largest difference to the checkpoint: {exported.difference:.2g} of full scale)")
+    if exported.fidelity:
+        print(f"{options.precision}: {exported.fidelity}")
     return 0
 
 

@@ -168,6 +168,35 @@ def load_training_pictures(pairs: Sequence[Path], photos: Sequence[Path], max_me
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A frame as a camera delivered it, with the photograph that it should have been, where there is one."""
+
+    picture: Path
+    capture: CaptureMetadata
+    reference: Path | None = None
+
+
+def read_shots(index: Path) -> list[Shot]:
+    """Frames listed in a CSV: the dark ones of pairs, or with a column ``file`` and, where known, iso, exposure_s.
+
+    Raises:
+        DataError: no such file, no such columns, no rows, or a picture of a pair that is missing.
+    """
+    rows = _rows(index)
+    if not rows:
+        raise DataError(f"{index} lists no pictures")
+    if "file" not in rows[0]:
+        return [Shot(pair.dark, pair.capture, pair.bright) for pair in read_pairs(index)]
+    return [
+        Shot(
+            index.parent / _column(row, ("file",), index),
+            CaptureMetadata.of(_number(row.get("iso")), _number(row.get("exposure_s"))),
+        )
+        for row in rows
+    ]
+
+
 def _rows(index: Path) -> list[dict[str, str]]:
     try:
         with index.open(newline="") as file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from lowlight_enhance.core.enhancer import Enhancer
 from lowlight_enhance.core.errors import ModelError
 from lowlight_enhance.core.model_input import CHANNELS, METADATA_KEY, ModelInput
 from lowlight_enhance.training.networks import infer, load_checkpoint
+from lowlight_enhance.training.precision import Fidelity, Reduction, write_reduced
 from lowlight_enhance.training.validation import as_picture
 
 OPSET = 18
@@ -24,32 +26,54 @@ TOLERANCE = 1.0 / 255.0
 """Largest difference between the file's output and the checkpoint's, of full scale."""
 
 
-def export(checkpoint: Path, target: Path, model_input: ModelInput | None = None) -> float:
-    """Write ``target``; returns the largest difference between it and the checkpoint on test frames, of full scale.
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What a written file passed with.
+
+    Attributes:
+        difference: largest difference between the float32 file's pictures and the checkpoint's, of full scale.
+        fidelity: of the smaller file to the float32 one; None where that was the one to write.
+    """
+
+    difference: float
+    fidelity: Fidelity | None = None
+
+
+def export(
+    checkpoint: Path, target: Path, model_input: ModelInput | None = None, reduction: Reduction | None = None
+) -> Exported:
+    """Write ``target``, an ONNX file.
 
     Args:
         checkpoint: ``best.pt`` or ``last.pt`` of a training run.
-        target: ONNX file to write; replaced only when the new one has passed.
+        target: file to write; replaced only when the new one has passed.
         model_input: instead of the checkpoint's own, e.g. with another working size.
+        reduction: to a precision below float32.
 
     Raises:
-        DataError: not a checkpoint.
-        ModelError: the file differs from the checkpoint by more than 1/255.
+        DataError: not a checkpoint, or frames that cannot be read.
+        ModelError: the file differs from the checkpoint by more than 1/255, or loses more than ``reduction`` allows.
     """
     network, its_own, step, _ = load_checkpoint(checkpoint)
     model_input = model_input or its_own
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        file = Path(folder) / target.name
+        file = Path(folder) / "fp32.onnx"
         write_onnx(fold_normalisation(network), model_input, file, {"lowlight_enhance.step": str(step)})
         difference = compare(network, file, model_input)
-        if difference > TOLERANCE:
+        if not difference <= TOLERANCE:
             raise ModelError(
                 f"{target} not written: its output differs from {checkpoint} by {difference * 255:.2f}/255; "
                 "try another torch or onnxruntime version"
             )
-        file.replace(target)
-    return difference
+        if reduction is None:
+            file.replace(target)
+            return Exported(difference)
+        smaller = Path(folder) / "smaller.onnx"
+        fidelity = write_reduced(file, smaller, reduction)
+        fidelity.check(reduction.limits, target)
+        smaller.replace(target)
+    return Exported(difference, fidelity)
 
 
 def fold_normalisation(model: nn.Module) -> nn.Module:

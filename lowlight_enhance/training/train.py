@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from lowlight_enhance.training.dataset import (
     load_training_pictures,
     to_tensor,
 )
+from lowlight_enhance.training.distill import load_distilled
 from lowlight_enhance.training.fit import (
     Batch,
     FitConfig,
@@ -55,7 +56,9 @@ class TrainStudentConfig:
     validation_max_mean: float = 40.0
 
 
-def train_student(config: TrainStudentConfig, pairs: Sequence[Path], photos: Sequence[Path], out: Path) -> Path:
+def train_student(
+    config: TrainStudentConfig, pairs: Sequence[Path], photos: Sequence[Path], out: Path, init: Path | None = None
+) -> Path:
     """Train a student; returns the checkpoint with the best validation PSNR.
 
     Args:
@@ -63,11 +66,21 @@ def train_student(config: TrainStudentConfig, pairs: Sequence[Path], photos: Seq
         pairs: CSV indices of real pairs.
         photos: CSV indices of well-exposed photographs to darken.
         out: folder for checkpoints and the log; a run found there is continued.
+        init: checkpoint of a student, trained directly or distilled, to start from; not read where a run is continued.
+
+    Raises:
+        ConfigError: the network of ``init`` is another one.
+        DataError: pictures or ``init`` cannot be read, or a folder of another run.
+        LowlightError: a loss is not finite.
     """
+    start = None if init is None or (out / "last.pt").exists() else load_start(init, config.student)
     pictures = load_training_pictures(pairs, photos, config.validation_max_mean)
     accelerator = accelerator_for(config.fit)
     torch.manual_seed(config.fit.seed)
-    step = StudentStep(config, accelerator)
+    step = StudentStep(config, accelerator, start)
+    if init is not None:
+        resumed = f"{out / 'last.pt'} is continued, {init} is not read: give another --out to start from it"
+        accelerator.print(f"starting from {init}" if start is not None else resumed)
     accelerator.print(f"{parameter_count(step.model) / 1e6:.2f} M parameters, {pictures}")
     batches = Batches(
         pictures.pairs, pictures.photos, config.data, config.model_input, config.fit.seed, config.fit.steps
@@ -83,9 +96,12 @@ def train_student(config: TrainStudentConfig, pairs: Sequence[Path], photos: Seq
 class StudentStep:
     """Adam on L1 and SSIM of the enhanced full-size picture, with an average of the weights over time."""
 
-    def __init__(self, config: TrainStudentConfig, accelerator: Accelerator) -> None:
+    def __init__(self, config: TrainStudentConfig, accelerator: Accelerator, start: Student | None = None) -> None:
         self.config, self.accelerator = config, accelerator
-        model = Student(config.student).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        student = Student(config.student)
+        if start is not None:
+            student.load_state_dict(start.state_dict())
+        model = student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model = synchronised(model, accelerator)
         self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False)
         adam = torch.optim.Adam(
@@ -163,3 +179,21 @@ def load_student(path: Path) -> tuple[Student, TrainStudentConfig, int]:
     model = Student(config.student)
     checkpoint.load_weights(model, saved.get("averaged"), path)
     return model, config, int(saved["step"])
+
+
+def load_start(path: Path, student: StudentConfig) -> Student:
+    """The student to start from: the averaged one of ``train_student``, or one of ``distill``.
+
+    Raises:
+        ConfigError: its network is not that of ``student``; only the dropout, which has no weights, may differ.
+        DataError: not such a checkpoint.
+    """
+    distilled = "DistillConfig" in checkpoint.load(path)["about"]
+    network = load_distilled(path)[0] if distilled else load_student(path)[0]
+    if not isinstance(network, Student):
+        raise ConfigError(f"{path} holds the paper's student, which is another network than train-student's")
+    theirs = replace(network.config, dropout=student.dropout)
+    if theirs != student:
+        difference = checkpoint.first_difference(theirs, student)
+        raise ConfigError(f"the network in {path} is another one ({difference}): set student in --config alike")
+    return network

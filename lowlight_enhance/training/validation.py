@@ -76,11 +76,15 @@ def validate(
 
 def scores(output: Tensor, target: Tensor) -> dict[str, float]:
     """PSNR in dB, SSIM (torchmetrics) and L1 of (1, 3, H, W) pictures in 0..1."""
-    mse = float((output - target).square().mean())
     similarity = structural_similarity_index_measure(output, target, data_range=1.0)
     assert isinstance(similarity, Tensor)
     return {
-        "psnr": float(-10.0 * np.log10(max(mse, 1e-10))),
+        "psnr": psnr_db(float((output - target).square().mean())),
         "ssim": float(similarity),
         "l1": float((output - target).abs().mean()),
     }
+
+
+def psnr_db(mse: float) -> float:
+    """PSNR of a mean squared difference of values in 0..1; 100 dB at most, so that means stay finite."""
+    return float(-10.0 * np.log10(max(mse, 1e-10)))
