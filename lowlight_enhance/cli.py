@@ -402,12 +402,23 @@ def _add_figures(commands: Commands[argparse.ArgumentParser]) -> None:
         nargs="+",
         default=[],
         metavar="MODEL",
-        help="ONNX files or checkpoints, e.g. teacher and student: strips.png and times.png; needs --data",
+        help="ONNX files or checkpoints, e.g. teacher and student: strips.png and times.png; on --data or --photos",
     )
-    parser.add_argument("--data", type=Path, metavar="CSV", help="index of the pairs that the models enhance")
+    parser.add_argument("--data", type=Path, metavar="CSV", help="index of pairs for the models")
+    parser.add_argument("--photos", type=Path, metavar="CSV", help="index of photographs to darken for the models")
     parser.add_argument("--split", default="val", help="val, train, test or all (default: %(default)s)")
     parser.add_argument(
         "--max-mean", type=float, default=255.0, help="largest mean (0..255) of a dark frame of a pair"
+    )
+    parser.add_argument(
+        "--stops", type=float, default=3.0, help="under-exposure of photographs (default: %(default)g)"
+    )
+    parser.add_argument(
+        "--iso",
+        type=float,
+        nargs="+",
+        default=[200.0, 800.0, 2000.0, 6400.0, 25600.0],
+        help="ISO of darkened photographs, in turn (default: one of each bin)",
     )
     parser.add_argument("--scenes", type=positive, default=1, help="strips of each ISO bin (default: %(default)s)")
     parser.add_argument(
@@ -421,28 +432,24 @@ def _add_figures(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _run_figures(options: argparse.Namespace) -> int:
     from lowlight_enhance.core.errors import DataError
-    from lowlight_enhance.training import figures
+    from lowlight_enhance.training import evaluate, figures
 
     if not options.runs and not options.evaluation and not options.models:
-        raise DataError("nothing to draw: give --run, --evaluation, or --models with --data")
-    if options.models and not options.data:
-        raise DataError("--models needs --data: the index of the pairs that they enhance")
+        raise DataError("nothing to draw: give --run, --evaluation, or --models with --data or --photos")
+    if options.models and (options.data is None) == (options.photos is None):
+        raise DataError("--models needs one of --data and --photos: pictures to enhance")
     drawn: list[str] = []
     if options.runs:
         drawn += figures.of_runs(options.runs, options.out)
     if options.evaluation:
         drawn += figures.of_evaluation(options.evaluation, options.out)
     if options.models:
-        how = figures.Comparison(
-            options.data,
-            options.split,
-            options.max_mean,
-            options.scenes,
-            options.size,
-            options.rounds,
-            options.threads,
-        )
-        drawn += figures.of_models(options.models, how, options.out)
+        if options.data:
+            frames = evaluate.real_frames(options.data, options.split, options.max_mean)
+        else:
+            frames = evaluate.darkened_frames(options.photos, options.stops, options.iso, options.split)
+        how = figures.Comparison(options.scenes, options.size, options.rounds, options.threads)
+        drawn += figures.of_models(options.models, frames, how, options.out)
     print("\n".join(drawn))
     return 0
 

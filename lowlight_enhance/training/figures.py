@@ -25,7 +25,7 @@ from lowlight_enhance.core.enhancer import Enhance
 from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.files import replacing
 from lowlight_enhance.training.dataset import Picture
-from lowlight_enhance.training.evaluate import ISO_BINS, MAX_PSNR_DB, Frame, load_enhance, real_frames
+from lowlight_enhance.training.evaluate import ISO_BINS, MAX_PSNR_DB, Frame, load_enhance
 
 DPI = 120
 SHOWN_PIXELS = 480
@@ -83,18 +83,12 @@ class Comparison:
     """How models are compared.
 
     Attributes:
-        data: index of the pairs that they enhance.
-        split: ``train``, ``val``, ``test`` or ``all`` of it.
-        max_mean: largest mean (0..255) of the dark frame of a pair.
         scenes: strips of each ISO bin.
         size: height and width in pixels of the frame that is timed.
         rounds: calls of each model.
         threads: of the CPU; None where the frameworks decide.
     """
 
-    data: Path
-    split: str = "val"
-    max_mean: float = 255.0
     scenes: int = 1
     size: int = 256
     rounds: int = 30
@@ -127,23 +121,23 @@ def of_evaluation(folder: Path, out: Path) -> list[str]:
     return [str(out / "evaluation.png")]
 
 
-def of_models(models: Sequence[Path], how: Comparison, out: Path) -> list[str]:
-    """Draw ``strips.png`` and ``times.png`` into ``out``; returns a line for each, with the medians.
+def of_models(models: Sequence[Path], frames: Sequence[Frame], how: Comparison, out: Path) -> list[str]:
+    """Draw ``strips.png`` and ``times.png`` of ``models`` into ``out``; returns a line for each, with the medians.
 
     Raises:
-        DataError: a model that cannot be read, or no pair to enhance.
+        DataError: a checkpoint that cannot be read, or no frames.
         ModelError: a damaged ONNX file.
     """
     if how.threads:
         torch.set_num_threads(how.threads)
     named = zip(short_names(models), models, strict=True)
     enhance = {name: load_enhance(path, threads=how.threads) for name, path in named}
-    frames = first_frames(real_frames(how.data, how.split, how.max_mean), how.scenes)
-    if not frames:
-        raise DataError(f"no pair to show in {how.data}: check --split and --max-mean")
+    shown = first_frames(frames, how.scenes)
+    if not shown:
+        raise DataError("no frames to show: check the index, --split and --max-mean")
     out.mkdir(parents=True, exist_ok=True)
-    draw_strips([strip(frame, enhance.values()) for frame in frames], list(enhance), out / "strips.png")
-    times = time_enhance(enhance, square(frames[0].load().dark, how.size), frames[0].capture, how.rounds)
+    draw_strips([strip(frame, enhance.values()) for frame in shown], list(enhance), out / "strips.png")
+    times = time_enhance(enhance, square(shown[0].load().dark, how.size), shown[0].capture, how.rounds)
     draw_times(times, f"a frame of {how.size}x{how.size}, {how.rounds} interleaved rounds", out / "times.png")
     medians = ", ".join(f"{name} {statistics.median(found):.1f} ms" for name, found in times.items())
     return [str(out / "strips.png"), f"{out / 'times.png'} (a frame of {how.size}x{how.size}: {medians})"]

@@ -224,7 +224,8 @@ def test_the_command_draws_all_of_them(
     ("given", "message"),
     [
         ([], "nothing to draw"),
-        (["--models", "m.onnx"], "--models needs --data"),
+        (["--models", "m.onnx"], "--models needs one of --data and --photos"),
+        (["--models", "m.onnx", "--data", "a.csv", "--photos", "b.csv"], "--models needs one of --data and --photos"),
         (["--run", "nowhere"], "nowhere/log.jsonl"),
         (["--evaluation", "nowhere"], "nowhere/summary.json"),
     ],
@@ -236,8 +237,16 @@ def test_mistakes_are_named(
     assert message in capsys.readouterr().err
 
 
+def test_darkened_photographs_show_every_iso(tmp_path: Path, pairs: Path, saved: list[Any]) -> None:
+    (tmp_path / "photos.csv").write_text("file,split\n0.png,val\n1.png,val\n2.png,train\n")
+    model = write_tiny_model(tmp_path / "tiny.onnx", model_input=ModelInput(0))
+    given = ["--models", model, "--photos", tmp_path / "photos.csv", "--iso", 6400, 100, "--size", 32, "--rounds", 1]
+    assert cli.main(["figures", *map(str, given), "--out", str(tmp_path / "out")]) == 0
+    assert [axes.get_ylabel() for axes in saved[0].axes[::3]] == ["ISO 100\n0.0167 s", "ISO 6400\n0.0167 s"]
+
+
 def test_no_pair_of_the_split_is_said(tmp_path: Path, pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = write_tiny_model(tmp_path / "tiny.onnx")
     given = ["--models", model, "--data", pairs, "--split", "test", "--out", tmp_path / "out"]
     assert cli.main(["figures", *map(str, given)]) == 2
-    assert "no pair to show" in capsys.readouterr().err
+    assert "no frames to show" in capsys.readouterr().err
