@@ -151,7 +151,7 @@ def by_bin(rows: Sequence[Row], value: Callable[[Row], float | None], edges: Seq
     bins: dict[str, list[Row]] = {}
     for low, high in pairwise(edges):
         inside = [row for row in rows if (v := value(row)) is not None and low < v <= high]
-        label = f"over {low:.4g}" if math.isinf(high) else f"{low:.4g} to {high:.4g}"
+        label = f"over {low:.5g}" if math.isinf(high) else f"{low:.5g} to {high:.5g}"
         bins.update({label: inside} if inside else {})
     unknown = [row for row in rows if value(row) is None]
     bins.update({"unknown": unknown} if unknown else {})
