@@ -33,10 +33,14 @@ from lowlight_enhance.core.files import replacing
 from lowlight_enhance.core.health import Health
 from lowlight_enhance.core.image_messages import fill_message, rgb_from_message
 from lowlight_enhance.core.stream import FrameStream, StreamConfig
+from lowlight_enhance.core.upsample import LocalAffine, Upsampling, enlarge
 
 DEFAULT_SIZES = ((640, 480), (1280, 720))
 STAGES = ("decode", "encode", "inference", "upsample", "message build")
 DEFAULT_ROUNDS = 60
+OTHER_WAYS: tuple[Upsampling, ...] = ("guided", "gain", "resize")
+"""Ways up to full size beside the model's own, timed for comparison."""
+
 SMALLEST = 16
 SLOW_ROUNDS = 3
 """Rounds in which the denoiser that takes a second a frame takes part."""
@@ -56,6 +60,7 @@ class SizeTimings:
         stages_ms: one entry for each of ``STAGES``.
         total_ms: image message in, enhanced message filled, through ``FrameStream``.
         bare_inference_ms: the same session on the same array, and nothing else.
+        ways_ms: one entry for each of ``OTHER_WAYS``, in place of ``upsample``.
         others_ms: OpenCV's ways to brighten or denoise, for orientation.
     """
 
@@ -65,6 +70,7 @@ class SizeTimings:
     stages_ms: dict[str, float]
     total_ms: float
     bare_inference_ms: float
+    ways_ms: dict[str, float]
     others_ms: dict[str, float]
 
     @property
@@ -109,6 +115,7 @@ class Bench:
             ("frames per second", [f"{size.frames_per_s:.1f}" for size in self.sizes]),
             ("network input", ["x".join(str(n) for n in size.tensor[2:][::-1]) for size in self.sizes]),
         ]
+        rows += [(f"other way up: {way}", [f"{size.ways_ms[way]:.2f}" for size in self.sizes]) for way in OTHER_WAYS]
         rows += [(name, [f"{size.others_ms[name]:.2f}" for size in self.sizes]) for name in OTHERS | SLOW_OTHERS]
         label = max(len(row[0]) for row in rows)
         lines = [f"{name:<{label}}" + "".join(f"{cell:>12}" for cell in cells) for name, cells in rows]
@@ -198,6 +205,9 @@ class _Subject:
         self.message = image_message(dark_frame(width, height))
         self.stream = FrameStream(enhancer, StreamConfig(fallback=CAPTURE), Health())
         self.tensor = enhancer.encode(rgb_from_message(self.message), CAPTURE)
+        self.rgb = rgb_from_message(self.message)
+        self.output = enhancer.infer(self.tensor)
+        self.local_affine = LocalAffine()
         self.times_ns: dict[str, list[int]] = defaultdict(list)
         for _ in range(2):
             self.round(slow=False)
@@ -208,6 +218,8 @@ class _Subject:
         self._stages()
         self._time("total", self._total)
         self._time("bare inference", self.enhancer.infer, self.tensor)
+        for way in OTHER_WAYS:
+            self._time(way, self._way_up, way)
         bgr = np.frombuffer(self.message.data, np.uint8).reshape(self.height, self.width, 3)
         for name, function in (OTHERS | SLOW_OTHERS if slow else OTHERS).items():
             self._time(name, function, bgr)
@@ -222,6 +234,7 @@ class _Subject:
             stages_ms={stage: medians[stage] for stage in STAGES},
             total_ms=medians["total"],
             bare_inference_ms=medians["bare inference"],
+            ways_ms={way: medians[way] for way in OTHER_WAYS},
             others_ms={name: medians[name] for name in OTHERS | SLOW_OTHERS},
         )
 
@@ -235,6 +248,11 @@ class _Subject:
     def _total(self) -> None:
         frame = self.stream.process(self.message, time.time_ns())
         fill_message(empty_message(), frame.rgb, frame.encoding, frame.header)
+
+    def _way_up(self, way: Upsampling) -> None:
+        maps = self.enhancer.model_input.decode(self.output, self.height, self.width)
+        small = self.tensor[0, :3, : maps.shape[1], : maps.shape[2]]
+        enlarge(maps, small, self.rgb, way, self.local_affine)
 
     def _build(self, enhanced: NDArray[np.uint8]) -> None:
         fill_message(empty_message(), enhanced, "bgr8", self.message.header)

@@ -27,7 +27,17 @@ def test_every_stage_has_a_figure_for_every_size(result: bench.Bench) -> None:
     for size in result.sizes:
         assert set(size.stages_ms) == set(bench.STAGES)
         assert len(size.others_ms) == 3
-        assert min(*size.stages_ms.values(), *size.others_ms.values(), size.total_ms, size.bare_inference_ms) > 0.0
+        assert size.ways_ms.keys() == set(bench.OTHER_WAYS)
+        assert (
+            min(
+                *size.stages_ms.values(),
+                *size.others_ms.values(),
+                *size.ways_ms.values(),
+                size.total_ms,
+                size.bare_inference_ms,
+            )
+            > 0.0
+        )
         assert size.ratio == size.total_ms / size.bare_inference_ms
         assert size.frames_per_s == 1000.0 / size.total_ms
     assert result.sizes[0].tensor == (1, 5, 64, 64)
