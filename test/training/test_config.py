@@ -75,7 +75,12 @@ def test_what_an_outer_default_sets_stays_where_a_file_says_nothing_of_it(tmp_pa
     assert load_config(Wide, path) == Wide(Inner(rate=2.0, widths=(8, 9)))
 
 
-RECIPES = {"student.yaml": TrainStudentConfig, "teacher.yaml": TrainTeacherConfig, "distill.yaml": DistillConfig}
+RECIPES = {
+    "student.yaml": TrainStudentConfig,
+    "student_polish.yaml": TrainStudentConfig,
+    "teacher.yaml": TrainTeacherConfig,
+    "distill.yaml": DistillConfig,
+}
 CONFIG = Path(__file__).parents[2] / "config"
 
 
