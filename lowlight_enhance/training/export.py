@@ -21,7 +21,8 @@ from lowlight_enhance.training.networks import infer, load_checkpoint
 from lowlight_enhance.training.precision import Fidelity, Reduction, write_reduced
 from lowlight_enhance.training.validation import as_picture
 
-OPSET = 18
+OPSET, IR_VERSION = 18, 8
+"""Together readable by ONNX Runtime 1.17 and later; the exporter itself would stamp the newest IR version."""
 TOLERANCE = 1.0 / 255.0
 """Largest difference between the file's output and the checkpoint's, of full scale."""
 
@@ -105,6 +106,7 @@ def write_onnx(model: nn.Module, model_input: ModelInput, file: Path, metadata: 
         verbose=False,
     )
     written = onnx.load(str(file))
+    written.ir_version = IR_VERSION
     for key, value in {METADATA_KEY: model_input.to_json(), **metadata}.items():
         written.metadata_props.add(key=key, value=value)
     onnx.checker.check_model(written)

@@ -111,8 +111,13 @@ def write_reduced(source: Path, target: Path, reduction: Reduction) -> Fidelity:
         write_int8(source, target, calibration(full.model_input, shots))
     else:
         write_fp16(source, target)
-    written = onnx.load(str(target))
-    metadata = {entry.key: entry.value for entry in onnx.load(str(source)).metadata_props}
+    written, original = onnx.load(str(target)), onnx.load(str(source))
+    written.ir_version = original.ir_version
+    used = {node.domain for node in written.graph.node}  # the quantiser imports every domain that it knows
+    domains = [opset for opset in written.opset_import if opset.domain in used]
+    del written.opset_import[:]
+    written.opset_import.extend(domains)
+    metadata = {entry.key: entry.value for entry in original.metadata_props}
     onnx.helper.set_model_props(written, {**metadata, PRECISION_KEY: reduction.precision})
     onnx.checker.check_model(written)
     onnx.save(written, str(target))

@@ -36,6 +36,7 @@ def test_the_output_is_called_what_it_is(tmp_path: Path, name: str, content: str
     export.export(WRITERS[name](tmp_path / "best.pt"), tmp_path / "net.onnx")
     written = onnx.load(tmp_path / "net.onnx")
     assert [o.name for o in written.graph.output] == [content]
+    assert (written.ir_version, written.opset_import[0].version) == (8, 18)  # ONNX Runtime 1.17 reads no newer
     assert Enhancer(tmp_path / "net.onnx").model_input == MODEL_INPUT
     assert {p.key: p.value for p in written.metadata_props}["lowlight_enhance.step"] == "7"
 

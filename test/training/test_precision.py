@@ -50,6 +50,7 @@ def test_a_smaller_file_flies_at_any_size_and_says_what_it_is(
     written = onnx.load(target)
     metadata = {p.key: p.value for p in written.metadata_props}
     assert (metadata["lowlight_enhance.precision"], metadata["lowlight_enhance.step"]) == (to, "7")
+    assert {opset.domain for opset in written.opset_import} == {node.domain for node in written.graph.node}
     ends = [*written.graph.input, *written.graph.output]
     assert [e.type.tensor_type.elem_type for e in ends] == [onnx.TensorProto.FLOAT] * 2
     for height, width in ((64, 64), (50, 90)):
