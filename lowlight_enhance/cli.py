@@ -7,9 +7,13 @@ import sys
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lowlight_enhance import __version__
 from lowlight_enhance.core.errors import LowlightError
+
+if TYPE_CHECKING:
+    from lowlight_enhance.training.evaluate import Frame
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -337,19 +341,7 @@ def _add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "model", type=Path, nargs="?", help="ONNX file or checkpoint (default: the one that is shipped)"
     )
-    parser.add_argument("--data", type=Path, metavar="CSV", help="index of real pairs")
-    parser.add_argument("--photos", type=Path, metavar="CSV", help="index of photographs to darken")
-    parser.add_argument("--split", default="val", help="val, train, test or all (default: %(default)s)")
-    parser.add_argument(
-        "--max-mean", type=float, default=255.0, help="largest mean (0..255) of a dark frame of a pair"
-    )
-    parser.add_argument(
-        "--stops", type=float, default=3.0, help="under-exposure of photographs (default: %(default)g)"
-    )
-    parser.add_argument(
-        "--iso", type=float, nargs="+", default=[800.0], help="ISO of darkened photographs, in turn (default: 800)"
-    )
-    parser.add_argument("--sensor", default="SonyA7S2", help="whose noise darkened photographs have")
+    _add_frame_options(parser, isos=[800.0])
     parser.add_argument("--metadata-test", action="store_true", help="also with metadata withheld and shuffled")
     parser.add_argument("--working-size", type=natural, help="shorter side in pixels of the copy the network sees")
     parser.add_argument(
@@ -365,18 +357,11 @@ def _add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _run_evaluate(options: argparse.Namespace) -> int:
     from lowlight_enhance.core.enhancer import default_model
-    from lowlight_enhance.core.errors import DataError
     from lowlight_enhance.training import evaluate
 
     model = options.model or default_model()
     enhance = evaluate.load_enhance(model, options.working_size, options.threads, options.upsampling)
-    if (options.data is None) == (options.photos is None):
-        raise DataError("nothing to evaluate: give one of --data and --photos")
-    if options.data:
-        frames = evaluate.real_frames(options.data, options.split, options.max_mean)
-    else:
-        frames = evaluate.darkened_frames(options.photos, options.stops, options.iso, options.split, options.sensor)
-    rows = evaluate.evaluate(frames, enhance, options.metadata_test)
+    rows = evaluate.evaluate(_frames(options, options.command), enhance, options.metadata_test)
     print(evaluate.describe(f"{model.name} on {options.data or options.photos}", rows))
     if options.out:
         evaluate.write(rows, options.out)
@@ -404,22 +389,7 @@ def _add_figures(commands: Commands[argparse.ArgumentParser]) -> None:
         metavar="MODEL",
         help="ONNX files or checkpoints, e.g. teacher and student: strips.png and times.png; on --data or --photos",
     )
-    parser.add_argument("--data", type=Path, metavar="CSV", help="index of pairs for the models")
-    parser.add_argument("--photos", type=Path, metavar="CSV", help="index of photographs to darken for the models")
-    parser.add_argument("--split", default="val", help="val, train, test or all (default: %(default)s)")
-    parser.add_argument(
-        "--max-mean", type=float, default=255.0, help="largest mean (0..255) of a dark frame of a pair"
-    )
-    parser.add_argument(
-        "--stops", type=float, default=3.0, help="under-exposure of photographs (default: %(default)g)"
-    )
-    parser.add_argument(
-        "--iso",
-        type=float,
-        nargs="+",
-        default=[200.0, 800.0, 2000.0, 6400.0, 25600.0],
-        help="ISO of darkened photographs, in turn (default: one of each bin)",
-    )
+    _add_frame_options(parser, isos=[200.0, 800.0, 2000.0, 6400.0, 25600.0])
     parser.add_argument("--scenes", type=positive, default=1, help="strips of each ISO bin (default: %(default)s)")
     parser.add_argument(
         "--size", type=positive, default=256, help="pixels of the square frame that is timed (default: %(default)s)"
@@ -432,26 +402,52 @@ def _add_figures(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _run_figures(options: argparse.Namespace) -> int:
     from lowlight_enhance.core.errors import DataError
-    from lowlight_enhance.training import evaluate, figures
+    from lowlight_enhance.training import figures
 
     if not options.runs and not options.evaluation and not options.models:
         raise DataError("nothing to draw: give --run, --evaluation, or --models with --data or --photos")
-    if options.models and (options.data is None) == (options.photos is None):
-        raise DataError("--models needs one of --data and --photos: pictures to enhance")
+    frames = _frames(options, "--models") if options.models else []
     drawn: list[str] = []
     if options.runs:
         drawn += figures.of_runs(options.runs, options.out)
     if options.evaluation:
         drawn += figures.of_evaluation(options.evaluation, options.out)
     if options.models:
-        if options.data:
-            frames = evaluate.real_frames(options.data, options.split, options.max_mean)
-        else:
-            frames = evaluate.darkened_frames(options.photos, options.stops, options.iso, options.split)
         how = figures.Comparison(options.scenes, options.size, options.rounds, options.threads)
         drawn += figures.of_models(options.models, frames, how, options.out)
     print("\n".join(drawn))
     return 0
+
+
+def _add_frame_options(parser: argparse.ArgumentParser, isos: list[float]) -> None:
+    parser.add_argument("--data", type=Path, metavar="CSV", help="index of real pairs")
+    parser.add_argument("--photos", type=Path, metavar="CSV", help="index of photographs to darken")
+    parser.add_argument("--split", default="val", help="val, train, test or all (default: %(default)s)")
+    parser.add_argument(
+        "--max-mean", type=float, default=255.0, help="largest mean (0..255) of a dark frame of a pair"
+    )
+    parser.add_argument(
+        "--stops", type=float, default=3.0, help="under-exposure of photographs (default: %(default)g)"
+    )
+    parser.add_argument(
+        "--iso",
+        type=float,
+        nargs="+",
+        default=isos,
+        help=f"ISO of darkened photographs, in turn (default: {' '.join(f'{iso:g}' for iso in isos)})",
+    )
+    parser.add_argument("--sensor", default="SonyA7S2", help="whose noise darkened photographs have")
+
+
+def _frames(options: argparse.Namespace, asker: str) -> list[Frame]:
+    from lowlight_enhance.core.errors import DataError
+    from lowlight_enhance.training import evaluate
+
+    if (options.data is None) == (options.photos is None):
+        raise DataError(f"{asker} needs one of --data and --photos: pictures to enhance")
+    if options.data:
+        return evaluate.real_frames(options.data, options.split, options.max_mean)
+    return evaluate.darkened_frames(options.photos, options.stops, options.iso, options.split, options.sensor)
 
 
 def _add_model_options(parser: argparse.ArgumentParser, default_threads: int | None = None) -> None:

@@ -244,7 +244,13 @@ def darkened_frames(
     sensor: str = "SonyA7S2",
     exposure_s: float = 1 / 60,
 ) -> list[Frame]:
-    """Photographs in a CSV, each darkened by ``stops`` with the noise of one of ``isos`` in turn; always the same."""
+    """Photographs in a CSV, each darkened by ``stops`` with the noise of one of ``isos`` in turn; always the same.
+
+    Raises:
+        DataError: an unreadable index, or a sensor that is not in ``SENSORS``.
+    """
+    if sensor not in SENSORS:
+        raise DataError(f"sensor '{sensor}' is not calibrated; choose one of {', '.join(SENSORS)}")
 
     def frame(number: int, path: Path) -> Frame:
         capture = CaptureMetadata(isos[number % len(isos)], exposure_s)

@@ -129,6 +129,11 @@ def test_darkened_frames_are_dark_told_in_turn_and_repeatable(photos: Path) -> N
     assert first[0].load().dark.mean() < 0.6 * first[0].load().bright.mean()
 
 
+def test_an_unknown_sensor_names_the_known_ones(photos: Path) -> None:
+    with pytest.raises(DataError, match="SonyA7S2, CanonEOS5D4"):
+        ev.darkened_frames(photos / "photos.csv", 3, [800], sensor="Phone")
+
+
 def test_the_command_scores_a_model_on_pairs(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = write_tiny_model(photos / "tiny.onnx", gain=4.0, model_input=ModelInput(working_size=0))
     arguments = ["evaluate", str(model), "--data", str(photos / "pairs.csv"), "--out", str(photos / "out")]
