@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import nn
@@ -18,6 +18,7 @@ from lowlight_enhance.core.files import replacing
 from lowlight_enhance.training.config import build
 
 T = TypeVar("T")
+M = TypeVar("M", bound=nn.Module)
 
 
 class Stateful(Protocol):
@@ -104,7 +105,45 @@ def first_difference(a: Any, b: Any) -> str:
     return "none"
 
 
-def load_weights(model: nn.Module, state: Any, path: Path) -> nn.Module:
+@dataclasses.dataclass(frozen=True)
+class Trained(Generic[T, M]):
+    """How a command's checkpoint becomes a network that runs.
+
+    Attributes:
+        config: class of the run's settings.
+        command: what writes such checkpoints.
+        weights: name of the state that is the network's.
+        network: makes the network that the settings describe.
+    """
+
+    config: type[T]
+    command: str
+    weights: str
+    network: Callable[[T], M]
+
+    def wrote(self, saved: dict[str, Any]) -> bool:
+        """Whether ``saved``, of ``load``, is such a checkpoint."""
+        return self.config.__name__ in saved["about"]
+
+    def load(self, path: Path, saved: dict[str, Any] | None = None) -> tuple[M, T, int]:
+        """The network in inference mode, the settings of its run and its step.
+
+        Args:
+            path: the checkpoint.
+            saved: its content, where it has been read already.
+
+        Raises:
+            DataError: not such a checkpoint.
+        """
+        saved = load(path) if saved is None else saved
+        try:
+            config = rebuild(self.config, saved, path)
+        except ConfigError as error:
+            raise DataError(f"{path} is not a checkpoint of '{self.command}' ({error})") from error
+        return load_weights(self.network(config), saved.get(self.weights), path), config, int(saved["step"])
+
+
+def load_weights(model: M, state: Any, path: Path) -> M:
     """``model`` with the weights of a checkpoint, ready to run.
 
     Raises:

@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from lowlight_enhance.core.errors import ConfigError, DataError
+from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.model_input import ModelInput
 from lowlight_enhance.training import checkpoint
 from lowlight_enhance.training.blocks import parameter_count
@@ -176,16 +176,13 @@ class DistillStep:
             self.plateau.step(scores["teacher_l1"])
 
 
+DISTILLED_STUDENT = checkpoint.Trained(DistillConfig, "lowlight distill", "student", DistillConfig.student)
+
+
 def load_distilled(path: Path) -> tuple[nn.Module, DistillConfig, int]:
     """The student of a checkpoint that ``distill`` wrote, the settings of its run and its step.
 
     Raises:
         DataError: not such a checkpoint.
     """
-    saved = checkpoint.load(path)
-    try:
-        config = checkpoint.rebuild(DistillConfig, saved, path)
-    except ConfigError as error:
-        raise DataError(f"{path} is not a checkpoint of 'lowlight distill' ({error})") from error
-    model = checkpoint.load_weights(config.student(), saved.get("student"), path)
-    return model, config, int(saved["step"])
+    return DISTILLED_STUDENT.load(path)

@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from lowlight_enhance.core.errors import ConfigError, DataError
+from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.model_input import ModelInput
 from lowlight_enhance.training import checkpoint
 from lowlight_enhance.training.blocks import parameter_count
@@ -276,17 +276,15 @@ class GanStep:
         return {"loss": loss, **parts}
 
 
+TRAINED_TEACHER = checkpoint.Trained(
+    TrainTeacherConfig, "lowlight train-teacher", "teacher", lambda config: Teacher(config.teacher)
+)
+
+
 def load_teacher(path: Path) -> tuple[Teacher, TrainTeacherConfig, int]:
     """The teacher of a checkpoint that ``train_teacher`` wrote, the settings of its run and its step.
 
     Raises:
         DataError: not such a checkpoint.
     """
-    saved = checkpoint.load(path)
-    try:
-        config = checkpoint.rebuild(TrainTeacherConfig, saved, path)
-    except ConfigError as error:
-        raise DataError(f"{path} is not a checkpoint of 'lowlight train-teacher' ({error})") from error
-    model = Teacher(config.teacher)
-    checkpoint.load_weights(model, saved.get("teacher"), path)
-    return model, config, int(saved["step"])
+    return TRAINED_TEACHER.load(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -18,9 +17,9 @@ from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.model_input import ModelInput, Rgb, Tensor
 from lowlight_enhance.core.upsample import LocalAffine, Upsampling, enlarge
 from lowlight_enhance.training import checkpoint
-from lowlight_enhance.training.distill import load_distilled
-from lowlight_enhance.training.gan import load_teacher
-from lowlight_enhance.training.train import load_student
+from lowlight_enhance.training.distill import DISTILLED_STUDENT
+from lowlight_enhance.training.gan import TRAINED_TEACHER
+from lowlight_enhance.training.train import TRAINED_STUDENT
 
 Kind = Literal["student", "distilled student", "teacher"]
 
@@ -34,12 +33,11 @@ class LoadedNetwork(NamedTuple):
     kind: Kind
 
 
-LOADERS: dict[str, tuple[Kind, Callable[[Path], tuple[nn.Module, Any, int]]]] = {
-    "TrainStudentConfig": ("student", load_student),
-    "DistillConfig": ("distilled student", load_distilled),
-    "TrainTeacherConfig": ("teacher", load_teacher),
+TRAINED: dict[Kind, checkpoint.Trained[Any, Any]] = {
+    "student": TRAINED_STUDENT,
+    "distilled student": DISTILLED_STUDENT,
+    "teacher": TRAINED_TEACHER,
 }
-"""What reads a checkpoint, by the settings that it holds."""
 
 
 def load_checkpoint(path: Path) -> LoadedNetwork:
@@ -48,12 +46,12 @@ def load_checkpoint(path: Path) -> LoadedNetwork:
     Raises:
         DataError: not such a checkpoint.
     """
-    about = checkpoint.load(path)["about"]
-    for name, (kind, load) in LOADERS.items():
-        if name in about:
-            network, config, step = load(path)
+    saved = checkpoint.load(path)
+    for kind, trained in TRAINED.items():
+        if trained.wrote(saved):
+            network, config, step = trained.load(path, saved)
             return LoadedNetwork(network, config.model_input, step, kind)
-    raise DataError(f"{path} holds {' and '.join(about)}: no network of this package")
+    raise DataError(f"{path} holds {' and '.join(saved['about'])}: no network of this package")
 
 
 @torch.inference_mode()

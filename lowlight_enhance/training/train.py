@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from lowlight_enhance.core.capture import CaptureMetadata
-from lowlight_enhance.core.errors import ConfigError, DataError
+from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.model_input import ModelInput
 from lowlight_enhance.training import checkpoint
 from lowlight_enhance.training.blocks import parameter_count
@@ -26,7 +26,7 @@ from lowlight_enhance.training.dataset import (
     load_training_pictures,
     to_tensor,
 )
-from lowlight_enhance.training.distill import load_distilled
+from lowlight_enhance.training.distill import DISTILLED_STUDENT
 from lowlight_enhance.training.fit import (
     Batch,
     FitConfig,
@@ -165,20 +165,18 @@ def score_pairs(model: nn.Module, pairs: Sequence[LoadedPair], model_input: Mode
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]} if rows else {}
 
 
+TRAINED_STUDENT = checkpoint.Trained(
+    TrainStudentConfig, "lowlight train-student", "averaged", lambda config: Student(config.student)
+)
+
+
 def load_student(path: Path) -> tuple[Student, TrainStudentConfig, int]:
     """The averaged student of a checkpoint that ``train_student`` wrote, the settings of its run and its step.
 
     Raises:
         DataError: not such a checkpoint.
     """
-    saved = checkpoint.load(path)
-    try:
-        config = checkpoint.rebuild(TrainStudentConfig, saved, path)
-    except ConfigError as error:
-        raise DataError(f"{path} is not a checkpoint of 'lowlight train-student' ({error})") from error
-    model = Student(config.student)
-    checkpoint.load_weights(model, saved.get("averaged"), path)
-    return model, config, int(saved["step"])
+    return TRAINED_STUDENT.load(path)
 
 
 def load_start(path: Path, student: StudentConfig) -> Student:
@@ -188,8 +186,12 @@ def load_start(path: Path, student: StudentConfig) -> Student:
         ConfigError: its network is not that of ``student``; only the dropout, which has no weights, may differ.
         DataError: not such a checkpoint.
     """
-    distilled = "DistillConfig" in checkpoint.load(path)["about"]
-    network = load_distilled(path)[0] if distilled else load_student(path)[0]
+    saved = checkpoint.load(path)
+    network: nn.Module = (
+        DISTILLED_STUDENT.load(path, saved)[0]
+        if DISTILLED_STUDENT.wrote(saved)
+        else TRAINED_STUDENT.load(path, saved)[0]
+    )
     if not isinstance(network, Student):
         raise ConfigError(f"{path} holds the paper's student, which is another network than train-student's")
     theirs = replace(network.config, dropout=student.dropout)
