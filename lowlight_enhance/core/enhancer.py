@@ -1,21 +1,21 @@
-"""Enhance, the one seam of this package, and Enhancer, which fulfils it with an ONNX Runtime session."""
+"""Enhance, the one seam of this package, and Enhancer, which fulfils it with a session of some runtime."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from lowlight_enhance.core.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.core.errors import ConfigError, ModelError
+from lowlight_enhance.core.model_file import FLOAT, ModelFile, read_model
 from lowlight_enhance.core.model_input import CHANNELS, METADATA_KEY, ModelInput, Rgb, Tensor
 from lowlight_enhance.core.resources import resource
+from lowlight_enhance.core.sessions import DEFAULT_PROVIDERS, Precision, Runtime, Session, open_session
 from lowlight_enhance.core.upsample import LocalAffine, Upsampling, enlarge
 
 Enhance = Callable[[Rgb, CaptureMetadata], NDArray[np.uint8]]
@@ -23,7 +23,8 @@ Enhance = Callable[[Rgb, CaptureMetadata], NDArray[np.uint8]]
 
 OutputResolution = Literal["input", "model"]
 
-DEFAULT_PROVIDERS = ("CPUExecutionProvider",)
+TYPICAL_HEIGHT, TYPICAL_WIDTH = 480, 640
+"""Size of a frame on which a model proves that it runs."""
 
 
 def default_model() -> Path:
@@ -36,14 +37,15 @@ def default_model() -> Path:
 
 
 class Enhancer:
-    """An ``Enhance`` backed by ONNX Runtime; the model file says how its input is made. For one thread at a time.
+    """An ``Enhance`` backed by a network; the model file says how its input is made. For one thread at a time.
 
     Attributes:
         path: the model file.
         sha256: hexadecimal digest of that file.
+        runtime: the library that runs it.
         model_input: how frames and capture metadata are encoded for it.
-        providers: execution providers in use, in order.
         output_resolution: ``input`` for frames of the input's size, ``model`` for the network's own smaller size.
+        upsampling: way from the small result to the full size.
     """
 
     def __init__(
@@ -54,34 +56,38 @@ class Enhancer:
         working_size: int | None = None,
         output_resolution: OutputResolution = "input",
         upsampling: Upsampling = "auto",
+        runtime: Runtime = "onnxruntime",
+        precision: Precision = "float32",
     ) -> None:
         """Load ``model``.
 
         Args:
             model: ONNX file written by ``lowlight export``.
-            providers: ONNX Runtime execution providers in order of preference.
-            threads: threads of one inference; ``None`` lets ONNX Runtime take every core.
+            providers: ONNX Runtime execution providers in order of preference; one that is missing or does not start
+                is left out, and ``fallback`` says so.
+            threads: threads of one inference; ``None`` lets the runtime take every core.
             working_size: shorter side in pixels of the network's copy instead of the model's own; 0 = full size.
             output_resolution: size of the result.
             upsampling: way from the small result to the full size.
+            runtime: the library that runs it.
+            precision: of OpenVINO's arithmetic; ``bfloat16`` where the processor has it.
 
         Raises:
-            ModelError: missing, damaged or foreign file.
-            ConfigError: a provider that this ONNX Runtime does not have, or a value out of range.
+            ModelError: missing, damaged or foreign file, or one with more in it than a network.
+            ConfigError: a runtime that is not installed, an unknown provider, or a value out of range.
         """
         if output_resolution not in ("input", "model"):
             raise ConfigError(f"output_resolution '{output_resolution}': choose 'input' or 'model'")
-        self.path = Path(model)
-        self.output_resolution = output_resolution
-        self.upsampling = upsampling
-        content = _read(self.path)
-        self.sha256 = hashlib.sha256(content).hexdigest()
-        self._session = _open(content, self.path, providers, threads)
-        self.providers: tuple[str, ...] = tuple(self._session.get_providers())
-        self.model_input = _model_input(self._session, self.path)
-        if working_size is not None:
-            self.model_input = replace(self.model_input, working_size=working_size)
-        self._input = self._session.get_inputs()[0].name
+        if threads is not None and threads < 0:
+            raise ConfigError(f"threads {threads}: give 0 (the runtime decides) or more")
+        file = read_model(Path(model))
+        self.path, self.sha256, self.runtime = file.path, file.sha256, runtime
+        self.output_resolution, self.upsampling = output_resolution, upsampling
+        self._own_input = self.model_input = _model_input(file)
+        self.working_size = working_size
+        grid = self.model_input.grid(TYPICAL_HEIGHT, TYPICAL_WIDTH)
+        probe = (1, CHANNELS, grid.padded_height, grid.padded_width)
+        self._session: Session = open_session(file, runtime, providers, threads or 0, precision, probe)
         self._local_affine = LocalAffine()
 
     @property
@@ -90,9 +96,32 @@ class Enhancer:
         return self.path.stem
 
     @property
+    def providers(self) -> tuple[str, ...]:
+        """What computes, in order of preference."""
+        return self._session.providers
+
+    @property
+    def fallback(self) -> str:
+        """Which provider or precision was asked for and is not in use, and why; empty where there is none."""
+        return self._session.fallback
+
+    @property
     def working_size(self) -> int:
         """Shorter side in pixels of the network's copy; 0 = the frame's own size."""
         return self.model_input.working_size
+
+    @working_size.setter
+    def working_size(self, value: int | None) -> None:
+        """Use another from the next frame on; None: the model's own.
+
+        Raises:
+            ConfigError: out of range.
+        """
+        self.model_input = self._own_input if value is None else replace(self._own_input, working_size=value)
+
+    def close(self) -> None:
+        """Free the network and end its threads; a frame after that is a ModelError. Closing twice is no error."""
+        self._session.close()
 
     def __call__(self, rgb: Rgb, capture: CaptureMetadata) -> NDArray[np.uint8]:
         """The enhanced frame.
@@ -119,12 +148,9 @@ class Enhancer:
         """Second stage: the network's (1, C, h, w) output.
 
         Raises:
-            ModelError: ONNX Runtime refuses the tensor.
+            ModelError: the runtime refuses the tensor, or the enhancer is closed.
         """
-        try:
-            return cast(Tensor, self._session.run(None, {self._input: tensor})[0])
-        except Exception as error:  # ONNX Runtime's own exceptions share no public base
-            raise ModelError(f"{self.path}: inference on a tensor of shape {tensor.shape} failed: {error}") from error
+        return self._session.run(tensor)
 
     def finish(self, output: Tensor, tensor: Tensor, rgb: Rgb) -> NDArray[np.uint8]:
         """Third stage: the enhanced frame from the network's output, its input tensor and the full-size frame."""
@@ -135,7 +161,7 @@ class Enhancer:
             rgb = self.model_input.shrink(rgb)
         return enlarge(maps, small, rgb, self.upsampling, self._local_affine)
 
-    def warm_up(self, height: int = 480, width: int = 640) -> None:
+    def warm_up(self, height: int = TYPICAL_HEIGHT, width: int = TYPICAL_WIDTH) -> None:
         """Run one black frame, so that the first real one does not pay for memory planning.
 
         Raises:
@@ -144,44 +170,43 @@ class Enhancer:
         self(np.zeros((height, width, 3), np.uint8), UNKNOWN)
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelError(
-            f"cannot read the model {path}: {error.strerror}; set the parameter 'model' (or --model) to an ONNX file "
-            "written by 'lowlight export', or leave it empty for the one that is shipped"
-        ) from error
+def open_enhancer(
+    runtime: Runtime = "onnxruntime",
+    model: Path | None = None,
+    providers: Sequence[str] = DEFAULT_PROVIDERS,
+    threads: int | None = None,
+    working_size: int | None = None,
+    output_resolution: OutputResolution = "input",
+    precision: Precision = "float32",
+) -> Enhancer:
+    """The ``Enhancer`` of a runtime; ``model`` is the shipped one where it is None. The rest as in ``Enhancer``."""
+    return Enhancer(
+        default_model() if model is None else model,
+        providers=providers,
+        threads=threads,
+        working_size=working_size,
+        output_resolution=output_resolution,
+        runtime=runtime,
+        precision=precision,
+    )
 
 
-def _open(content: bytes, path: Path, providers: Sequence[str], threads: int | None) -> ort.InferenceSession:
-    missing = [p for p in providers if p not in ort.get_available_providers()]
-    if missing or not providers:
-        raise ConfigError(
-            f"execution provider {', '.join(missing) or '(none given)'} is not in this ONNX Runtime; "
-            f"available: {', '.join(ort.get_available_providers())}"
-        )
-    if threads is not None and threads < 0:
-        raise ConfigError(f"threads {threads}: give 0 (ONNX Runtime decides) or more")
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or 0
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leave the cores to camera and detector
-    try:
-        return ort.InferenceSession(content, options, providers=list(providers))
-    except Exception as error:  # ONNX Runtime's own exceptions share no public base
-        raise ModelError(f"{path} is not a loadable ONNX model ({error}); export it again") from error
+def _model_input(file: ModelFile) -> ModelInput:
+    """What ``file`` says of its input.
 
-
-def _model_input(session: ort.InferenceSession, path: Path) -> ModelInput:
-    inputs, outputs = session.get_inputs(), session.get_outputs()
-    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    Raises:
+        ModelError: nothing, or another kind of network.
+    """
+    text = file.metadata.get(METADATA_KEY)
     if text is None:
         raise ModelError(
-            f"{path} carries no '{METADATA_KEY}': it was not exported by this package; use 'lowlight export'"
+            f"{file.path} carries no '{METADATA_KEY}': it was not exported by this package; use 'lowlight export'"
         )
-    if len(inputs) != 1 or len(outputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[1] != CHANNELS:
-        found = [(i.name, i.shape) for i in inputs]
-        raise ModelError(f"{path} takes {found}: expected one input of shape (1, {CHANNELS}, height, width)")
+    dims = [port.dims for port in (*file.inputs, *file.outputs) if port.element == FLOAT and len(port.dims) == 4]
+    if len(file.inputs) != 1 or len(file.outputs) != 1 or len(dims) != 2 or dims[0][1] != CHANNELS:
+        found = ", ".join(f"{port.name} {port.dims}" for port in (*file.inputs, *file.outputs))
+        raise ModelError(
+            f"{file.path} has inputs and outputs {found}: expected one input of shape (1, {CHANNELS}, height, width) "
+            "and one output (1, 3 or 6, height, width), both float; use 'lowlight export'"
+        )
     return ModelInput.from_json(text)

@@ -28,6 +28,12 @@ METADATA_KEY = "lowlight_enhance.model_input"
 
 CHANNELS = 5
 
+MAX_SIDE = 16384
+"""Largest working size in pixels."""
+
+MAX_MULTIPLE = 1024
+MAX_JSON_CHARACTERS = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class Grid:
@@ -59,17 +65,18 @@ class ModelInput:
     unknown: float = -1.0
 
     def __post_init__(self) -> None:
-        if self.working_size < 0 or self.size_multiple < 1:
-            raise ConfigError(
-                f"ModelInput: working_size {self.working_size} and size_multiple {self.size_multiple}: "
-                "the first must be 0 or more, the second 1 or more"
-            )
+        for name, low, high in (("working_size", 0, MAX_SIDE), ("size_multiple", 1, MAX_MULTIPLE)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+                raise ConfigError(f"ModelInput: {name} {value} must be a whole number from {low} to {high}")
         for name in ("iso_range", "exposure_range_s"):
             low, high = getattr(self, name)
-            if not (math.isfinite(low) and math.isfinite(high) and 0.0 < low < high):
+            if not (math.isfinite(low) and math.isfinite(high) and 0.0 < 1.01 * low <= high):
                 raise ConfigError(f"ModelInput: {name} ({low}, {high}) must be two rising numbers above 0")
-        if 0.0 <= self.unknown <= 1.0 or not math.isfinite(self.unknown):
-            raise ConfigError(f"ModelInput: unknown ({self.unknown}) must lie outside 0..1, where known values are")
+        if 0.0 <= self.unknown <= 1.0 or not abs(self.unknown) <= 100.0:
+            raise ConfigError(
+                f"ModelInput: unknown ({self.unknown}) must lie in -100..100, but outside 0..1, where known values are"
+            )
 
     def planes(self, capture: CaptureMetadata) -> tuple[float, float]:
         """Values of the ISO and the exposure plane: 0..1, or ``unknown``."""
@@ -157,6 +164,8 @@ class ModelInput:
             ModelError: not such a text, unknown keys, or values out of range.
         """
         try:
+            if len(text) > MAX_JSON_CHARACTERS:
+                raise ValueError(f"{len(text)} characters, allowed are {MAX_JSON_CHARACTERS}")
             values: dict[str, Any] = json.loads(text)
             version = values.pop("version")
             if version != 1:
@@ -167,7 +176,7 @@ class ModelInput:
                 low, high = values[name]
                 values[name] = (float(low), float(high))
             return cls(**values)
-        except (ValueError, TypeError, KeyError, AttributeError, ConfigError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, ConfigError) as error:
             raise ModelError(f"unreadable ModelInput in the model file ({error}); export the model again") from error
 
 

@@ -83,7 +83,18 @@ def test_json_round_trip() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "3", "{}", '{"version": 2}', '{"version": 1, "colour": 3}', '{"version": 1, "iso_range": [1]}'],
+    [
+        "",
+        "[]",
+        "3",
+        "{}",
+        "[" * 4000,
+        '{"version": 2}',
+        '{"version": 1, "colour": 3}',
+        '{"version": 1, "iso_range": [1]}',
+        ModelInput().to_json() + " " * 4096,
+    ],
+    ids=lambda text: text[:30].replace("[", "(") or "empty",
 )
 def test_unreadable_json_is_a_model_error(text: str) -> None:
     with pytest.raises(ModelError):
@@ -96,8 +107,46 @@ def test_values_out_of_range_in_a_file_are_a_model_error() -> None:
         ModelInput.from_json(json.dumps({**values, "iso_range": [5, 2]}))
 
 
+NUMBERS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
+
+
+@given(
+    st.fixed_dictionaries(
+        {"version": st.just(1)},
+        optional={
+            "working_size": NUMBERS,
+            "size_multiple": NUMBERS,
+            "iso_range": st.lists(NUMBERS, min_size=2, max_size=2),
+            "exposure_range_s": st.lists(NUMBERS, min_size=2, max_size=2),
+            "unknown": NUMBERS,
+        },
+    )
+)
+def test_whatever_a_file_says_is_refused_or_encodes(change: dict) -> None:
+    text = json.dumps({**json.loads(ModelInput().to_json()), **change})
+    try:
+        spec = ModelInput.from_json(text)
+    except ModelError:
+        return
+    tensor = spec.encode(np.full((3, 2, 3), 255, np.uint8), CaptureMetadata(400.0, None))
+    assert np.all(np.isfinite(tensor))
+    assert tensor[0, 0, 0, 0] == 1.0
+
+
 @pytest.mark.parametrize(
-    "change", [{"working_size": -1}, {"size_multiple": 0}, {"unknown": 0.5}, {"iso_range": (0, 1)}]
+    "change",
+    [
+        {"working_size": -1},
+        {"working_size": 1.5},
+        {"working_size": 10**9},
+        {"size_multiple": 0},
+        {"size_multiple": 10**9},
+        {"unknown": 0.5},
+        {"unknown": 1e30},
+        {"iso_range": (0, 1)},
+        {"iso_range": (1.0, 1.0000000000000002)},
+    ],
+    ids=str,
 )
 def test_impossible_settings_are_refused(change: dict) -> None:
     with pytest.raises(ConfigError):
