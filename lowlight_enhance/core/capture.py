@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 ISO_LIMITS = (1.0, 1e7)
 """ISO values outside this range are taken as nonsense (no camera reaches them), not as a measurement."""
 
 EXPOSURE_LIMITS_S = (1e-7, 86400.0)
 """Exposure times in seconds outside this range are taken as nonsense."""
+
+GainKind = Literal["iso", "db", "linear", "milli_db"]
+"""What a gain value counts: ISO, decibels of amplitude, a factor, or thousandths of a decibel."""
+
+GAIN_KINDS: tuple[str, ...] = get_args(GainKind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +66,19 @@ def iso_from_linear_gain(gain: float, base_iso: float = 100.0, gain_unity: float
 def iso_from_db_gain(gain_db: float, base_iso: float = 100.0) -> float:
     """ISO of a gain in decibels of amplitude (GenICam, Spinnaker): ``base_iso * 10 ** (gain_db / 20)``."""
     return base_iso * math.pow(10.0, min(gain_db, 400.0) / 20.0)
+
+
+def iso_from_gain(gain: float, kind: GainKind, base_iso: float = 100.0, gain_unity: float = 1.0) -> float:
+    """ISO of a gain of whatever kind.
+
+    Args:
+        gain: finite.
+        kind: what it counts.
+        base_iso: ISO at unity gain; not used for ``iso``.
+        gain_unity: reading of a ``linear`` gain at which the sensor amplifies by one; used for that kind alone.
+    """
+    if kind == "iso":
+        return gain
+    if kind == "linear":
+        return iso_from_linear_gain(gain, base_iso, gain_unity)
+    return iso_from_db_gain(gain if kind == "db" else gain / 1000.0, base_iso)

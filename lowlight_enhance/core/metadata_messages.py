@@ -1,34 +1,34 @@
 """Capture metadata out of the drivers' own messages: one reader a message type, named in READERS.
 
 Messages are read by attribute, so no driver package is needed and recorded messages serve as well as live ones. A new
-driver is one function and one line in READERS.
+driver is one function and one line in READERS, or none: ``read_fields`` reads any message by the paths of its fields.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import operator
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lowlight_enhance.core.capture import (
-    EXPOSURE_LIMITS_S,
-    ISO_LIMITS,
-    CaptureMetadata,
-    iso_from_db_gain,
-    iso_from_linear_gain,
-    plausible,
-)
-from lowlight_enhance.core.errors import ConfigError, ImageError, MetadataError
-from lowlight_enhance.core.image_messages import stamp_ns
-
-MAX_JSON_CHARACTERS = 64 * 1024
-"""Longer metadata texts are refused unread; a driver's own has about one thousandth of that."""
+from lowlight_enhance.core import metadata_values as values_of
+from lowlight_enhance.core.capture import GAIN_KINDS, CaptureMetadata, GainKind
+from lowlight_enhance.core.errors import ConfigError, MetadataError
+from lowlight_enhance.core.field_path import field_path
+from lowlight_enhance.core.metadata_values import field, finite, key_values, short
 
 DIAGNOSTIC_ERROR_LEVEL = 2
 """diagnostic_msgs/DiagnosticStatus.ERROR; a status at this level or above (STALE) is not believed."""
+
+GAIN_DB_LIMIT = 200.0
+"""No camera's gain range reaches further, up or down."""
+
+TYPE_NAME = re.compile(r"[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*")
+"""Of a ROS message."""
+
+NORMALISED_SLACK = 1e-3
+"""How far above 1 rounding may lift a normalised gain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,29 +39,69 @@ class MetadataSettings:
         exposure_unit_s: seconds per unit of the driver's exposure value; 1e-4 for a RealSense D400's colour stream.
         base_iso: ISO at a gain of one (0 dB).
         gain_unity: reading of a linear gain at which the sensor amplifies by one.
+        gain_min_db: gain in dB that a Basler camera's normalised 0 stands for.
+        gain_max_db: gain in dB that its normalised 1 stands for; where it equals ``gain_min_db``, the range counts as
+            unknown and with it the ISO.
         exposure_key: key of the exposure value in JSON and diagnostics; "" = what the driver is known to write.
         gain_key: key of the gain; "" = what the driver is known to write.
+        exposure_field: path of the exposure value in a message of any type, e.g. ``shutter`` or
+            ``status[0].values[ExposureTime].value``. Where this or ``gain_field`` is set, the paths are read and
+            nothing else, even if the type has a reader of its own.
+        exposure_scale_s: seconds per unit of the value at ``exposure_field``.
+        gain_field: path of the gain value.
+        gain_kind: what the value at ``gain_field`` counts: ``iso``, ``db``, ``linear`` or ``milli_db``.
+        stamp_field: path of the stamp (or header) that goes with ``exposure_field`` and ``gain_field``; "" = the
+            message has none, so that the time of its receipt counts.
         frame_id: only messages with this header.frame_id count; "" = all.
         hardware_id: only diagnostic statuses with this hardware_id count; "" = all.
-        stale_under_auto_exposure: a RealSense exposure counts as unknown while auto exposure is on, because the
-            colour stream then repeats the manual setting. Set it to False for depth and infrared streams, which
-            report the live value.
+        stale_under_auto_exposure: what a camera says about itself counts as unknown while its auto exposure is on,
+            where it then repeats the manual settings: a RealSense's colour stream, and the ROS parameters of camera
+            nodes. Set it to False for a RealSense's depth and infrared streams, which report the live values.
+
+    Raises:
+        ConfigError: a value out of its range, or a path that cannot be read.
     """
 
     exposure_unit_s: float = 1e-6
     base_iso: float = 100.0
     gain_unity: float = 1.0
+    gain_min_db: float = 0.0
+    gain_max_db: float = 0.0
     exposure_key: str = ""
     gain_key: str = ""
+    exposure_field: str = ""
+    exposure_scale_s: float = 1e-6
+    gain_field: str = ""
+    gain_kind: GainKind = "linear"
+    stamp_field: str = "header.stamp"
     frame_id: str = ""
     hardware_id: str = ""
     stale_under_auto_exposure: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("exposure_unit_s", "base_iso", "gain_unity"):
+        for name in ("exposure_unit_s", "exposure_scale_s", "base_iso", "gain_unity"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0.0):
                 raise ConfigError(f"MetadataSettings: {name} ({value}) must be a finite number above 0")
+        low, high = self.gain_min_db, self.gain_max_db
+        if not -GAIN_DB_LIMIT <= low <= high <= GAIN_DB_LIMIT:
+            raise ConfigError(
+                f"MetadataSettings: gain_min_db ({low}) and gain_max_db ({high}) must rise from one to the other and "
+                f"lie within {-GAIN_DB_LIMIT:g}..{GAIN_DB_LIMIT:g}; set both at once"
+            )
+        if self.gain_kind not in GAIN_KINDS:
+            raise ConfigError(f"MetadataSettings: gain_kind '{self.gain_kind}' is none of {', '.join(GAIN_KINDS)}")
+        for name in ("exposure_field", "gain_field", "stamp_field"):
+            if getattr(self, name):
+                try:
+                    field_path(getattr(self, name))
+                except ConfigError as error:
+                    raise ConfigError(f"MetadataSettings: {name}: {error}") from error
+
+    @property
+    def has_fields(self) -> bool:
+        """True where paths name the values, so that a message of any type can be read."""
+        return bool(self.exposure_field or self.gain_field)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +109,9 @@ class Reading:
     """What one message says.
 
     Attributes:
-        stamp_ns: the header's stamp, which is that of the image; None where the driver left it at zero.
-        capture: ISO and exposure time, each None where the message does not tell.
+        stamp_ns: the header's stamp, above 0, which is that of the image with drivers that publish for each frame;
+            None where the message has none or leaves it at zero: it then holds from the time of its receipt.
+        capture: ISO and exposure time, one of them None where the message does not tell.
     """
 
     stamp_ns: int | None
@@ -82,14 +123,16 @@ Reader = Callable[[Any, MetadataSettings], Reading | None]
 
 
 def read_realsense(msg: Any, settings: MetadataSettings) -> Reading | None:
-    """realsense2_camera_msgs/msg/Metadata: ``actual_exposure`` and the device's own linear ``gain_level``."""
+    """realsense2_camera_msgs/msg/Metadata: ``actual_exposure`` and the device's own linear ``gain_level``.
+
+    The colour stream takes both from its manual controls, and says 0 in ``auto_exposure`` while they hold.
+    """
     if not _is_of_frame(msg, settings):
         return None
-    values = _json_values(msg)
+    values = values_of.json_object(msg, "json_data")
+    if settings.stale_under_auto_exposure and _is_on(values.get("auto_exposure")):
+        return None
     keys = (settings.exposure_key or "actual_exposure", settings.gain_key or "gain_level")
-    auto_exposure = values.get("auto_exposure")
-    if settings.stale_under_auto_exposure and (auto_exposure is True or _number(auto_exposure)):
-        values = {key: value for key, value in values.items() if key != keys[0]}
     return _linear_reading(msg, values, keys, settings)
 
 
@@ -98,7 +141,7 @@ def read_orbbec(msg: Any, settings: MetadataSettings) -> Reading | None:
     if not _is_of_frame(msg, settings):
         return None
     keys = (settings.exposure_key or "exposure", settings.gain_key or "gain")
-    return _linear_reading(msg, _json_values(msg), keys, settings)
+    return _linear_reading(msg, values_of.json_object(msg, "json_data"), keys, settings)
 
 
 def read_flir(msg: Any, settings: MetadataSettings) -> Reading | None:
@@ -109,13 +152,7 @@ def read_flir(msg: Any, settings: MetadataSettings) -> Reading | None:
     """
     if not _is_of_frame(msg, settings):
         return None
-    exposure, gain_db = _field(msg, "exposure_time"), _field(msg, "gain")
-    exposure_s = _exposure_s(exposure, "exposure_time", settings)
-    gain = _known(gain_db, "gain")
-    if gain is None and exposure_s is not None:
-        gain = 0.0
-    iso = None if gain is None else _in_limits(iso_from_db_gain(gain, settings.base_iso), ISO_LIMITS, "gain", gain_db)
-    return _reading(msg, iso, exposure_s)
+    return _db_reading(msg, (field(msg, "exposure_time"), "exposure_time"), (field(msg, "gain"), "gain"), settings)
 
 
 def read_diagnostics(msg: Any, settings: MetadataSettings) -> Reading | None:
@@ -127,16 +164,75 @@ def read_diagnostics(msg: Any, settings: MetadataSettings) -> Reading | None:
     if not _is_of_frame(msg, settings):
         return None
     keys = (settings.exposure_key or "ExposureTime", settings.gain_key or "AnalogueGain")
-    for status in _items(msg, "status"):
-        if settings.hardware_id and _field(status, "hardware_id") != settings.hardware_id:
+    for status in values_of.items(msg, "status"):
+        if settings.hardware_id and field(status, "hardware_id") != settings.hardware_id:
             continue
-        if _diagnostic_level(status) >= DIAGNOSTIC_ERROR_LEVEL:
+        if values_of.diagnostic_level(status, otherwise=DIAGNOSTIC_ERROR_LEVEL) >= DIAGNOSTIC_ERROR_LEVEL:
             continue
-        values = {str(_field(pair, "key")): _field(pair, "value") for pair in _items(status, "values")}
-        if not values.keys() & set(keys):
-            continue
-        return _linear_reading(msg, values, keys, settings, factor=_known(values.get("DigitalGain"), "DigitalGain"))
+        values = key_values(status, "values")
+        if values.keys() & set(keys):
+            return _linear_reading(msg, values, keys, settings, digital_key="DigitalGain")
     return None
+
+
+def read_aravis(msg: Any, settings: MetadataSettings) -> Reading | None:
+    """camera_aravis2_msgs/msg/CameraDiagnostics: the GenICam features ``ExposureTime`` and ``Gain`` (dB).
+
+    Published every ten seconds unless the driver is told otherwise, with the time of that, not of a frame; its
+    ``frame_id`` is the name of the driver's node.
+    """
+    if not _is_of_frame(msg, settings):
+        return None
+    values = key_values(msg, "data")
+    exposure_key, gain_key = settings.exposure_key or "ExposureTime", settings.gain_key or "Gain"
+    return _db_reading(
+        msg, (values.get(exposure_key), exposure_key), (values.get(gain_key), gain_key), settings, zero_counts=True
+    )
+
+
+def read_pylon(msg: Any, settings: MetadataSettings) -> Reading | None:
+    """pylon_ros2_camera_interfaces/msg/CurrentParams: ``exposure`` and a ``gain`` of 0 to 1 of its range.
+
+    It has no header, so ``frame_id`` says nothing here. Values below 0 (-9999, -10000, -20000) mean that the camera
+    does not tell; all are unknown where ``success`` is not set.
+    """
+    if not values_of.is_set(field(msg, "success")):
+        return None
+    exposure = finite(field(msg, "exposure"), "exposure")
+    exposure_s = values_of.exposure_s(max(exposure or 0.0, 0.0), "exposure", settings.exposure_unit_s)
+    gain = finite(field(msg, "gain"), "gain")
+    iso = None
+    low_db, high_db = settings.gain_min_db, settings.gain_max_db
+    if gain is not None and gain >= 0.0 and high_db > low_db:
+        if gain > 1.0 + NORMALISED_SLACK:
+            raise MetadataError(
+                f"metadata message: gain {gain:g} is normalised and cannot be above 1; check the driver"
+            )
+        gain_db = low_db + gain * (high_db - low_db)
+        iso = values_of.iso(gain_db, "gain", "db", settings.base_iso, zero_counts=True)
+    return _reading(None, iso, exposure_s)
+
+
+def read_fields(msg: Any, settings: MetadataSettings) -> Reading | None:
+    """A message of any type, by the paths in ``settings``.
+
+    As with FLIR, a gain of exactly 0 dB beside an exposure field that is 0 is unknown.
+    """
+    if not _is_of_frame(msg, settings):
+        return None
+    exposure_path, gain_path = settings.exposure_field, settings.gain_field
+    exposure_s = iso = None
+    if exposure_path:
+        exposure = field_path(exposure_path).of(msg)
+        exposure_s = values_of.exposure_s(exposure, exposure_path, settings.exposure_scale_s)
+    if gain_path:
+        zero_counts = settings.gain_kind in ("db", "milli_db") and (exposure_s is not None or not exposure_path)
+        gain = field_path(gain_path).of(msg)
+        iso = values_of.iso(
+            gain, gain_path, settings.gain_kind, settings.base_iso, settings.gain_unity, zero_counts=zero_counts
+        )
+    stamp = field_path(settings.stamp_field).of(msg) if settings.stamp_field else None
+    return _reading(stamp, iso, exposure_s)
 
 
 READERS: dict[str, Reader] = {
@@ -144,21 +240,26 @@ READERS: dict[str, Reader] = {
     "orbbec_camera_msgs/msg/Metadata": read_orbbec,
     "flir_camera_msgs/msg/ImageMetaData": read_flir,
     "diagnostic_msgs/msg/DiagnosticArray": read_diagnostics,
+    "camera_aravis2_msgs/msg/CameraDiagnostics": read_aravis,
+    "pylon_ros2_camera_interfaces/msg/CurrentParams": read_pylon,
 }
 """Reader by ROS type name."""
 
 
-def reader_of(type_name: str) -> Reader:
-    """The reader of a message type.
+def reader_of(type_name: str, settings: MetadataSettings | None = None) -> Reader:
+    """The reader of a message type: ``read_fields`` for any type where ``settings`` name fields.
 
     Raises:
         ConfigError: there is none.
     """
+    if settings is not None and settings.has_fields and TYPE_NAME.fullmatch(type_name):
+        return read_fields
     try:
         return READERS[type_name]
     except KeyError:
         raise ConfigError(
-            f"no reader for metadata messages of type '{type_name}'; metadata_type must be one of {', '.join(READERS)}"
+            f"no reader for metadata messages of type {short(type_name)}; it must be one of {', '.join(READERS)}, or "
+            "any like package_msgs/msg/Name whose values exposure_field or gain_field say where to find"
         ) from None
 
 
@@ -167,119 +268,44 @@ def _linear_reading(
     values: dict[str, Any],
     keys: tuple[str, str],
     settings: MetadataSettings,
-    factor: float | None = None,
+    digital_key: str = "",
 ) -> Reading | None:
-    """Reading of an exposure and a linear gain (times ``factor``) under their keys; absent and 0 are unknown."""
+    """Reading of an exposure and a linear gain (times a digital one) under their keys; absent and 0 are unknown."""
     exposure_key, gain_key = keys
-    exposure_s = _exposure_s(values.get(exposure_key), exposure_key, settings)
-    gain = _known(values.get(gain_key), gain_key)
-    if gain is None:
-        return _reading(msg, None, exposure_s)
-    iso = iso_from_linear_gain(gain * (factor or 1.0), settings.base_iso, settings.gain_unity)
-    return _reading(msg, _in_limits(iso, ISO_LIMITS, gain_key, values[gain_key]), exposure_s)
+    exposure_s = values_of.exposure_s(values.get(exposure_key), exposure_key, settings.exposure_unit_s)
+    iso = values_of.iso(values.get(gain_key), gain_key, "linear", settings.base_iso, settings.gain_unity)
+    if iso is not None and digital_key:
+        iso = values_of.with_digital_gain(iso, values.get(digital_key), digital_key)
+    return _reading(field(msg, "header"), iso, exposure_s)
 
 
-def _reading(msg: Any, iso: float | None, exposure_s: float | None) -> Reading | None:
+def _db_reading(
+    msg: Any,
+    exposure: tuple[Any, str],
+    gain: tuple[Any, str],
+    settings: MetadataSettings,
+    *,
+    zero_counts: bool = False,
+) -> Reading | None:
+    """Reading of an exposure and a gain in dB, each (value, name); 0 dB counts if so said or beside an exposure."""
+    exposure_s = values_of.exposure_s(*exposure, settings.exposure_unit_s)
+    zero_counts = zero_counts or exposure_s is not None
+    iso = values_of.iso(*gain, "db", settings.base_iso, zero_counts=zero_counts)
+    return _reading(field(msg, "header"), iso, exposure_s)
+
+
+def _reading(stamped: Any, iso: float | None, exposure_s: float | None) -> Reading | None:
+    """``stamped``: a header or stamp; None where the message has none."""
     capture = CaptureMetadata(iso, exposure_s)
     if capture.is_unknown:
         return None
-    try:
-        return Reading(stamp_ns(_field(msg, "header")) or None, capture)
-    except ImageError as error:
-        raise MetadataError(f"metadata message: {error}") from error
+    return Reading(None if stamped is None else values_of.stamp(stamped), capture)
 
 
 def _is_of_frame(msg: Any, settings: MetadataSettings) -> bool:
-    return not settings.frame_id or _field(_field(msg, "header"), "frame_id") == settings.frame_id
+    return not settings.frame_id or field(field(msg, "header"), "frame_id") == settings.frame_id
 
 
-def _json_values(msg: Any) -> dict[str, Any]:
-    """The object in ``json_data``."""
-    text = _field(msg, "json_data")
-    if not isinstance(text, str):
-        raise MetadataError(f"metadata message: json_data is {type(text).__name__}, not text; check metadata_type")
-    if len(text) > MAX_JSON_CHARACTERS:
-        raise MetadataError(
-            f"metadata message: json_data of {len(text)} characters is over the limit of {MAX_JSON_CHARACTERS}; "
-            "check that the metadata topic is the camera driver's"
-        )
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise MetadataError(
-            f"metadata message: json_data is no JSON text ({error}); check that the metadata topic is the driver's"
-        ) from error
-    if not isinstance(values, dict):
-        raise MetadataError(
-            f"metadata message: json_data is a JSON {type(values).__name__}, not an object of keys and values; "
-            "check that the metadata topic is the camera driver's"
-        )
-    return values
-
-
-def _exposure_s(value: Any, name: str, settings: MetadataSettings) -> float | None:
-    exposure = _known(value, name)
-    if exposure is None:
-        return None
-    return _in_limits(exposure * settings.exposure_unit_s, EXPOSURE_LIMITS_S, name, value)
-
-
-def _known(value: Any, name: str) -> float | None:
-    """A finite number; None where it is absent or 0, which is how drivers write that they do not know."""
-    if value is None:
-        return None
-    number = _number(value)
-    if number is None or not math.isfinite(number):
-        raise MetadataError(
-            f"metadata message: {name} is {_short(value)}, not a finite number; check the driver and the key"
-        )
-    return number or None
-
-
-def _in_limits(number: float, limits: tuple[float, float], name: str, value: Any) -> float:
-    if plausible(number, limits) is None:
-        raise MetadataError(
-            f"metadata message: {name} {_short(value)} comes to {number:g}, outside {limits[0]:g}..{limits[1]:g}; "
-            "check exposure_unit_s, base_iso and gain_unity against the driver's units"
-        )
-    return number
-
-
-def _number(value: Any) -> float | None:
-    """``value`` (a number, or text that spells one) as a float."""
-    if isinstance(value, bool):
-        return None
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-
-def _diagnostic_level(status: Any) -> int:
-    """The level as rclpy (one byte) or rosbags (an integer) gives it; what is neither counts as an error."""
-    level = _field(status, "level")
-    try:
-        return level[0] if isinstance(level, bytes) else operator.index(level)
-    except (TypeError, IndexError):
-        return DIAGNOSTIC_ERROR_LEVEL
-
-
-def _items(msg: Any, name: str) -> list[Any]:
-    try:
-        return list(_field(msg, name))
-    except TypeError as error:
-        raise MetadataError(f"metadata message: {name} is not a list; check metadata_type") from error
-
-
-def _field(msg: Any, name: str) -> Any:
-    try:
-        return getattr(msg, name)
-    except AttributeError as error:
-        raise MetadataError(
-            f"metadata message {type(msg).__name__} has no field '{name}'; metadata_type must be the topic's type"
-        ) from error
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."
+def _is_on(auto_exposure: Any) -> bool:
+    """Whether auto exposure is on; anything but a clear no is a yes."""
+    return not (auto_exposure is None or auto_exposure is False or values_of.to_number(auto_exposure) == 0.0)

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from lowlight_enhance.core import camera_info as camera_infos
 from lowlight_enhance.core.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.core.enhancer import Enhance
-from lowlight_enhance.core.errors import CameraInfoError, ConfigError, ImageError, LowlightError
+from lowlight_enhance.core.errors import CameraInfoError, ImageError, LowlightError
 from lowlight_enhance.core.health import Health
 from lowlight_enhance.core.image_messages import output_encoding, rgb_from_message, stamp_ns
-from lowlight_enhance.core.metadata_messages import READERS, MetadataSettings
+from lowlight_enhance.core.metadata_messages import MetadataSettings, reader_of
 from lowlight_enhance.core.stamped import StampedBuffer
 
 Match = Literal["exact", "nearest", "last", "fallback", "none"]
@@ -89,10 +89,9 @@ class FrameStream:
         Raises:
             ConfigError: no reader for that type.
         """
-        if type_name not in READERS:
-            raise ConfigError(f"no reader for metadata of type '{type_name}'; known: {', '.join(sorted(READERS))}")
+        reader = reader_of(type_name, self.config.metadata)
         try:
-            reading = READERS[type_name](msg, self.config.metadata)
+            reading = reader(msg, self.config.metadata)
         except LowlightError as error:
             self.health.failed(error)
             return

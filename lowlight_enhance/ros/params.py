@@ -1,6 +1,6 @@
 """NodeParams: every parameter of the node once, with its default, range, choices and description.
 
-Reading and checking values needs no ROS; only ``declare`` talks to a node.
+Reading and checking values needs no ROS; ``declare`` does what talks to a node.
 """
 
 from __future__ import annotations
@@ -10,17 +10,23 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
-from lowlight_enhance.core.capture import CaptureMetadata
+from lowlight_enhance.core.capture import GAIN_KINDS, CaptureMetadata
+from lowlight_enhance.core.compressed import FILE_FORMATS, JPEG_QUALITY
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.image_messages import OUTPUT_ENCODINGS
-from lowlight_enhance.core.metadata_messages import READERS, MetadataSettings
+from lowlight_enhance.core.metadata_messages import READERS, MetadataSettings, reader_of
+from lowlight_enhance.core.sessions import DEFAULT_PROVIDERS, Precision, Runtime
 from lowlight_enhance.core.stream import StreamConfig
 
 _STREAM, _METADATA = StreamConfig(), MetadataSettings()
 
 Value = bool | int | float | str | tuple[str, ...]
+
+
+When = Literal["live", "configure", "start"]
+"""A parameter may be changed at any time, while the node is unconfigured, or not after its start."""
 
 
 def _param(
@@ -29,10 +35,10 @@ def _param(
     *,
     limits: tuple[float, float] | None = None,
     choices: tuple[str, ...] = (),
-    read_only: bool = False,
+    when: When = "live",
 ) -> Any:
-    """A field that is a ROS parameter; ``limits`` are inclusive, ``read_only`` means fixed when the node starts."""
-    metadata = {"description": description, "limits": limits, "choices": choices, "read_only": read_only}
+    """A field that is a ROS parameter; ``limits`` are inclusive."""
+    metadata = {"description": description, "limits": limits, "choices": choices, "when": when}
     return field(default=default, metadata=metadata)
 
 
@@ -40,17 +46,20 @@ def _param(
 class NodeParams:
     """Values of the node's parameters, checked.
 
-    Read when the node configures; ``read_only`` ones only when it starts.
-
     Raises:
         ConfigError: a value of the wrong type, outside its range or choices; names the parameter and what is allowed.
     """
 
     model: str = _param("", "Path of the ONNX model file; empty: the model shipped with the package.")
     providers: tuple[str, ...] = _param(
-        ("CPUExecutionProvider",), "ONNX Runtime execution providers, in order of preference."
+        DEFAULT_PROVIDERS,
+        "ONNX Runtime execution providers, in order of preference; one that does not start is left out, with a word.",
     )
-    threads: int = _param(0, "CPU threads for the network; 0: ONNX Runtime decides.", limits=(0, 256))
+    runtime: str = _param("onnxruntime", "Library that runs the network.", choices=get_args(Runtime))
+    precision: str = _param(
+        "float32", "Arithmetic of OpenVINO; bfloat16 where the processor has it.", choices=get_args(Precision)
+    )
+    threads: int = _param(0, "CPU threads for the network; 0: the runtime decides.", limits=(0, 256))
     working_size: int = _param(
         -1,
         "Shorter side in pixels of the copy that the network sees; 0: the frame's own, -1: as the model file says.",
@@ -60,6 +69,22 @@ class NodeParams:
         "input",
         "Size of the output: 'input' (the input's own) or 'model' (the network's, with camera_info rescaled).",
         choices=("input", "model"),
+    )
+    strength: float = _param(
+        1.0, "How much of the enhancement is applied, from 0 (the input) to 1 (all of it).", limits=(0.0, 1.0)
+    )
+    bypass_above: float = _param(
+        0.0,
+        "A frame of this mean brightness or more (0 to 255) passes through untouched; 0: none does.",
+        limits=(0.0, 255.0),
+    )
+    bypass_hysteresis: float = _param(
+        10.0, "Frames pass untouched until one is darker than bypass_above by more than this.", limits=(0.0, 255.0)
+    )
+    smoothing_s: float = _param(
+        0.0,
+        "Time constant in seconds with which brightness and colour follow from frame to frame; 0: at once.",
+        limits=(0.0, 10.0),
     )
     output_encoding: str = _param(
         _STREAM.output_encoding,
@@ -71,6 +96,19 @@ class NodeParams:
         "Frames of more pixels than this are refused, so that a corrupt header cannot exhaust the memory.",
         limits=(1, 2**31 - 1),
     )
+    image_transport: str = _param(
+        "raw",
+        "Which images to take: 'raw', or 'compressed' (sensor_msgs/msg/CompressedImage on the topic /compressed).",
+        choices=("raw", "compressed"),
+    )
+    compressed_output: str = _param(
+        "none",
+        "Format of a compressed image to publish beside the raw one, on its topic /compressed.",
+        choices=("none", *FILE_FORMATS),
+        when="configure",
+    )
+    jpeg_quality: int = _param(JPEG_QUALITY, "Quality of compressed_output as JPEG.", limits=(1, 100))
+    lazy: bool = _param(True, "Take no images while nobody listens to an output.")
     image_reliability: str = _param(
         "auto",
         "QoS reliability of the image subscription; 'auto': reliable while every publisher offers it.",
@@ -78,13 +116,19 @@ class NodeParams:
     )
     metadata_type: str = _param(
         "",
-        "ROS type of the capture-metadata topic; empty: none, the defaults below are used.",
-        choices=("", *READERS),
+        f"ROS type of the capture-metadata topic: {', '.join(READERS)}, or any with metadata_exposure_field or "
+        "metadata_gain_field; empty: none, the defaults below are used.",
     )
     metadata_tolerance_s: float = _param(
         _STREAM.metadata_tolerance_s,
         "Largest difference in seconds between the stamps of an image and of its metadata.",
         limits=(0.0, 10.0),
+    )
+    metadata_wait_s: float = _param(
+        0.0,
+        "Longest time in seconds that an image waits for metadata which its driver sends after it; 0: none. Keep it "
+        "below the time between two frames.",
+        limits=(0.0, 0.5),
     )
     metadata_max_age_s: float = _param(
         _STREAM.metadata_max_age_s,
@@ -106,11 +150,39 @@ class NodeParams:
         "Reading of a device-relative gain at which the sensor amplifies by one.",
         limits=(1e-6, 1e6),
     )
+    metadata_gain_min_db: float = _param(
+        _METADATA.gain_min_db, "Gain in dB that a normalised gain of 0 stands for (pylon).", limits=(-200.0, 200.0)
+    )
+    metadata_gain_max_db: float = _param(
+        _METADATA.gain_max_db,
+        "Gain in dB that a normalised gain of 1 stands for (pylon); equal to metadata_gain_min_db: ISO unknown.",
+        limits=(-200.0, 200.0),
+    )
     metadata_exposure_key: str = _param(
         _METADATA.exposure_key, "JSON or diagnostics key of the exposure value; empty: the type's own."
     )
     metadata_gain_key: str = _param(
         _METADATA.gain_key, "JSON or diagnostics key of the gain value; empty: the type's own."
+    )
+    metadata_exposure_field: str = _param(
+        _METADATA.exposure_field,
+        "Path of the exposure value in a message of any type, like status[0].values[ExposureTime].value; empty: as "
+        "metadata_type says.",
+    )
+    metadata_exposure_scale_s: float = _param(
+        _METADATA.exposure_scale_s,
+        "Seconds in one unit of the value at metadata_exposure_field.",
+        limits=(1e-12, 1.0),
+    )
+    metadata_gain_field: str = _param(
+        _METADATA.gain_field, "Path of the gain value in a message of any type; empty: as metadata_type says."
+    )
+    metadata_gain_kind: str = _param(
+        _METADATA.gain_kind, "What the value at metadata_gain_field counts.", choices=GAIN_KINDS
+    )
+    metadata_stamp_field: str = _param(
+        _METADATA.stamp_field,
+        "Path of the stamp beside metadata_exposure_field and metadata_gain_field; empty: the message has none.",
     )
     metadata_frame_id: str = _param(
         _METADATA.frame_id, "Only metadata with this frame_id is this camera's; empty: any."
@@ -120,20 +192,29 @@ class NodeParams:
     )
     metadata_stale_under_auto_exposure: bool = _param(
         _METADATA.stale_under_auto_exposure,
-        "Take the exposure as unknown while the camera says that auto exposure is on (RealSense colour repeats the "
-        "manual setting then).",
+        "Take exposure and gain as unknown while the camera says that auto exposure is on (RealSense colour and the "
+        "ROS parameters of camera nodes repeat the manual settings then).",
     )
-    autostart: bool = _param(True, "Configure and activate at start, without a lifecycle manager.", read_only=True)
+    autostart: bool = _param(True, "Configure and activate at start, without a lifecycle manager.", when="start")
     malloc_tuning: bool = _param(
         True,
         "Keep freed image buffers in the process instead of returning them to the kernel (glibc only; also switched "
         "off by LOWLIGHT_MALLOC_TUNING=0).",
-        read_only=True,
+        when="start",
     )
 
     def __post_init__(self) -> None:
         for entry in fields(self):
             object.__setattr__(self, entry.name, _checked(entry.name, getattr(self, entry.name)))
+        self._check_metadata()
+
+    def _check_metadata(self) -> None:
+        try:
+            settings = self.metadata_settings()
+            if self.metadata_type:
+                reader_of(self.metadata_type, settings)
+        except ConfigError as error:
+            raise ConfigError(f"parameter 'metadata_type' or one of 'metadata_*': {error}") from error
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> NodeParams:
@@ -154,14 +235,9 @@ class NodeParams:
 
     def stream_config(self) -> StreamConfig:
         """What ``FrameStream`` needs of these parameters."""
-        return StreamConfig(
-            metadata_tolerance_s=self.metadata_tolerance_s,
-            metadata_max_age_s=self.metadata_max_age_s,
-            fallback=CaptureMetadata.of(self.default_iso, self.default_exposure_s),
-            metadata=self.metadata_settings(),
-            output_encoding=self.output_encoding,
-            max_pixels=self.max_pixels,
-        )
+        same = {entry.name: getattr(self, entry.name) for entry in fields(StreamConfig) if entry.name in _FIELDS}
+        fallback = CaptureMetadata.of(self.default_iso, self.default_exposure_s)
+        return StreamConfig(**same, fallback=fallback, metadata=self.metadata_settings())
 
     def metadata_settings(self) -> MetadataSettings:
         """The ``metadata_`` parameters as the readers take them."""
@@ -173,6 +249,9 @@ class NodeParams:
 
 NAMES = tuple(entry.name for entry in fields(NodeParams))
 _FIELDS = {entry.name: entry for entry in fields(NodeParams)}
+
+MODEL_PARAMETERS = ("model", "runtime", "precision", "providers", "threads", "output_resolution")
+"""A change of any of these loads a model."""
 
 
 def nearest(name: str) -> str:
@@ -205,45 +284,3 @@ _KINDS = {
     str: "string",
     tuple: "list of one or more strings",
 }
-
-
-def declare(node: Any) -> None:
-    """Declare every parameter on a rclpy node, with its descriptor.
-
-    A number may be given as an integer (``default_iso: 3200``), which rclpy refuses for a statically typed double:
-    hence dynamic typing there, and the check of the type in ``read``.
-
-    Raises:
-        ConfigError: the value given at start has the wrong type or is out of range.
-    """
-    from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
-    from rclpy.exceptions import ParameterException
-
-    for name, entry in _FIELDS.items():
-        limits, choices, default = entry.metadata["limits"], entry.metadata["choices"], entry.default
-        descriptor = ParameterDescriptor(
-            description=entry.metadata["description"],
-            read_only=entry.metadata["read_only"],
-            dynamic_typing=isinstance(default, float),
-        )
-        if choices:
-            descriptor.additional_constraints = "one of " + ", ".join(map(repr, choices))
-        if limits and isinstance(default, float):
-            low, high = limits
-            descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
-        elif limits:
-            low, high = limits
-            descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high))]
-        try:
-            node.declare_parameter(name, list(default) if isinstance(default, tuple) else default, descriptor)
-        except ParameterException as error:
-            raise ConfigError(f"parameter '{name}': {error}. {entry.metadata['description']}") from error
-
-
-def read(node: Any) -> NodeParams:
-    """The values that the node's parameters have now.
-
-    Raises:
-        ConfigError: a value that is not allowed.
-    """
-    return NodeParams.of({name: node.get_parameter(name).value for name in NAMES})

@@ -2,7 +2,14 @@ import math
 
 import pytest
 
-from lowlight_enhance.core.capture import UNKNOWN, CaptureMetadata, iso_from_db_gain, iso_from_linear_gain
+from lowlight_enhance.core.capture import (
+    GAIN_KINDS,
+    UNKNOWN,
+    CaptureMetadata,
+    iso_from_db_gain,
+    iso_from_gain,
+    iso_from_linear_gain,
+)
 
 
 @pytest.mark.parametrize("value", [None, math.nan, math.inf, -math.inf, 0.0, -3.0, 1e30])
@@ -24,3 +31,14 @@ def test_gain_becomes_iso() -> None:
 
 def test_absurd_decibels_do_not_overflow() -> None:
     assert CaptureMetadata.of(iso_from_db_gain(1e9), None) == UNKNOWN
+
+
+@pytest.mark.parametrize("kind", GAIN_KINDS)
+def test_every_kind_of_gain_becomes_iso(kind: str) -> None:
+    reading = {"iso": 1000.0, "db": 20.0, "milli_db": 20_000.0, "linear": 40.0}[kind]
+    assert iso_from_gain(reading, kind, base_iso=100.0, gain_unity=4.0) == pytest.approx(1000.0)
+
+
+def test_the_base_matters_to_every_kind_but_iso() -> None:
+    doubled = {kind: iso_from_gain(10.0, kind, base_iso=200.0) / iso_from_gain(10.0, kind) for kind in GAIN_KINDS}
+    assert doubled == {"iso": 1.0, "db": pytest.approx(2.0), "milli_db": pytest.approx(2.0), "linear": 2.0}
