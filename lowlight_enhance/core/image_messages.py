@@ -1,4 +1,4 @@
-"""Image messages (sensor_msgs/msg/Image) to RGB arrays and back, with cv_bridge or without it.
+"""Image messages (sensor_msgs/msg/Image and CompressedImage) to RGB arrays and back, with cv_bridge or without it.
 
 Messages are read by attribute: rclpy's and recorded ones serve alike. Colour conversion and demosaicing (bilinear) are
 OpenCV's either way, so the pixels are the same with cv_bridge as without.
@@ -7,76 +7,60 @@ OpenCV's either way, so the pixels are the same with cv_bridge as without.
 from __future__ import annotations
 
 import array
-import functools
 import operator
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lowlight_enhance.core import compressed
+from lowlight_enhance.core.bridge import bridged
+from lowlight_enhance.core.encodings import (
+    BRIDGED_ENCODINGS,
+    FROM_RGB,
+    OUTPUT_ENCODINGS,
+    PACKED,
+    PLANAR_444,
+    SUPPORTED_ENCODINGS,
+    Layout,
+    check_choice,
+    check_pixels,
+    layout_of,
+    output_encoding,
+)
 from lowlight_enhance.core.errors import ConfigError, ImageError
 from lowlight_enhance.core.model_input import Rgb, check_rgb
 
-OUTPUT_ENCODINGS = ("same", "bgr8", "rgb8", "mono8")
-"""What an enhanced image may be written as; ``same`` keeps the input's channel order and count."""
+__all__ = [
+    "OUTPUT_ENCODINGS",
+    "SUPPORTED_ENCODINGS",
+    "decode",
+    "fill_compressed",
+    "fill_message",
+    "output_encoding",
+    "rgb_from_message",
+    "stamp_ns",
+]
 
-MIN_BAYER_SIDE = 3
-"""A smaller mosaic does not show every colour in reach of each pixel: OpenCV would return black."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """How an encoding lays out its pixels.
-
-    Attributes:
-        channels: values of one pixel.
-        itemsize: bytes of one value.
-        to_rgb: OpenCV's conversion code; None where the order is R, G, B already.
-        same: the 8-bit encoding without alpha that is closest.
-    """
-
-    channels: int
-    itemsize: int
-    to_rgb: int | None
-    same: str
-
-    @property
-    def pixel_bytes(self) -> int:
-        return self.channels * self.itemsize
-
-
-# OpenCV before 4.6 names a mosaic by its second row and column alone: RGGB is "BG" there.
-_CHANNEL_ORDERS: dict[str, tuple[int, int | None, str]] = {
-    "rgb": (3, None, "rgb8"),
-    "bgr": (3, cv2.COLOR_BGR2RGB, "bgr8"),
-    "rgba": (4, cv2.COLOR_RGBA2RGB, "rgb8"),
-    "bgra": (4, cv2.COLOR_BGRA2RGB, "bgr8"),
-    "mono": (1, cv2.COLOR_GRAY2RGB, "mono8"),
-    "bayer_rggb": (1, cv2.COLOR_BayerBG2RGB, "bgr8"),
-    "bayer_bggr": (1, cv2.COLOR_BayerRG2RGB, "bgr8"),
-    "bayer_gbrg": (1, cv2.COLOR_BayerGR2RGB, "bgr8"),
-    "bayer_grbg": (1, cv2.COLOR_BayerGB2RGB, "bgr8"),
-}
-
-_LAYOUTS = {
-    f"{order}{bits}": _Layout(channels, bits // 8, to_rgb, same)
-    for order, (channels, to_rgb, same) in _CHANNEL_ORDERS.items()
-    for bits in (8, 16)
-}
-
-SUPPORTED_ENCODINGS = tuple(_LAYOUTS)
-
-_FROM_RGB = {"rgb8": None, "bgr8": cv2.COLOR_RGB2BGR, "mono8": cv2.COLOR_RGB2GRAY}
+# R, G, B of (Y, U, V, 1) by BT.601 with limited range: Y 16..235, U and V 16..240 around 128.
+_Y, _VR, _UG, _VG, _UB = 255 / 219, 1.402 * 255 / 224, -0.344136 * 255 / 224, -0.714136 * 255 / 224, 1.772 * 255 / 224
+_BT601 = np.array(
+    [
+        [_Y, 0.0, _VR, -16 * _Y - 128 * _VR],
+        [_Y, _UG, _VG, -16 * _Y - 128 * (_UG + _VG)],
+        [_Y, _UB, 0.0, -16 * _Y - 128 * _UB],
+    ]
+)
+_BLACK_LEVEL = 16.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """The fields of a message, checked: ``data`` holds at least ``height`` rows of ``step`` bytes."""
+    """The fields of a message, checked: ``data`` holds all that ``height`` rows of ``step`` bytes imply."""
 
-    layout: _Layout
+    layout: Layout
     height: int
     width: int
     step: int
@@ -84,46 +68,62 @@ class _Frame:
     data: NDArray[np.uint8]
 
 
-def rgb_from_message(msg: Any) -> Rgb:
+def decode(msg: Any, choice: str, max_pixels: int) -> tuple[Rgb, str]:
+    """The picture of an Image or a CompressedImage message, and the encoding to write the enhanced one in.
+
+    Args:
+        msg: sensor_msgs/Image by attribute; with an attribute ``format``, sensor_msgs/CompressedImage.
+        choice: one of ``OUTPUT_ENCODINGS``.
+        max_pixels: a larger image is refused before memory is taken for it.
+
+    Returns:
+        The pixels as ``rgb_from_message`` gives them, uint16 for a PNG of 16 bits; and rgb8, bgr8 or mono8: for
+        ``same`` what ``output_encoding`` says of the encoding left of the ';' in ``format``, bgr8 where none stands
+        there.
+
+    Raises:
+        ConfigError: another choice.
+        ImageError: a message that is not the picture that it claims to be, or of a kind that is not read.
+    """
+    check_choice(choice)
+    if not hasattr(msg, "format"):
+        rgb = rgb_from_message(msg, max_pixels)
+        return rgb, output_encoding(msg.encoding, choice)
+    content, picture_format = _compressed_fields(msg)
+    rgb = compressed.decode(content, picture_format, max_pixels)
+    return rgb, compressed.same_encoding(picture_format) if choice == "same" else choice
+
+
+def rgb_from_message(msg: Any, max_pixels: int | None = None) -> Rgb:
     """The picture of an Image message.
 
     Args:
         msg: any object with ``height``, ``width``, ``encoding``, ``is_bigendian``, ``step`` (bytes of a row, padding
-            included) and ``data`` (``array.array``, ``bytes``, NumPy array or another contiguous buffer).
+            included; of the Y plane's row in nv12, nv21 and nv24) and ``data`` (``array.array``, ``bytes``, NumPy
+            array or another contiguous buffer).
+        max_pixels: a larger image is refused; None: any size.
 
     Returns:
-        (H, W, 3) R, G, B, contiguous and independent of the message; uint16 for 16-bit encodings, else uint8.
+        (H, W, 3) R, G, B, contiguous; uint16 for 16-bit encodings, else uint8. Where the message holds just that
+        (rgb8, or rgb16 in this machine's byte order, without padding), a read-only view of its data; else independent
+        of the message.
 
     Raises:
-        ImageError: an encoding that is not in ``SUPPORTED_ENCODINGS``, zero size, a step below a row's bytes, a buffer
-            shorter than height x step, or fields that are no image's.
+        ImageError: an encoding that is not in ``SUPPORTED_ENCODINGS``, zero size, a size that the encoding does not
+            allow, a step below a row's bytes, a buffer shorter than the image, or fields that are no image's.
     """
-    frame = _checked(msg)
+    frame = _checked(msg, max_pixels)
+    if frame.layout.planes is PLANAR_444:
+        return _rgb_of_yuv444(frame)
     to_rgb = frame.layout.to_rgb
     if to_rgb is None:
-        return np.copy(_pixels(frame), order="C")  # type: ignore[return-value]
+        rgb = np.ascontiguousarray(_pixels(frame))
+        rgb.flags.writeable = False
+        return rgb  # type: ignore[return-value]
     through_bridge = _through_cv_bridge(msg, frame)
     if through_bridge is not None:
         return through_bridge
     return cv2.cvtColor(_pixels(frame), to_rgb)  # type: ignore[return-value]
-
-
-def output_encoding(input_encoding: str, choice: str) -> str:
-    """Encoding of the enhanced image for an input of ``input_encoding``.
-
-    Args:
-        input_encoding: one of ``SUPPORTED_ENCODINGS``.
-        choice: one of ``OUTPUT_ENCODINGS``; ``same``: the input's order and count of channels at 8 bit without alpha,
-            and bgr8 for Bayer.
-
-    Raises:
-        ConfigError: another choice.
-        ImageError: another input encoding.
-    """
-    if choice not in OUTPUT_ENCODINGS:
-        raise ConfigError(f"output_encoding '{choice}': must be one of {', '.join(OUTPUT_ENCODINGS)}")
-    same = _layout(input_encoding).same
-    return same if choice == "same" else choice
 
 
 def fill_message(msg: Any, rgb: Rgb, encoding: str, header: Any) -> None:
@@ -140,24 +140,43 @@ def fill_message(msg: Any, rgb: Rgb, encoding: str, header: Any) -> None:
         ConfigError: another encoding.
         ImageError: ``rgb`` is not such an array.
     """
-    if encoding not in _FROM_RGB:
-        raise ConfigError(f"cannot write an image as '{encoding}'; use one of {', '.join(_FROM_RGB)}")
-    check_rgb(rgb)
-    if rgb.dtype != np.uint8:
-        raise ImageError(f"image of type {rgb.dtype}: messages are written from uint8; scale it to 8 bit first")
-    from_rgb = _FROM_RGB[encoding]
-    pixels = np.ascontiguousarray(rgb if from_rgb is None else cv2.cvtColor(rgb, from_rgb), np.uint8)
+    pixels = _written(rgb, encoding)
     msg.header = header
     msg.height, msg.width = pixels.shape[:2]
     msg.encoding = encoding
     msg.is_bigendian = 0
     msg.step = pixels.nbytes // pixels.shape[0]
-    if not isinstance(msg.data, array.array):
-        msg.data = pixels.reshape(-1)
-        return
-    if msg.data:
-        msg.data = array.array("B")
-    msg.data.frombytes(pixels.data)
+    _set_data(msg, pixels)
+
+
+def fill_compressed(
+    msg: Any,
+    rgb: Rgb,
+    encoding: str,
+    header: Any,
+    format: str = "jpeg",  # noqa: A002 (the message's own name for it)
+    quality: int = compressed.JPEG_QUALITY,
+) -> None:
+    """Write a picture into a CompressedImage message, as image_transport does.
+
+    Args:
+        msg: a fresh message; see ``fill_message``.
+        rgb: (H, W, 3) uint8.
+        encoding: what a subscriber's image_transport makes of it: ``rgb8``, ``bgr8`` or ``mono8``.
+        header: taken over as it is.
+        format: one of ``compressed.FILE_FORMATS``.
+        quality: of JPEG, 1 to 100; PNG is without loss.
+
+    Raises:
+        ConfigError: another encoding, format or quality.
+        ImageError: ``rgb`` is not such an array, or larger than the format allows.
+    """
+    stored = "mono8" if encoding == "mono8" else "bgr8"
+    pixels = _written(rgb, stored if encoding in FROM_RGB else encoding)
+    content = compressed.encode(pixels, format, quality)
+    msg.header = header
+    msg.format = f"{encoding}; {format} compressed {stored}"
+    _set_data(msg, content)
 
 
 def stamp_ns(stamped: Any) -> int:
@@ -174,50 +193,90 @@ def stamp_ns(stamped: Any) -> int:
         raise ImageError(f"{type(stamped).__name__} has no stamp (sec, nanosec); check the topic's type") from error
 
 
-def _layout(encoding: Any) -> _Layout:
-    layout = _LAYOUTS.get(encoding) if isinstance(encoding, str) else None
-    if layout is None:
-        raise ImageError(
-            f"image message: encoding {str(encoding)[:40]!r} is not supported; set the camera driver to one of "
-            f"{', '.join(SUPPORTED_ENCODINGS)}"
-        )
-    return layout
+def _written(rgb: Rgb, encoding: str) -> NDArray[np.uint8]:
+    """Contiguous (H, W, 3) or (H, W) in the order of ``encoding``."""
+    if encoding not in FROM_RGB:
+        raise ConfigError(f"cannot write an image as '{encoding}'; use one of {', '.join(FROM_RGB)}")
+    check_rgb(rgb)
+    if rgb.dtype != np.uint8:
+        raise ImageError(f"image of type {rgb.dtype}: messages are written from uint8; scale it to 8 bit first")
+    from_rgb = FROM_RGB[encoding]
+    return np.ascontiguousarray(rgb if from_rgb is None else cv2.cvtColor(rgb, from_rgb), np.uint8)
 
 
-def _checked(msg: Any) -> _Frame:
+def _set_data(msg: Any, content: NDArray[np.uint8]) -> None:
+    if not isinstance(msg.data, array.array):
+        msg.data = content.reshape(-1)
+        return
+    if msg.data:
+        msg.data = array.array("B")
+    msg.data.frombytes(content.data)
+
+
+def _compressed_fields(msg: Any) -> tuple[NDArray[np.uint8], str]:
+    try:
+        content = np.frombuffer(msg.data, np.uint8)
+    except (AttributeError, TypeError, ValueError, BufferError) as error:
+        raise _unreadable(msg, error) from error
+    if not isinstance(msg.format, str):
+        raise _unreadable(msg, TypeError("its format is not a text"))
+    return content, msg.format
+
+
+def _unreadable(msg: Any, error: Exception) -> ImageError:
+    return ImageError(
+        f"{type(msg).__name__} cannot be read as an image message ({error}); check the image topic's type"
+    )
+
+
+def _checked(msg: Any, max_pixels: int | None) -> _Frame:
     try:
         encoding = msg.encoding
         height, width, step = operator.index(msg.height), operator.index(msg.width), operator.index(msg.step)
         is_bigendian = bool(operator.index(msg.is_bigendian))
         data = np.frombuffer(msg.data, np.uint8)
     except (AttributeError, TypeError, ValueError, BufferError) as error:
-        raise ImageError(
-            f"{type(msg).__name__} cannot be read as an image message ({error}); check the image topic's type"
-        ) from error
-    layout = _layout(encoding)
+        raise _unreadable(msg, error) from error
+    layout = layout_of(encoding)
     what = f"image message {width}x{height} {encoding}"
-    if height < 1 or width < 1:
-        raise ImageError(f"{what}: zero size; check the camera driver")
-    if step < width * layout.pixel_bytes:
+    check_pixels(what, height, width, max_pixels)
+    _check_size(what, layout, height, width)
+    row_bytes = width * layout.pixel_bytes
+    if step < row_bytes:
         raise ImageError(
-            f"{what}: step {step} is below the {width * layout.pixel_bytes} bytes of a row; check the camera driver's "
-            "encoding"
+            f"{what}: step {step} is below the {row_bytes} bytes of a row; check the camera driver's encoding"
         )
-    if data.size < height * step:
-        raise ImageError(
-            f"{what}: data of {data.size} bytes is shorter than height x step ({height * step}); the message was cut "
-            "off or the camera driver is at fault"
-        )
-    if encoding.startswith("bayer") and min(height, width) < MIN_BAYER_SIDE:
-        raise ImageError(f"{what}: too small to demosaic; {MIN_BAYER_SIDE}x{MIN_BAYER_SIDE} is the least")
+    half_planes = layout.planes.half_planes
+    if data.size < height * step * half_planes // 2:
+        if half_planes == PACKED.half_planes or data.size != height * row_bytes * half_planes // 2:
+            raise ImageError(
+                f"{what}: data of {data.size} bytes is shorter than "
+                f"{'' if half_planes == PACKED.half_planes else f'{half_planes / 2:g} x '}height x step "
+                f"({height * step * half_planes // 2}); the message was cut off or the camera driver is at fault"
+            )
+        step = row_bytes  # drivers that write the bytes of all planes over the height as step, without padding
     return _Frame(layout, height, width, step, is_bigendian, data)
 
 
+def _check_size(what: str, layout: Layout, height: int, width: int) -> None:
+    if min(height, width) < layout.least_side:
+        raise ImageError(f"{what}: too small to demosaic; {layout.least_side}x{layout.least_side} is the least")
+    rows, columns = layout.planes.multiple
+    if height % rows or width % columns:
+        raise ImageError(
+            f"{what}: neighbours share their colour in this encoding, so the {'width' if rows == 1 else 'size'} must "
+            "be even; set another size or encoding at the camera driver"
+        )
+
+
 def _pixels(frame: _Frame) -> Rgb:
-    """(H, W) or (H, W, channels) in native byte order, sharing the message's memory where that is possible."""
+    """(H, W) or (H, W, channels) in native byte order, sharing the message's memory where that is possible.
+
+    H covers the rows of all planes.
+    """
     layout = frame.layout
     dtype = np.dtype(f"{'>' if frame.is_bigendian else '<'}u{layout.itemsize}")
-    shape: tuple[int, ...] = (frame.height, frame.width)
+    shape: tuple[int, ...] = (frame.height * layout.planes.half_planes // 2, frame.width)
     strides: tuple[int, ...] = (frame.step, layout.pixel_bytes)
     if layout.channels > 1:
         shape, strides = (*shape, layout.channels), (*strides, layout.itemsize)
@@ -225,38 +284,23 @@ def _pixels(frame: _Frame) -> Rgb:
     return np.require(stored, dtype.newbyteorder("="), ["ALIGNED"])
 
 
+def _rgb_of_yuv444(frame: _Frame) -> NDArray[np.uint8]:
+    """RGB of a Y plane and a plane of U and V in turn, which OpenCV does not convert."""
+    height, width, step = frame.height, frame.width, frame.step
+    y = np.ndarray((height, width), np.uint8, frame.data, strides=(step, 1))
+    uv = np.ndarray((height, width, 2), np.uint8, frame.data, offset=height * step, strides=(2 * step, 2, 1))
+    yuv = np.empty((height, width, 3), np.uint8)
+    cv2.mixChannels([cv2.max(y, _BLACK_LEVEL), uv], [yuv], [0, 0, 1, 1, 2, 2])  # type: ignore[call-overload]
+    return cv2.transform(yuv, _BT601)  # type: ignore[return-value]
+
+
 def _through_cv_bridge(msg: Any, frame: _Frame) -> Rgb | None:
     """What cv_bridge makes of it; None without cv_bridge, and in cases that some of its releases get wrong.
 
-    Those are big-endian messages (ignored, or AttributeError with NumPy 2) and padded rows (step ignored, or rounded
-    to whole pixels: sheared pictures).
+    Those are big-endian messages (ignored, or AttributeError with NumPy 2), padded rows (step ignored, or rounded
+    to whole pixels: sheared pictures), and encodings that it does not know or takes for RGB already.
     """
-    if frame.is_bigendian or frame.step != frame.width * frame.layout.pixel_bytes:
+    packed = frame.step == frame.width * frame.layout.pixel_bytes
+    if frame.is_bigendian or not packed or msg.encoding not in BRIDGED_ENCODINGS:
         return None
-    bridge = _cv_bridge()
-    return None if bridge is None else _bridged(bridge, msg, frame.height, frame.width, frame.layout.itemsize)
-
-
-def _bridged(bridge: Any, msg: Any, height: int, width: int, itemsize: int) -> Rgb | None:
-    try:
-        rgb = bridge.imgmsg_to_cv2(msg, f"rgb{8 * itemsize}")
-    except Exception:  # whatever a binary built for other versions of NumPy or OpenCV raises, we can do without it
-        return None
-    if not isinstance(rgb, np.ndarray) or rgb.shape != (height, width, 3) or rgb.dtype != np.dtype(f"u{itemsize}"):
-        return None
-    return np.ascontiguousarray(rgb)
-
-
-@functools.cache
-def _cv_bridge() -> Any | None:
-    """A CvBridge that converts a small image rightly, or None."""
-    try:
-        from cv_bridge import CvBridge  # type: ignore[import-not-found,unused-ignore]
-
-        bridge = CvBridge()
-    except Exception:  # not installed, or built for other versions of NumPy or OpenCV
-        return None
-    bgr = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
-    probe = SimpleNamespace(height=2, width=3, encoding="bgr8", is_bigendian=0, step=9, data=bgr.tobytes())
-    rgb = _bridged(bridge, probe, 2, 3, 1)
-    return bridge if rgb is not None and np.array_equal(rgb, bgr[:, :, ::-1]) else None
+    return bridged(msg, frame.height, frame.width, frame.layout.itemsize)
