@@ -50,7 +50,7 @@ class Enhancer:
 
     def __init__(
         self,
-        model: Path,
+        model: Path | ModelFile,
         providers: Sequence[str] = DEFAULT_PROVIDERS,
         threads: int | None = None,
         working_size: int | None = None,
@@ -62,7 +62,7 @@ class Enhancer:
         """Load ``model``.
 
         Args:
-            model: ONNX file written by ``lowlight export``.
+            model: ONNX file written by ``lowlight export``, or what was read from one before.
             providers: ONNX Runtime execution providers in order of preference; one that is missing or does not start
                 is left out, and ``fallback`` says so.
             threads: threads of one inference; ``None`` lets the runtime take every core.
@@ -80,7 +80,7 @@ class Enhancer:
             raise ConfigError(f"output_resolution '{output_resolution}': choose 'input' or 'model'")
         if threads is not None and threads < 0:
             raise ConfigError(f"threads {threads}: give 0 (the runtime decides) or more")
-        file = read_model(Path(model))
+        file = model if isinstance(model, ModelFile) else read_model(Path(model))
         self.path, self.sha256, self.runtime = file.path, file.sha256, runtime
         self.output_resolution, self.upsampling = output_resolution, upsampling
         self._own_input = self.model_input = _model_input(file)
@@ -172,7 +172,7 @@ class Enhancer:
 
 def open_enhancer(
     runtime: Runtime = "onnxruntime",
-    model: Path | None = None,
+    model: Path | ModelFile | None = None,
     providers: Sequence[str] = DEFAULT_PROVIDERS,
     threads: int | None = None,
     working_size: int | None = None,
