@@ -22,7 +22,6 @@ MAX_BYTES = 512 * 1024 * 1024
 MAX_TEXT_BYTES = 64 * 1024
 """Longest name or metadata entry."""
 
-MAX_METADATA_ENTRIES = 256
 MAX_GRAPH_DEPTH = 8
 """Graphs inside of attributes inside of graphs: branches and loops."""
 
@@ -216,8 +215,6 @@ class _Look:
         key = texts.get(1, "")
         if key == _RUNTIME_OPTIONS_KEY:
             raise self._refusal(f"carries options for the runtime ('{key}')")
-        if len(self.metadata) >= MAX_METADATA_ENTRIES:
-            raise WireError(f"more than {MAX_METADATA_ENTRIES} metadata entries")
         self.metadata[key] = texts.get(2, "")
 
     def _port(self, port: Field) -> Port:
