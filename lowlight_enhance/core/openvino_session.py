@@ -15,7 +15,7 @@ import numpy as np
 from lowlight_enhance.core.errors import ConfigError, ModelError
 from lowlight_enhance.core.model_file import ModelFile
 from lowlight_enhance.core.model_input import Tensor
-from lowlight_enhance.core.sessions import Precision
+from lowlight_enhance.core.sessions import Precision, failed, in_one_line
 
 SHAPES = 4
 """Input shapes that have a network compiled for them alone."""
@@ -57,7 +57,7 @@ class OpenVinoSession:
         self.fallback = ""
         if precision == "bfloat16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             precision = "float32"
-            self.fallback = "this processor does not compute in bfloat16: float32 is used instead"
+            self.fallback = "this processor does not compute in bfloat16: running in float32"
         self._options: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
@@ -72,7 +72,9 @@ class OpenVinoSession:
         try:
             self._model: Any = self._core.read_model(model.content)
         except Exception as error:  # OpenVINO raises RuntimeError and its own kinds
-            raise ModelError(f"{self._path}: OpenVINO cannot load it ({error}); export it again") from error
+            raise ModelError(
+                f"{self._path}: OpenVINO cannot load it ({in_one_line(error)}); export it again"
+            ) from error
 
     def run(self, tensor: Tensor) -> Tensor:
         """The network's output."""
@@ -83,7 +85,7 @@ class OpenVinoSession:
             request.infer({0: tensor}, share_inputs=True)
             return np.array(request.get_output_tensor(0).data)
         except Exception as error:  # OpenVINO raises RuntimeError and its own kinds
-            raise ModelError(f"{self._path}: inference on a tensor of shape {tensor.shape} failed: {error}") from error
+            raise failed(self._path, tensor, error) from error
 
     def close(self) -> None:
         """Free the network and end OpenVINO's threads, unless another session of this process uses them."""

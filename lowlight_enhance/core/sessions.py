@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal, Protocol, cast
 
 import numpy as np
@@ -98,8 +99,6 @@ class OnnxRuntimeSession:
         wanted, self._reasons = _available(providers)
         self._session: ort.InferenceSession | None = self._start(model.content, wanted, threads, probe)
         self._begun = tuple(self._session.get_providers())
-        silent = [name for name in wanted if name not in self._begun]
-        self._reasons += [f"{name} did not start (ONNX Runtime's log says why)" for name in silent]
 
     @property
     def providers(self) -> tuple[str, ...]:
@@ -111,7 +110,7 @@ class OnnxRuntimeSession:
         """Which wanted provider is not in use, and why; empty where all are."""
         lost = [f"{name} failed while it ran" for name in self._begun if name not in self.providers]
         reasons = [*self._reasons, *lost]
-        return f"{'; '.join(reasons)}: {', '.join(self.providers)} is used instead" if reasons else ""
+        return f"{'; '.join(reasons)}: running on {', '.join(self.providers)}" if reasons else ""
 
     def run(self, tensor: Tensor) -> Tensor:
         """The network's output."""
@@ -120,7 +119,7 @@ class OnnxRuntimeSession:
         try:
             return cast(Tensor, self._session.run(None, {self._input: tensor})[0])
         except Exception as error:  # ONNX Runtime's own exceptions share no public base
-            raise ModelError(f"{self._path}: inference on a tensor of shape {tensor.shape} failed: {error}") from error
+            raise failed(self._path, tensor, error) from error
 
     def close(self) -> None:
         """Free the network; ONNX Runtime ends its threads with it."""
@@ -132,14 +131,19 @@ class OnnxRuntimeSession:
         """A session on the first provider that starts; one beside the CPU has run once, as some fail only then."""
         try:
             session = ort.InferenceSession(content, _options(threads), providers=providers, enable_fallback=0)
-            if tuple(session.get_providers()) != DEFAULT_PROVIDERS:
+            started = session.get_providers()
+            if tuple(started) != DEFAULT_PROVIDERS:
                 session.run(None, {self._input: np.zeros(probe, np.float32)})
                 session.enable_fallback()
+            silent = [name for name in providers if name not in started]
+            self._reasons += [f"{name} did not start (ONNX Runtime's log says why)" for name in silent]
             return session
         except Exception as error:  # ONNX Runtime's own exceptions share no public base
             if providers == [CPU_PROVIDER]:
-                raise ModelError(f"{self._path} is not a loadable ONNX model ({error}); export it again") from error
-            self._reasons.append(f"{providers[0]} did not start ({_first_line(error)})")
+                raise ModelError(
+                    f"{self._path} is not a loadable ONNX model ({in_one_line(error)}); export it again"
+                ) from error
+            self._reasons.append(f"{providers[0]} did not start ({in_one_line(error)})")
         return self._start(content, providers[1:], threads, probe)
 
 
@@ -172,6 +176,11 @@ def _options(threads: int) -> ort.SessionOptions:
     return options
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
+def in_one_line(error: Exception) -> str:
+    """A runtime's message, which may be many lines long, for the log."""
+    return " ".join(str(error).split())[:500] or type(error).__name__
+
+
+def failed(path: Path, tensor: Tensor, error: Exception) -> ModelError:
+    """What to raise where a runtime fails on ``tensor``."""
+    return ModelError(f"{path}: inference on a tensor of shape {tensor.shape} failed: {in_one_line(error)}")
