@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +13,33 @@ from numpy.typing import NDArray
 from lowlight_enhance.core.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.core.errors import ConfigError, ModelError
 from lowlight_enhance.core.model_file import FLOAT, ModelFile, read_model
-from lowlight_enhance.core.model_input import CHANNELS, METADATA_KEY, ModelInput, Rgb, Tensor
+from lowlight_enhance.core.model_input import CHANNELS, METADATA_KEY, ModelInput, Rgb, Tensor, check_rgb, to_8_bit
 from lowlight_enhance.core.resources import resource
 from lowlight_enhance.core.sessions import DEFAULT_PROVIDERS, Precision, Runtime, Session, open_session
 from lowlight_enhance.core.upsample import LocalAffine, Upsampling, enlarge
 
 Enhance = Callable[[Rgb, CaptureMetadata], NDArray[np.uint8]]
 """(H, W, 3) uint8 or uint16 and its capture metadata -> enhanced (h, w, 3) uint8. A lambda satisfies it in a test."""
+
+
+@runtime_checkable
+class MapEnhance(Protocol):
+    """An ``Enhance`` in two halves, between which the network's maps may be changed."""
+
+    def maps(self, rgb: Rgb, capture: CaptureMetadata) -> tuple[Tensor, Tensor]:
+        """First half.
+
+        Returns:
+            (6, h, w) gain R, G, B and offset R, G, B, or (3, h, w) enhanced picture in 0..1, the caller's own to
+            change; and (3, h, w) the network's copy of the frame in 0..1.
+        """
+
+    def apply(self, maps: Tensor, small: Tensor, rgb: Rgb) -> NDArray[np.uint8]:
+        """Second half: the enhanced frame from what ``maps`` returned and the full-size frame."""
+
+    def untouched(self, rgb: Rgb) -> NDArray[np.uint8]:
+        """The frame as it is, at the size of enhanced ones."""
+
 
 OutputResolution = Literal["input", "model"]
 
@@ -137,8 +157,12 @@ class Enhancer:
             ImageError: not such an image.
             ModelError: the network fails on it.
         """
+        return self.apply(*self.maps(rgb, capture), rgb)
+
+    def maps(self, rgb: Rgb, capture: CaptureMetadata) -> tuple[Tensor, Tensor]:
+        """All up to the way up to full size, as in ``MapEnhance``; errors as of a call."""
         tensor = self.encode(rgb, capture)
-        return self.finish(self.infer(tensor), tensor, rgb)
+        return self._unpadded(self.infer(tensor), tensor, rgb)
 
     def encode(self, rgb: Rgb, capture: CaptureMetadata) -> Tensor:
         """First stage: the (1, 5, h, w) input tensor."""
@@ -154,12 +178,27 @@ class Enhancer:
 
     def finish(self, output: Tensor, tensor: Tensor, rgb: Rgb) -> NDArray[np.uint8]:
         """Third stage: the enhanced frame from the network's output, its input tensor and the full-size frame."""
-        height, width = rgb.shape[:2]
-        maps = self.model_input.decode(output, height, width)
-        small = tensor[0, :3, : maps.shape[1], : maps.shape[2]]
-        if self.output_resolution == "model" and small.shape[1:] != (height, width):
+        return self.apply(*self._unpadded(output, tensor, rgb), rgb)
+
+    def apply(self, maps: Tensor, small: Tensor, rgb: Rgb) -> NDArray[np.uint8]:
+        """The enhanced frame from what ``maps`` returned and the full-size frame."""
+        if self.output_resolution == "model" and small.shape[1:] != rgb.shape[:2]:
             rgb = self.model_input.shrink(rgb)
         return enlarge(maps, small, rgb, self.upsampling, self._local_affine)
+
+    def untouched(self, rgb: Rgb) -> NDArray[np.uint8]:
+        """The frame as it is, at the size of enhanced ones.
+
+        Raises:
+            ImageError: not an (H, W, 3) uint8 or uint16 array.
+        """
+        check_rgb(rgb)
+        return to_8_bit(self.model_input.shrink(rgb) if self.output_resolution == "model" else rgb)
+
+    def _unpadded(self, output: Tensor, tensor: Tensor, rgb: Rgb) -> tuple[Tensor, Tensor]:
+        """Maps and the network's copy of the frame, without what was added to fill the tensor."""
+        maps = self.model_input.decode(output, *rgb.shape[:2])
+        return maps, tensor[0, :3, : maps.shape[1], : maps.shape[2]]
 
     def warm_up(self, height: int = TYPICAL_HEIGHT, width: int = TYPICAL_WIDTH) -> None:
         """Run one black frame, so that the first real one does not pay for memory planning.

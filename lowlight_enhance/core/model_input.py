@@ -186,3 +186,10 @@ def check_rgb(rgb: Rgb) -> None:
         raise ImageError(f"image of shape {getattr(rgb, 'shape', None)}: expected a non-empty (H, W, 3) RGB array")
     if rgb.dtype not in (np.uint8, np.uint16):
         raise ImageError(f"image of type {rgb.dtype}: expected uint8 or uint16")
+
+
+def to_8_bit(rgb: Rgb) -> NDArray[np.uint8]:
+    """uint8 as it is, uint16 rounded to 0..255."""
+    if rgb.dtype == np.uint8:
+        return rgb  # type: ignore[return-value]
+    return np.asarray(cv2.convertScaleAbs(rgb, alpha=255.0 / 65535.0), dtype=np.uint8)
