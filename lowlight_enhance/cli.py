@@ -99,6 +99,7 @@ def _add_image(commands: Commands[argparse.ArgumentParser]) -> None:
         help="exposure time, e.g. 0.03 or 1/30 (default: from EXIF, else unknown)",
     )
     _add_model_options(parser)
+    _add_runtime_option(parser)
     parser.add_argument("--working-size", type=natural, help="shorter side in pixels of the copy the network sees")
     parser.set_defaults(run=_run_image)
 
@@ -114,6 +115,7 @@ def _run_image(options: argparse.Namespace) -> int:
         options.model,
         options.working_size,
         options.threads,
+        options.runtime,
     )
     iso = "unknown" if capture.iso is None else f"{capture.iso:g}"
     exposure = "unknown" if capture.exposure_s is None else f"{capture.exposure_s:.4g} s"
@@ -134,13 +136,14 @@ def _add_bench(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("--rounds", type=positive, default=60, help="frames of each size (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
     _add_model_options(parser, default_threads=2)
+    _add_runtime_option(parser)
     parser.set_defaults(run=_run_bench)
 
 
 def _run_bench(options: argparse.Namespace) -> int:
     from lowlight_enhance.offline import bench
 
-    figures = bench.run(options.sizes, options.rounds, options.threads, options.model)
+    figures = bench.run(options.sizes, options.rounds, options.threads, options.model, None, options.runtime)
     print(figures.table())
     if options.json:
         bench.write_json(figures, options.json)
@@ -451,9 +454,18 @@ def _frames(options: argparse.Namespace, asker: str) -> list[Frame]:
 
 
 def _add_model_options(parser: argparse.ArgumentParser, default_threads: int | None = None) -> None:
-    shown = default_threads or "ONNX Runtime decides"
+    shown = default_threads or "the runtime decides"
     parser.add_argument("--model", type=Path, help="ONNX model file (default: the one that is shipped)")
     parser.add_argument("--threads", type=positive, default=default_threads, help=f"CPU threads (default: {shown})")
+
+
+def _add_runtime_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--runtime",
+        choices=("onnxruntime", "openvino"),
+        default="onnxruntime",
+        help="library that runs the network; docs/runtimes.md compares them (default: %(default)s)",
+    )
 
 
 def seconds(text: str) -> float:

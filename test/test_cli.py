@@ -40,8 +40,9 @@ def enhance_file(monkeypatch: pytest.MonkeyPatch) -> Recorder:
 def test_image_passes_its_options_on(enhance_file: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
     enhance_file.outcome = CaptureMetadata(3200.0, 0.03)
     options = ["--iso", "3200", "--exposure", "0.03", "--model", "m.onnx", "--working-size", "0", "--threads", "2"]
+    options += ["--runtime", "openvino"]
     assert cli.main(["image", "dark.jpg", "out.png", *options]) == 0
-    assert enhance_file.given == (Path("dark.jpg"), Path("out.png"), 3200.0, 0.03, Path("m.onnx"), 0, 2)
+    assert enhance_file.given == (Path("dark.jpg"), Path("out.png"), 3200.0, 0.03, Path("m.onnx"), 0, 2, "openvino")
     assert capsys.readouterr().out == "out.png (ISO 3200, exposure 0.03 s)\n"
 
 
@@ -49,7 +50,7 @@ def test_image_leaves_what_was_not_given_to_the_file(
     enhance_file: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["image", "dark.jpg", "out.png"]) == 0
-    assert enhance_file.given == (Path("dark.jpg"), Path("out.png"), None, None, None, None, None)
+    assert enhance_file.given == (Path("dark.jpg"), Path("out.png"), None, None, None, None, None, "onnxruntime")
     assert "ISO unknown, exposure unknown" in capsys.readouterr().out
 
 
@@ -74,6 +75,7 @@ def test_exposure_is_read_as_photographers_write_it(enhance_file: Recorder, text
         ["bench", "--sizes", "640"],
         ["bench", "--sizes", "640x0"],
         ["bench", "--rounds", "0"],
+        ["bench", "--runtime", "tensorflow"],
     ],
 )
 def test_bad_arguments_exit_with_2(
@@ -120,12 +122,12 @@ def test_bench_passes_its_options_on(
 ) -> None:
     from lowlight_enhance.offline import bench
 
-    figures = bench.Bench("m.onnx", "0" * 64, ("CPUExecutionProvider",), 1, 3, "a machine", ())
+    figures = bench.Bench("m.onnx", "0" * 64, "onnxruntime 1", ("CPUExecutionProvider",), 1, 3, "a machine", ())
     recorder = Recorder(figures)
     monkeypatch.setattr(bench, "run", recorder)
     options = ["--sizes", "320x240", "640x480", "--rounds", "3", "--threads", "1", "--json", str(tmp_path / "b.json")]
     assert cli.main(["bench", *options]) == 0
-    assert recorder.given == ([(320, 240), (640, 480)], 3, 1, None)
+    assert recorder.given == ([(320, 240), (640, 480)], 3, 1, None, None, "onnxruntime")
     assert "m.onnx" in capsys.readouterr().out
     assert (tmp_path / "b.json").read_text() == figures.to_json() + "\n"
 

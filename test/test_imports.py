@@ -28,7 +28,7 @@ for name in names:
 
 TRAINING_ONLY = "torch,torchmetrics,accelerate,tensorboard,onnx,onnxscript,tqdm,rawpy,matplotlib"
 ROS = "rclpy,rcl_interfaces,sensor_msgs,std_msgs,diagnostic_msgs,lifecycle_msgs,cv_bridge,rosbags"
-OPTIONAL = "PIL,skimage,yaml"
+OPTIONAL = "PIL,skimage,yaml,openvino"
 
 
 def imported(blocked: str, *names: str) -> list[str]:
@@ -52,7 +52,7 @@ def test_core_offline_and_cli_need_neither_torch_nor_ros() -> None:
 
 @pytest.mark.skipif(importlib.util.find_spec("rclpy") is None, reason="rclpy is not installed")
 def test_ros_needs_no_torch() -> None:
-    assert "lowlight_enhance.ros.node" in imported(TRAINING_ONLY, "lowlight_enhance.ros")
+    assert "lowlight_enhance.ros.node" in imported(TRAINING_ONLY + ",openvino", "lowlight_enhance.ros")
 
 
 def test_the_blocker_blocks() -> None:

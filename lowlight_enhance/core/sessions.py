@@ -87,6 +87,15 @@ def open_session(
     return OpenVinoSession(model, threads, precision)
 
 
+def runtime_version(runtime: Runtime) -> str:
+    """Name and version of a runtime that is installed."""
+    if runtime == "onnxruntime":
+        return f"onnxruntime {ort.__version__}"
+    from lowlight_enhance.core.openvino_session import import_openvino
+
+    return f"openvino {import_openvino().__version__.partition('-')[0]}"
+
+
 class OnnxRuntimeSession:
     """A ``Session`` of ONNX Runtime on whatever of the wanted providers starts, and on the CPU where none does."""
 

@@ -1,4 +1,4 @@
-"""How long a frame takes, stage by stage, against bare inference and against OpenCV's own ways to brighten.
+"""How long a frame takes, stage by stage, against bare inference, another runtime and OpenCV's own ways to brighten.
 
 Everything is measured in interleaved rounds, one call of each in turn, so that a machine that slows down slows all
 alike; figures are medians.
@@ -22,16 +22,16 @@ from typing import Any
 
 import cv2
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from lowlight_enhance.core.capture import CaptureMetadata
 from lowlight_enhance.core.darken import SENSORS, DarkExposure, darken
-from lowlight_enhance.core.enhancer import Enhancer, default_model
+from lowlight_enhance.core.enhancer import Enhancer, open_enhancer
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.files import replacing
 from lowlight_enhance.core.health import Health
 from lowlight_enhance.core.image_messages import fill_message, rgb_from_message
+from lowlight_enhance.core.sessions import Runtime, runtime_version
 from lowlight_enhance.core.stream import FrameStream, StreamConfig
 from lowlight_enhance.core.upsample import LocalAffine, Upsampling, enlarge
 
@@ -60,6 +60,7 @@ class SizeTimings:
         stages_ms: one entry for each of ``STAGES``.
         total_ms: image message in, enhanced message filled, through ``FrameStream``.
         bare_inference_ms: the same session on the same array, and nothing else.
+        onnxruntime_ms: that in ONNX Runtime, where another runtime is measured.
         ways_ms: one entry for each of ``OTHER_WAYS``, in place of ``upsample``.
         others_ms: OpenCV's ways to brighten or denoise, for orientation.
     """
@@ -70,6 +71,7 @@ class SizeTimings:
     stages_ms: dict[str, float]
     total_ms: float
     bare_inference_ms: float
+    onnxruntime_ms: float | None
     ways_ms: dict[str, float]
     others_ms: dict[str, float]
 
@@ -77,6 +79,11 @@ class SizeTimings:
     def ratio(self) -> float:
         """Total over bare inference."""
         return self.total_ms / self.bare_inference_ms
+
+    @property
+    def speed_up(self) -> float | None:
+        """ONNX Runtime's inference over this runtime's."""
+        return None if self.onnxruntime_ms is None else self.onnxruntime_ms / self.bare_inference_ms
 
     @property
     def frames_per_s(self) -> float:
@@ -90,6 +97,7 @@ class Bench:
 
     model: str
     sha256: str
+    runtime: str
     providers: tuple[str, ...]
     threads: int
     rounds: int
@@ -97,10 +105,10 @@ class Bench:
     sizes: tuple[SizeTimings, ...]
 
     def to_json(self) -> str:
-        """Everything, with ratio and frames per second."""
+        """Everything, with ratios and frames per second."""
         values = dataclasses.asdict(self)
         for entry, size in zip(values["sizes"], self.sizes, strict=True):
-            entry |= {"ratio": size.ratio, "frames_per_s": size.frames_per_s}
+            entry |= {"ratio": size.ratio, "speed_up": size.speed_up, "frames_per_s": size.frames_per_s}
         return json.dumps(values, indent=2)
 
     def table(self) -> str:
@@ -115,11 +123,17 @@ class Bench:
             ("frames per second", [f"{size.frames_per_s:.1f}" for size in self.sizes]),
             ("network input", ["x".join(str(n) for n in size.tensor[2:][::-1]) for size in self.sizes]),
         ]
+        if any(size.onnxruntime_ms is not None for size in self.sizes):
+            rows += [
+                ("bare inference in onnxruntime", [_figure(size.onnxruntime_ms) for size in self.sizes]),
+                ("onnxruntime / this runtime", [_figure(size.speed_up) for size in self.sizes]),
+            ]
         rows += [(f"other way up: {way}", [f"{size.ways_ms[way]:.2f}" for size in self.sizes]) for way in OTHER_WAYS]
         rows += [(name, [f"{size.others_ms[name]:.2f}" for size in self.sizes]) for name in OTHERS | SLOW_OTHERS]
         label = max(len(row[0]) for row in rows)
         lines = [f"{name:<{label}}" + "".join(f"{cell:>12}" for cell in cells) for name, cells in rows]
         head = f"{self.model} ({self.sha256[:12]}), {', '.join(self.providers)}, {self.threads} threads, "
+        head += f"{self.runtime}, "
         return "\n".join([head + f"{self.rounds} interleaved rounds, {self.machine}", "", *lines])
 
 
@@ -129,6 +143,7 @@ def run(
     threads: int = 2,
     model: Path | None = None,
     working_size: int | None = None,
+    runtime: Runtime = "onnxruntime",
 ) -> Bench:
     """Measure.
 
@@ -138,9 +153,10 @@ def run(
         threads: of the inference and of OpenCV.
         model: ONNX file; None for the one that is shipped.
         working_size: as in ``Enhancer``.
+        runtime: whose inference; another than ONNX Runtime is measured against it.
 
     Raises:
-        ConfigError: a value out of range.
+        ConfigError: a value out of range, or a runtime that is not installed.
         ModelError: no usable model.
     """
     if rounds < 1 or threads < 1 or not sizes:
@@ -148,21 +164,27 @@ def run(
     for width, height in sizes:
         if min(width, height) < SMALLEST:
             raise ConfigError(f"size {width}x{height}: give at least {SMALLEST}x{SMALLEST}")
-    enhancer = Enhancer(model or default_model(), threads=threads, working_size=working_size)
+    enhancer = open_enhancer(runtime, model, threads=threads, working_size=working_size)
+    reference = None if runtime == "onnxruntime" else open_enhancer(model=model, threads=threads)
     with _opencv_threads(threads):
-        subjects = [_Subject(enhancer, width, height) for width, height in sizes]
+        subjects = [_Subject(enhancer, width, height, reference) for width, height in sizes]
         for number in range(rounds):
             for subject in subjects:
                 subject.round(slow=number < SLOW_ROUNDS)
     return Bench(
         model=enhancer.path.name,
         sha256=enhancer.sha256,
+        runtime=runtime_version(runtime),
         providers=enhancer.providers,
         threads=threads,
         rounds=rounds,
-        machine=f"{processor_name()}, onnxruntime {ort.__version__}, OpenCV {cv2.__version__}",
+        machine=f"{processor_name()}, OpenCV {cv2.__version__}",
         sizes=tuple(subject.timings() for subject in subjects),
     )
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
 
 
 def write_json(result: Bench, target: Path) -> None:
@@ -200,8 +222,8 @@ SLOW_OTHERS: dict[str, Callable[[Bgr], Any]] = {"OpenCV fastNlMeansDenoisingColo
 class _Subject:
     """One frame size: everything that a round times on it."""
 
-    def __init__(self, enhancer: Enhancer, width: int, height: int) -> None:
-        self.enhancer, self.width, self.height = enhancer, width, height
+    def __init__(self, enhancer: Enhancer, width: int, height: int, reference: Enhancer | None = None) -> None:
+        self.enhancer, self.width, self.height, self.reference = enhancer, width, height, reference
         self.message = image_message(dark_frame(width, height))
         self.stream = FrameStream(enhancer, StreamConfig(fallback=CAPTURE), Health())
         self.tensor = enhancer.encode(rgb_from_message(self.message), CAPTURE)
@@ -218,6 +240,8 @@ class _Subject:
         self._stages()
         self._time("total", self._total)
         self._time("bare inference", self.enhancer.infer, self.tensor)
+        if self.reference is not None:
+            self._time("onnxruntime", self.reference.infer, self.tensor)
         for way in OTHER_WAYS:
             self._time(way, self._way_up, way)
         bgr = np.frombuffer(self.message.data, np.uint8).reshape(self.height, self.width, 3)
@@ -234,6 +258,7 @@ class _Subject:
             stages_ms={stage: medians[stage] for stage in STAGES},
             total_ms=medians["total"],
             bare_inference_ms=medians["bare inference"],
+            onnxruntime_ms=medians.get("onnxruntime"),
             ways_ms={way: medians[way] for way in OTHER_WAYS},
             others_ms={name: medians[name] for name in OTHERS | SLOW_OTHERS},
         )

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowlight_enhance.core.capture import EXPOSURE_LIMITS_S, ISO_LIMITS, UNKNOWN, CaptureMetadata, plausible
-from lowlight_enhance.core.enhancer import Enhancer, default_model
+from lowlight_enhance.core.enhancer import open_enhancer
 from lowlight_enhance.core.errors import ConfigError, DataError, ImageError
 from lowlight_enhance.core.files import replacing
 from lowlight_enhance.core.model_input import Rgb
+from lowlight_enhance.core.sessions import Runtime
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ def enhance_file(
     model: Path | None = None,
     working_size: int | None = None,
     threads: int | None = None,
+    runtime: Runtime = "onnxruntime",
 ) -> CaptureMetadata:
     """Write the enhanced ``source`` as ``target``.
 
@@ -50,12 +52,14 @@ def enhance_file(
         model: ONNX file; None for the one that is shipped.
         working_size: as in ``Enhancer``.
         threads: as in ``Enhancer``.
+        runtime: as in ``Enhancer``.
 
     Returns:
         The capture metadata that was used.
 
     Raises:
-        ConfigError: an implausible ISO or exposure time, or a target of no known format.
+        ConfigError: an implausible ISO or exposure time, a target of no known format, or a runtime that is not
+            installed.
         ImageError: the source is not a readable picture.
         DataError: the target's folder is missing or cannot be written.
         ModelError: no usable model.
@@ -68,7 +72,7 @@ def enhance_file(
     if given.iso is None or given.exposure_s is None:
         found = exif_capture(content)
         capture = CaptureMetadata(given.iso or found.iso, given.exposure_s or found.exposure_s)
-    enhancer = Enhancer(model or default_model(), threads=threads, working_size=working_size)
+    enhancer = open_enhancer(runtime, model, threads=threads, working_size=working_size)
     write_rgb(enhancer(rgb, capture), target)
     return capture
 

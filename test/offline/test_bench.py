@@ -92,3 +92,21 @@ def test_the_benchmark_frame_is_a_dark_message() -> None:
 def test_nothing_to_measure(sizes: list[tuple[int, int]], rounds: int, threads: int) -> None:
     with pytest.raises(ConfigError, match="give at least"):
         bench.run(sizes, rounds, threads, Path("none.onnx"))
+
+
+def test_another_runtime_is_measured_against_onnx_runtime(tmp_path: Path) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed (pip install openvino)")
+    model = write_tiny_model(tmp_path / "tiny.onnx")
+    result = bench.run([(64, 48)], rounds=2, threads=1, model=model, runtime="openvino")
+    (size,) = result.sizes
+    assert size.onnxruntime_ms is not None
+    assert size.speed_up == size.onnxruntime_ms / size.bare_inference_ms
+    rows = dict(line.rsplit(maxsplit=1) for line in result.table().splitlines()[2:])
+    assert rows["onnxruntime / this runtime"] == f"{size.speed_up:.2f}"
+    assert result.providers == ("OpenVINO CPU",)
+    assert result.runtime.startswith("openvino 2")
+
+
+def test_onnx_runtime_is_not_measured_against_itself(result: bench.Bench) -> None:
+    assert [size.speed_up for size in result.sizes] == [None, None]
+    assert "this runtime" not in result.table()
