@@ -82,6 +82,14 @@ class DataConfig:
         withhold_one: probability that just one is.
         redarken: probability that the dark frame of a real pair is darkened further, with its noise.
         well_lit: probability that a darkened sample is hardly dark (under half a stop): do no harm.
+        sid_captures: probability that ISO and exposure time of a darkened sample come from SID's list; the others are
+            drawn as a flying camera would choose them.
+        well_lit_pairs: share of the real samples that come from pairs whose dark frame is as bright as its reference.
+        dark_below: largest mean (0..255) of the dark crop of any other pair; a brighter one is darkened to below it,
+            so that the network is told one thing about frames of middling brightness.
+        guessed_capture: probability that a real pair of unknown capture is told a plausible one: a low ISO, as on a
+            tripod, and any exposure time. Otherwise, to know the capture would mean a darkened photograph.
+        turn: probability that a sample is turned by a random number of quarter turns; 0 in the paper.
     """
 
     shapes: tuple[BatchShape, ...] = (
@@ -97,6 +105,11 @@ class DataConfig:
     withhold_one: float = 0.1
     redarken: float = 0.25
     well_lit: float = 0.1
+    sid_captures: float = 0.4
+    well_lit_pairs: float = 0.0
+    dark_below: float = 255.0
+    guessed_capture: float = 0.0
+    turn: float = 0.0
 
 
 def scene_split(scene: str, every: int = 12) -> str:
@@ -252,6 +265,9 @@ class Batches(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
         self.model_input, self.seed, self.steps = model_input, seed, steps
         largest = max(shape.full for shape in config.shapes)
         brights = {id(pair.bright): pair.bright for pair in pairs}.values()
+        lit = [as_bright(pair) for pair in pairs] if config.well_lit_pairs else [False] * len(pairs)
+        self.lit_pairs = [pair for pair, is_lit in zip(pairs, lit, strict=True) if is_lit]
+        self.dark_pairs = [pair for pair, is_lit in zip(pairs, lit, strict=True) if not is_lit]
         self.large_photos = [p for p in (*photos, *brights) if min(p.shape[:2]) >= largest]
 
     def __len__(self) -> int:
@@ -265,6 +281,9 @@ class Batches(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
         inputs, darks, brights = [], [], []
         for _ in range(shape.size):
             dark, bright, capture = self._sample(shape.full, rng)
+            if self.config.turn and rng.random() < self.config.turn:
+                quarters = int(rng.integers(1, 4))
+                dark, bright = (np.ascontiguousarray(np.rot90(p, quarters)) for p in (dark, bright))
             inputs.append(model_input.encode(dark, self._withhold(capture, rng))[0])
             darks.append(dark)
             brights.append(bright)
@@ -280,12 +299,22 @@ class Batches(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
         return jpeg(darken(bright, exposure, rng), rng), bright, exposure.capture
 
     def _real(self, size: int, rng: np.random.Generator) -> tuple[Picture, Picture, CaptureMetadata]:
-        pair = self.pairs[int(rng.integers(len(self.pairs)))]
+        lit = self.lit_pairs and (not self.dark_pairs or rng.random() < self.config.well_lit_pairs)
+        pairs = self.lit_pairs if lit else self.dark_pairs
+        pair = pairs[int(rng.integers(len(pairs)))]
         dark, bright = crop((pair.dark, pair.bright), size, rng)
-        if rng.random() >= self.config.redarken:
+        if lit:
             return dark, bright, pair.capture
-        exposure = replace(draw_exposure(self.config, rng), stops=rng.uniform(0.0, 2.0))
-        return darken(dark, exposure, rng), bright, exposure.capture
+        middling = bool(dark.mean() > self.config.dark_below)
+        if middling or rng.random() < self.config.redarken:
+            # a stop divides the mean of an sRGB frame by about 2 ** (1 / 2.2)
+            least = 2.2 * float(np.log2(dark.mean() / self.config.dark_below)) if middling else 0.0
+            exposure = replace(draw_exposure(self.config, rng), stops=least + rng.uniform(0.0, 2.0))
+            return darken(dark, exposure, rng), bright, exposure.capture
+        guess = self.config.guessed_capture
+        if guess and pair.capture == CaptureMetadata() and rng.random() < guess:
+            return dark, bright, CaptureMetadata(100.0 * 2.0 ** rng.uniform(-0.7, 3.0), 2.0 ** rng.uniform(-11.0, 1.0))
+        return dark, bright, pair.capture
 
     def _withhold(self, capture: CaptureMetadata, rng: np.random.Generator) -> CaptureMetadata:
         draw = rng.random() - self.config.withhold
@@ -294,6 +323,11 @@ class Batches(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
         if draw < self.config.withhold_one:
             return replace(capture, iso=None) if rng.random() < 0.5 else replace(capture, exposure_s=None)
         return capture
+
+
+def as_bright(pair: LoadedPair) -> bool:
+    """Whether the dark frame of a pair is no darker than its reference, within a tenth of its mean."""
+    return bool(pair.dark.mean() > 0.9 * pair.bright.mean())
 
 
 def crop(pictures: Sequence[Picture], size: int, rng: np.random.Generator) -> list[Picture]:
@@ -317,10 +351,10 @@ def crop(pictures: Sequence[Picture], size: int, rng: np.random.Generator) -> li
 
 
 def draw_exposure(config: DataConfig, rng: np.random.Generator) -> DarkExposure:
-    """A dark exposure: half from SID's captures, half as a flying camera would choose."""
+    """A dark exposure: ISO and exposure time from SID's captures, or as a flying camera would choose them."""
     well_lit = rng.random() < config.well_lit
     stops = rng.uniform(0.0, 0.5) if well_lit else rng.uniform(*config.stops)
-    if rng.random() < 0.4:
+    if rng.random() < config.sid_captures:
         weights = np.array([row[2] for row in SID_SONY_CAPTURES], np.float64)
         iso, long_s, _ = SID_SONY_CAPTURES[rng.choice(len(weights), p=weights / weights.sum())]
         capture = CaptureMetadata(float(iso), long_s * 2.0**-stops)

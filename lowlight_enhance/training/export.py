@@ -6,10 +6,12 @@ import copy
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import torch
+from onnxscript import opset18
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -102,6 +104,7 @@ def write_onnx(model: nn.Module, model_input: ModelInput, file: Path, metadata: 
         output_names=[content],
         dynamic_shapes=({2: m * height, 3: m * width},),
         opset_version=OPSET,
+        custom_translation_table={torch.ops.aten.pixel_unshuffle.default: _pixel_unshuffle},
         external_data=False,
         verbose=False,
     )
@@ -111,6 +114,22 @@ def write_onnx(model: nn.Module, model_input: ModelInput, file: Path, metadata: 
         written.metadata_props.add(key=key, value=value)
     onnx.checker.check_model(written)
     onnx.save(written, str(file))
+
+
+def _pixel_unshuffle(picture: Any, factor: int) -> Any:
+    """SpaceToDepth on each channel: in ONNX Runtime a quarter of the time of torch's six-dimensional transposition."""
+
+    def constant(*values: int) -> Any:
+        return opset18.Constant(value_ints=values)
+
+    shape = opset18.Shape(picture)
+    channels = opset18.Slice(shape, constant(1), constant(2))
+    size = opset18.Slice(shape, constant(2), constant(4))
+    planes = opset18.Reshape(picture, opset18.Concat(constant(-1, 1), size, axis=0))  # (B C, 1, H, W)
+    cells = opset18.SpaceToDepth(planes, blocksize=factor)  # (B C, r^2, H/r, W/r)
+    depth = opset18.Mul(channels, constant(factor * factor))
+    smaller = opset18.Div(size, constant(factor))
+    return opset18.Reshape(cells, opset18.Concat(constant(-1), depth, smaller, axis=0))
 
 
 def compare(network: nn.Module, file: Path, model_input: ModelInput) -> float:

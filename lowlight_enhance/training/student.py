@@ -80,6 +80,9 @@ class Student(nn.Module):
     any larger one. H and W are multiples of ``config.size_multiple``.
     """
 
+    scale: Tensor
+    shift: Tensor
+
     def __init__(self, config: StudentConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or StudentConfig()
@@ -95,6 +98,9 @@ class Student(nn.Module):
         )
         self.head = conv(2 * widths[0], config.head)
         self.out = nn.Conv2d(config.head, 6 * r * r, 1)
+        gains, offsets = torch.ones(3 * r * r), torch.zeros(3 * r * r)
+        self.register_buffer("scale", torch.cat((4.0 * gains, gains)), persistent=False)
+        self.register_buffer("shift", torch.cat((gains, offsets)), persistent=False)
         nn.init.normal_(self.out.weight, std=1e-3)  # begins close to the identity
         nn.init.zeros_(self.out.get_parameter("bias"))
 
@@ -110,8 +116,12 @@ class Student(nn.Module):
         x = self.context(skips.pop())
         for level in self.decoder:
             x = level(x, skips.pop())
-        x = F.pixel_shuffle(self.out(F.relu(self.head(x))), r)  # (B, 6, H, W)
-        return torch.cat((1.0 + 4.0 * x[:, :3], x[:, 3:]), 1)
+        return F.pixel_shuffle(self._maps(F.relu(self.head(x))), r)  # (B, 6, H, W)
+
+    def _maps(self, x: Tensor) -> Tensor:
+        """1 + 4 ``out`` for the gains, ``out`` for the offsets, as one convolution, also in the exported file."""
+        weight, bias = self.out.weight * self.scale[:, None, None, None], self.out.get_parameter("bias") * self.scale
+        return F.conv2d(x, weight, bias + self.shift)
 
 
 def apply_local_affine(maps: Tensor, rgb: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from lowlight_enhance.core.capture import CaptureMetadata
 from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.model_input import ModelInput
 from lowlight_enhance.training.dataset import (
+    SID_SONY_CAPTURES,
     Batches,
     BatchShape,
     DataConfig,
@@ -130,3 +131,60 @@ def test_a_file_that_is_no_picture_is_named(tmp_path: Path) -> None:
 def test_no_pictures_at_all_is_an_error() -> None:
     with pytest.raises(DataError, match="--pairs"):
         Batches([], [], DataConfig(), ModelInput(), 0, 1)
+
+
+def pairs_only(pairs: list[LoadedPair], **changes: object) -> Batches:
+    config = DataConfig(shapes=SHAPES, darkened=0.0, withhold=0.0, withhold_one=0.0, **changes)  # type: ignore[arg-type]
+    return Batches(pairs, [], config, ModelInput(), seed=5, steps=40)
+
+
+def test_well_lit_pairs_come_as_often_as_asked() -> None:
+    lit, dark = photo(1), photo(2)
+    pairs = [
+        LoadedPair(lit, lit, CaptureMetadata()),
+        LoadedPair((dark // 4).astype(np.uint8), dark, CaptureMetadata()),
+    ]
+    for share, low, high in ((0.0, 0, 0), (0.25, 15, 40), (1.0, 100, 100)):
+        samples = [pairs_only(pairs, well_lit_pairs=share, redarken=0.0)[step][1:] for step in range(40)]
+        same = [bool(torch.equal(d, b)) for darks, brights in samples for d, b in zip(darks, brights, strict=True)]
+        if share:
+            assert low <= 100 * sum(same) / len(same) <= high
+    assert not pairs_only(pairs).lit_pairs  # 0: no pair is set apart, each is drawn as often as the other
+
+
+def test_a_pair_of_middling_brightness_is_darkened_below_the_limit() -> None:
+    bright = np.full((64, 64, 3), 150, np.uint8)
+    middling = LoadedPair(np.full((64, 64, 3), 90, np.uint8), bright, CaptureMetadata())
+    limited = pairs_only([middling], dark_below=60.0, redarken=0.0)
+    means = [255.0 * float(limited[step][1].mean()) for step in range(20)]
+    assert all(15.0 < mean < 66.0 for mean in means)
+    assert torch.all(limited[0][0][:, 3] >= 0.0), "the ISO of its noise is known"
+    assert 255.0 * float(pairs_only([middling], redarken=0.0)[0][1].mean()) == pytest.approx(90.0, abs=0.1)
+
+
+def test_unknown_captures_are_guessed_as_often_as_asked() -> None:
+    pair = LoadedPair((photo(1) // 4).astype(np.uint8), photo(1), CaptureMetadata())
+    told = pairs_only([pair], guessed_capture=1.0, redarken=0.0)[0][0][:, 3:, 0, 0]
+    low_iso = ModelInput().encode(photo(), CaptureMetadata(900.0, 1.0))[0, 3, 0, 0]
+    assert torch.all((told >= 0.0) & (told[:, :1] < float(low_iso)))
+    assert torch.all(pairs_only([pair], redarken=0.0)[0][0][:, 3:] == -1.0)
+    known = LoadedPair(pair.dark, pair.bright, CaptureMetadata(6400.0, 0.01))
+    plane = ModelInput().encode(photo(), known.capture)[0, 3, 0, 0]
+    assert torch.all(pairs_only([known], guessed_capture=1.0, redarken=0.0)[0][0][:, 3] == float(plane))
+
+
+def test_both_pictures_of_a_sample_are_turned_alike() -> None:
+    picture = photo(1)
+    pair = LoadedPair(picture, picture, CaptureMetadata())
+    _, dark, bright = pairs_only([pair], turn=1.0, redarken=0.0)[0]
+    straight = pairs_only([pair], turn=0.0, redarken=0.0)[0][1]
+    assert torch.equal(dark, bright)
+    assert not torch.equal(dark, straight)
+
+
+def test_captures_come_from_the_list_as_often_as_asked() -> None:
+    rng = np.random.default_rng(0)
+    listed = {float(row[0]) for row in SID_SONY_CAPTURES}
+    for share, expected in ((0.0, 0), (1.0, 50)):
+        drawn = [draw_exposure(DataConfig(sid_captures=share), rng) for _ in range(50)]
+        assert sum(exposure.capture.iso in listed for exposure in drawn) == expected
