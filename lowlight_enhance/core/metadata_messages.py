@@ -165,7 +165,7 @@ def read_diagnostics(msg: Any, settings: MetadataSettings) -> Reading | None:
         return None
     keys = (settings.exposure_key or "ExposureTime", settings.gain_key or "AnalogueGain")
     for status in values_of.items(msg, "status"):
-        if settings.hardware_id and field(status, "hardware_id") != settings.hardware_id:
+        if settings.hardware_id and not _is_text(field(status, "hardware_id"), settings.hardware_id):
             continue
         if values_of.diagnostic_level(status, otherwise=DIAGNOSTIC_ERROR_LEVEL) >= DIAGNOSTIC_ERROR_LEVEL:
             continue
@@ -303,7 +303,12 @@ def _reading(stamped: Any, iso: float | None, exposure_s: float | None) -> Readi
 
 
 def _is_of_frame(msg: Any, settings: MetadataSettings) -> bool:
-    return not settings.frame_id or field(field(msg, "header"), "frame_id") == settings.frame_id
+    return not settings.frame_id or _is_text(field(field(msg, "header"), "frame_id"), settings.frame_id)
+
+
+def _is_text(value: Any, text: str) -> bool:
+    """Whether ``value`` is this text; a foreign message may hold an array, which has an equality of its own."""
+    return isinstance(value, str) and value == text
 
 
 def _is_on(auto_exposure: Any) -> bool:

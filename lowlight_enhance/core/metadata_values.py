@@ -23,9 +23,6 @@ MAX_JSON_BRACKETS = 256
 MAX_STAMP_NS = 2**63
 """Stamps are 64-bit in ROS."""
 
-DIGITAL_GAIN_LIMITS = (1e-3, 1e4)
-"""Factors outside this range are taken as nonsense."""
-
 SHOWN_CHARACTERS = 40
 """Of a strange value, in an error."""
 
@@ -64,10 +61,9 @@ def with_digital_gain(iso: float, value: Any, name: str) -> float:
     """``iso`` times a digital gain factor, which is 1 where it is absent or 0.
 
     Raises:
-        MetadataError: no number, or the factor or the ISO is not one that a camera could have.
+        MetadataError: no number, or no ISO that a camera could have comes of it.
     """
-    factor = finite(value, name) or 1.0
-    return in_limits(iso * in_limits(factor, DIGITAL_GAIN_LIMITS, name, value), ISO_LIMITS, name, value)
+    return in_limits(iso * (finite(value, name) or 1.0), ISO_LIMITS, name, value)
 
 
 def finite(value: Any, name: str) -> float | None:

@@ -3,6 +3,7 @@ import math
 from types import SimpleNamespace
 
 import message_kinds
+import numpy as np
 import pytest
 
 from lowlight_enhance.core.capture import CaptureMetadata
@@ -163,6 +164,12 @@ def test_only_the_wanted_frame_counts(type_name):
     reader = READERS[type_name]
     assert reader(message, MetadataSettings(frame_id="camera_color_optical_frame")) is not None
     assert reader(message, MetadataSettings(frame_id="camera_infra1_optical_frame")) is None
+
+
+def test_a_frame_that_is_no_text_is_not_the_wanted_one():
+    message = flir_message()
+    message.header.frame_id = np.zeros(3)
+    assert READERS[FLIR](message, MetadataSettings(frame_id="camera")) is None
 
 
 def test_a_stamp_of_zero_is_no_stamp():
