@@ -53,6 +53,12 @@ MAX_PNG_RATIO = 1032
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """By colour type: grey, RGB, palette, grey and alpha, RGB and alpha."""
 _PNG_GREY = frozenset((0, 4))
+_PNG_ANIMATION = frozenset((b"acTL", b"fcTL", b"fdAT"))
+
+_PNG_CHUNK, _PNG_CHECKSUM_BYTES = struct.Struct(">I4s"), 4
+
+MAX_PNG_CHUNKS = 20_000
+"""Writers make chunks of 8 KiB and more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,9 +194,24 @@ def _png_header(content: NDArray[np.uint8], max_pixels: int) -> _Header | None:
     if (length, name) != (13, b"IHDR") or colour not in _PNG_CHANNELS:
         return None
     check_pixels(f"PNG of {width}x{height}", height, width, max_pixels)
-    if height * width * depth * _PNG_CHANNELS[colour] // 8 > MAX_PNG_RATIO * content.size:
+    if height * width * depth * _PNG_CHANNELS[colour] // 8 > MAX_PNG_RATIO * content.size or not _chunks_fit(content):
         return None
     return _Header(height, width, colour in _PNG_GREY, np.uint16 if depth == 16 else np.uint8)
+
+
+def _chunks_fit(content: NDArray[np.uint8]) -> bool:
+    """Whether no chunk of a PNG claims more bytes than follow: OpenCV would take memory for them, up to 4 GiB."""
+    at = len(_PNG_START)
+    for _ in range(MAX_PNG_CHUNKS):
+        if at + _PNG_CHUNK.size > content.size:
+            return False
+        length, name = _PNG_CHUNK.unpack_from(content.data, at)
+        at += _PNG_CHUNK.size + length + _PNG_CHECKSUM_BYTES
+        if at > content.size or name in _PNG_ANIMATION:
+            return False
+        if name == b"IEND":
+            return True
+    return False
 
 
 def _jpeg_header(content: bytes, max_pixels: int) -> _Header | None:

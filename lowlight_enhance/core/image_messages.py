@@ -53,7 +53,7 @@ _BT601 = np.array(
         [_Y, _UB, 0.0, -16 * _Y - 128 * _UB],
     ]
 )
-_BLACK_LEVEL = 16.0
+_BLACK = np.uint8(16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +290,7 @@ def _rgb_of_yuv444(frame: _Frame) -> NDArray[np.uint8]:
     y = np.ndarray((height, width), np.uint8, frame.data, strides=(step, 1))
     uv = np.ndarray((height, width, 2), np.uint8, frame.data, offset=height * step, strides=(2 * step, 2, 1))
     yuv = np.empty((height, width, 3), np.uint8)
-    cv2.mixChannels([cv2.max(y, _BLACK_LEVEL), uv], [yuv], [0, 0, 1, 1, 2, 2])  # type: ignore[call-overload]
+    cv2.mixChannels([np.maximum(y, _BLACK), uv], [yuv], [0, 0, 1, 1, 2, 2])
     return cv2.transform(yuv, _BT601)  # type: ignore[return-value]
 
 
