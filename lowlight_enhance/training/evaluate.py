@@ -11,7 +11,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
@@ -22,14 +21,12 @@ from lowlight_enhance.core.enhancer import Enhance, Enhancer
 from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.files import replacing
 from lowlight_enhance.core.upsample import Upsampling
+from lowlight_enhance.training import faults
 from lowlight_enhance.training.dataset import LoadedPair, Picture, load_pairs, load_rgb, read_pairs, read_photos
 from lowlight_enhance.training.networks import enhance_by, load_checkpoint
 
 MAX_PSNR_DB = 100.0
 """Of identical pictures, so that means stay finite."""
-
-MIN_CHROMA = 10.0
-"""CIELAB chroma below which a reference pixel has no hue worth comparing."""
 
 ISO_BINS = (0.0, 400.0, 1600.0, 3200.0, 12800.0, math.inf)
 EXPOSURE_BINS_S = (0.0, 1 / 250, 1 / 30, 1 / 4, 2.0, math.inf)
@@ -53,20 +50,34 @@ class Scores:
         psnr: dB.
         ssim: torchmetrics' default (Gaussian window 11, sigma 1.5) on RGB, data range 1.
         l1: mean absolute difference of R, G and B, 0..1.
-        hue_deg: mean difference of the CIELAB hue angle in degrees, over pixels whose reference has chroma.
+        hue_deg: ``faults.hue_error_deg``.
+        cast_a: ``faults.cast``: mean difference in CIELAB a*.
+        cast_b: the same in b*.
+        dark_ssim: ``faults.dark_ssim``: of the reference's darkest quarter.
+        noise_ratio: ``faults.noise_ratio``.
+        clipped_excess: ``faults.clipped_excess``.
     """
 
     psnr: float
     ssim: float
     l1: float
     hue_deg: float
+    cast_a: float
+    cast_b: float
+    dark_ssim: float
+    noise_ratio: float
+    clipped_excess: float
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One frame: scores of the dark input and of the output; ``withheld`` and ``shuffled`` with the metadata test."""
+    """One frame: scores of the dark input and of the output; ``withheld`` and ``shuffled`` with the metadata test.
+
+    ``dark_mean`` is the mean of the dark input, 0..255.
+    """
 
     frame: Frame
+    dark_mean: float
     before: Scores
     after: Scores
     withheld: Scores | None = None
@@ -78,25 +89,18 @@ def measure(picture: Picture, reference: Picture) -> Scores:
     a, b = (
         torch.from_numpy(np.ascontiguousarray(p.transpose(2, 0, 1)))[None].float() / 255 for p in (picture, reference)
     )
+    cast_a, cast_b = faults.cast(picture, reference)
     return Scores(
         psnr=min(float(peak_signal_noise_ratio(a, b, data_range=1.0)), MAX_PSNR_DB),
         ssim=float(structural_similarity_index_measure(a, b, data_range=1.0)),  # type: ignore[arg-type]
         l1=float((a - b).abs().mean()),
-        hue_deg=hue_error_deg(picture, reference),
+        hue_deg=faults.hue_error_deg(picture, reference),
+        cast_a=cast_a,
+        cast_b=cast_b,
+        dark_ssim=faults.dark_ssim(picture, reference),
+        noise_ratio=faults.noise_ratio(picture, reference),
+        clipped_excess=faults.clipped_excess(picture, reference),
     )
-
-
-def hue_error_deg(picture: Picture, reference: Picture) -> float:
-    """Mean absolute difference of hue, degrees 0..180; NaN where the reference is grey throughout."""
-    (_, a, b), (_, a0, b0) = (
-        cv2.split(cv2.cvtColor(p.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2Lab))
-        for p in (picture, reference)
-    )
-    coloured = np.hypot(a0, b0) > MIN_CHROMA
-    if not coloured.any():
-        return math.nan
-    difference = np.abs(np.degrees(np.arctan2(b, a) - np.arctan2(b0, a0)))[coloured]
-    return float(np.minimum(difference, 360.0 - difference).mean())
 
 
 def evaluate(frames: Sequence[Frame], enhance: Enhance, metadata_test: bool = False, seed: int = 0) -> list[Row]:
@@ -125,6 +129,7 @@ def evaluate(frames: Sequence[Frame], enhance: Enhance, metadata_test: bool = Fa
         rows.append(
             Row(
                 frame,
+                float(pair.dark.mean()),
                 measure(pair.dark, pair.bright),
                 scores(frame.capture),
                 scores(UNKNOWN) if metadata_test else None,
@@ -144,6 +149,11 @@ def over_scenes(rows: Iterable[Row], which: str = "after") -> Scores:
     names = [field.name for field in fields(Scores)]
     means = {name: _mean(_mean(getattr(s, name) for s in of_one) for of_one in scenes.values()) for name in names}
     return Scores(**means)
+
+
+def darkest_fifth(rows: Sequence[Row]) -> list[Row]:
+    """The fifth of the rows, at least one, whose input has the lowest mean."""
+    return sorted(rows, key=lambda row: row.dark_mean)[: max(1, len(rows) // 5)]
 
 
 def by_bin(rows: Sequence[Row], value: Callable[[Row], float | None], edges: Sequence[float]) -> dict[str, list[Row]]:
@@ -179,6 +189,7 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
         "output_over_frames": {
             field.name: _mean(getattr(row.after, field.name) for row in rows) for field in fields(Scores)
         },
+        "output_of_darkest_fifth": asdict(over_scenes(darkest_fifth(rows))),
         "by_iso": {label: asdict(over_scenes(inside)) for label, inside in iso.items()},
         "by_exposure_s": {label: asdict(over_scenes(inside)) for label, inside in exposure.items()},
         "metadata": {
@@ -224,6 +235,13 @@ def describe(name: str, rows: Sequence[Row]) -> str:
     for label, inside in by_bin(rows, iso_of, ISO_BINS).items():
         if label != "unknown" and all(row.withheld for row in inside):
             lines += [_line(f"ISO {label}, {n}", over_scenes(inside, w)) for n, w in METADATA_TEST.items()]
+    lines += [
+        "",
+        f"{'':<24} {'cast a*':>8} {'cast b*':>8} {'hue deg':>8} {'dark SSIM':>9} {'noise':>6} {'clipped':>8}",
+        _fault_line("input", over_scenes(rows, "before")),
+        _fault_line("output", over_scenes(rows)),
+        _fault_line("its darkest fifth", over_scenes(darkest_fifth(rows))),
+    ]
     return "\n".join(lines)
 
 
@@ -289,6 +307,13 @@ def _mean(values: Iterable[float]) -> float:
 
 def _line(label: str, scores: Scores) -> str:
     return f"{label:<24} {scores.psnr:8.2f} {scores.ssim:7.3f} {scores.l1:7.4f} {scores.hue_deg:8.1f}"
+
+
+def _fault_line(label: str, s: Scores) -> str:
+    return (
+        f"{label:<24} {s.cast_a:+8.2f} {s.cast_b:+8.2f} {s.hue_deg:8.1f} {s.dark_ssim:9.3f} {s.noise_ratio:6.2f} "
+        f"{s.clipped_excess:+8.4f}"
+    )
 
 
 def _finite(value: Any) -> Any:

@@ -38,28 +38,18 @@ def test_scores_of_known_pictures() -> None:
     assert shifted.psnr == pytest.approx(-20 * math.log10(0.2), abs=1e-3)
 
 
-def test_hue_error_sees_a_cast_and_ignores_grey() -> None:
-    red, green = (np.zeros((8, 8, 3), np.uint8) for _ in range(2))
-    red[..., 0], green[..., 1] = 200, 200
-    angle = [math.degrees(math.atan2(b, a)) for a, b in ((80.1, 67.2), (-86.2, 83.2))]  # CIELAB of sRGB red and green
-    assert ev.hue_error_deg(red, red) == 0.0
-    assert ev.hue_error_deg(green, red) == pytest.approx(angle[1] - angle[0], abs=1.0)
-    assert math.isnan(ev.hue_error_deg(green, GREY))
-    half = np.concatenate((red, GREY[:8, :8]))
-    assert ev.hue_error_deg(half, half) == 0.0
-
-
-def test_hue_is_an_angle() -> None:
-    """Two reds on either side of hue zero are neighbours."""
-    below, above = (np.full((4, 4, 3), colour, np.uint8) for colour in ((200, 60, 135), (200, 60, 120)))
-    assert ev.hue_error_deg(below, above) < 20.0
-
-
 def test_every_scene_counts_once() -> None:
     rows = ev.evaluate([frame("a", 100), frame("a", 100), frame("b", 28)], unchanged)
     near, far = rows[0].after.l1, rows[2].after.l1
     assert ev.over_scenes(rows).l1 == pytest.approx((near + far) / 2)
     assert ev.summary(rows)["output_over_frames"]["l1"] == pytest.approx((2 * near + far) / 3)
+
+
+def test_the_darkest_fifth_is_by_the_input() -> None:
+    rows = ev.evaluate([frame(str(dark), dark) for dark in (90, 10, 70, 50, 30)], unchanged)
+    assert [row.dark_mean for row in ev.darkest_fifth(rows)] == [10.0]
+    assert ev.summary(rows)["output_of_darkest_fifth"]["l1"] == pytest.approx(118 / 255)
+    assert [row.dark_mean for row in ev.darkest_fifth(rows[:1])] == [90.0]
 
 
 def test_bins_are_by_iso_and_exposure_and_name_the_unknown() -> None:
