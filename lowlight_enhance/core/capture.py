@@ -40,6 +40,13 @@ class CaptureMetadata:
         """True where neither value is known."""
         return self.iso is None and self.exposure_s is None
 
+    def filled_from(self, other: CaptureMetadata) -> CaptureMetadata:
+        """This, with the values of ``other`` in place of those that are not known."""
+        return CaptureMetadata(
+            other.iso if self.iso is None else self.iso,
+            other.exposure_s if self.exposure_s is None else self.exposure_s,
+        )
+
 
 UNKNOWN = CaptureMetadata()
 

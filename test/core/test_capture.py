@@ -22,6 +22,12 @@ def test_plausible_values_are_kept() -> None:
     assert CaptureMetadata.of(3200, 1 / 30) == CaptureMetadata(3200.0, 1 / 30)
 
 
+def test_what_is_not_known_is_filled_from_another() -> None:
+    assert CaptureMetadata(None, 0.01).filled_from(CaptureMetadata(800.0, 0.5)) == CaptureMetadata(800.0, 0.01)
+    assert CaptureMetadata(400.0, None).filled_from(CaptureMetadata(800.0, None)) == CaptureMetadata(400.0, None)
+    assert CaptureMetadata(400.0, 0.01).filled_from(UNKNOWN) == CaptureMetadata(400.0, 0.01)
+
+
 def test_gain_becomes_iso() -> None:
     assert iso_from_linear_gain(8.0) == 800.0
     assert iso_from_linear_gain(64.0, base_iso=200.0, gain_unity=16.0) == 800.0

@@ -1,0 +1,99 @@
+"""docs/cameras.md is held to the code: its parameters, values, message types and drivers are those that exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lowlight_enhance.core.camera_parameters import DRIVERS, ParameterSource
+from lowlight_enhance.core.metadata_messages import READERS
+from lowlight_enhance.ros.params import NAMES, NodeParams
+
+yaml = pytest.importorskip("yaml", reason="reads the values as ROS does")
+
+TEXT = (Path(__file__).parents[1] / "docs/cameras.md").read_text(encoding="utf-8")
+SETTING = re.compile(r"`([a-z]\w*_\w+): ([^`]+)`")
+NODE_PARAMETERS = [
+    "camera_exposure",
+    "camera_exposure_unit_s",
+    "camera_gain",
+    "camera_gain_kind",
+    "camera_digital_gain",
+    "camera_auto",
+    "camera_manual",
+]
+"""What replaces a driver's own, in the order of the table."""
+
+
+def table_after(heading: str) -> list[list[str]]:
+    """Cells of the first table below a heading, without its head."""
+    lines = TEXT.partition(f"# {heading}\n")[2].splitlines()
+    rows = [line.strip().strip("|").split("|") for line in lines if line.startswith("|")]
+    count = next((i for i, line in enumerate(lines) if line.startswith("|")), 0)
+    length = next(i for i, line in enumerate([*lines[count:], ""]) if not line.startswith("|"))
+    return [[cell.strip() for cell in row] for row in rows[2:length]]
+
+
+def settings_in(text: str) -> dict[str, Any]:
+    return {name: yaml.safe_load(value) for name, value in SETTING.findall(text)}
+
+
+ROWS = table_after("Which camera, which settings")
+
+
+def test_the_table_is_found() -> None:
+    assert len(ROWS) >= 14
+    assert all(settings_in(row[2]) for row in ROWS)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row[0] for row in ROWS])
+def test_the_settings_of_a_driver_are_accepted(row: list[str]) -> None:
+    settings = settings_in(row[2])
+    NodeParams.of(settings)
+    assert bool(row[1]) == ("metadata_type" in settings)
+    assert ("camera_driver" in settings) == ("camera_node" in settings)
+
+
+def test_every_reader_and_every_driver_has_a_row() -> None:
+    settings = [settings_in(row[2]) for row in ROWS]
+    assert set(READERS) <= {values.get("metadata_type") for values in settings}
+    assert set(DRIVERS) == {values["camera_driver"] for values in settings if "camera_driver" in values}
+
+
+def test_every_parameter_named_exists_and_none_about_metadata_is_left_out() -> None:
+    others = {"metadata_topic", "camera_ros", "camera_aravis2", "camera_aravis2_msgs"}
+    named = set(re.findall(r"`((?:metadata|default|camera)_\w+)\b", TEXT)) - others
+    assert named == {name for name in NAMES if name.startswith(("metadata_", "default_", "camera_"))}
+
+
+def cells_of(source: ParameterSource) -> list[set[str]]:
+    """What the table of node parameters must say of a driver, row by row."""
+    return [
+        set(source.exposure),
+        {f"{source.exposure_unit_s:.1e}".replace("e-0", "e-")},
+        set(source.gain),
+        {source.gain_kind},
+        set(source.digital_gain),
+        {*source.exposure_auto, *source.gain_auto},
+        {source.manual},
+    ]
+
+
+@pytest.mark.parametrize(("column", "driver"), list(enumerate(DRIVERS, start=2)))
+def test_the_table_of_node_parameters_is_the_codes(column: int, driver: str) -> None:
+    head = next(line for line in TEXT.splitlines() if line.startswith("| node parameter |"))
+    assert head.strip("|").split("|")[column].strip() == driver
+    rows = table_after("A camera node's parameters")
+    assert [set(row[column].replace("`", "").split()) for row in rows] == cells_of(DRIVERS[driver])
+    assert [row[0].strip("`") for row in rows] == NODE_PARAMETERS
+
+
+def test_times_are_those_of_the_code() -> None:
+    pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
+    from lowlight_enhance.ros.camera_parameters import PERIOD_S, REFRESH_S
+
+    assert f"told every {PERIOD_S:g} s" in TEXT
+    assert f"noticed within {REFRESH_S:g} s" in TEXT
