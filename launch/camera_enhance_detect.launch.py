@@ -28,7 +28,9 @@ ARGUMENTS = {
     "camera_executable": ("v4l2_camera_node", "executable of the camera driver"),
     "camera_name": ("camera_driver", "name of the driver's node"),
     "camera_params_file": ("", "parameters of the driver (YAML)"),
+    "camera_driver": ("", "v4l2_camera, usb_cam, ...: read exposure and gain from the driver's parameters"),
     "image_topic": ("image_raw", "the driver's images"),
+    "image_transport": ("", "raw or compressed; empty: as the params file says"),
     "camera_info_topic": ("", "the driver's calibration; empty: camera_info beside the image topic"),
     "metadata_topic": ("metadata", "the driver's capture metadata"),
     "metadata_type": ("", "its ROS type; empty: as the params file says"),
@@ -45,7 +47,9 @@ ARGUMENTS = {
 
 PASSED_ON = (
     "namespace",
+    "camera_driver",
     "image_topic",
+    "image_transport",
     "camera_info_topic",
     "metadata_topic",
     "metadata_type",
@@ -58,9 +62,10 @@ PASSED_ON = (
 
 def describe(context):
     values = dict(context.launch_configurations)
+    camera_node = values["camera_name"] if values["camera_driver"] else ""
     enhance = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(os.path.join(SHARE, "launch", "enhance.launch.py")),  # noqa: PTH118
-        launch_arguments=[(name, values[name]) for name in PASSED_ON],
+        launch_arguments=[*((name, values[name]) for name in PASSED_ON), ("camera_node", camera_node)],
     )
     # First, because the driver and the detector must start with the Fast DDS profile that it sets.
     actions = [enhance]

@@ -22,11 +22,31 @@ ARGUMENTS = {
     "metadata_type": ("", "its ROS type, e.g. realsense2_camera_msgs/msg/Metadata; empty: as the params file says"),
     "output_topic": ("image_enhanced", "enhanced images"),
     "output_camera_info_topic": ("enhanced/camera_info", "calibration of the enhanced images"),
+    "image_transport": ("", "raw, or compressed for sensor_msgs/CompressedImage; empty: as the params file says"),
+    "compressed_output": ("", "jpeg or png: publish a compressed image too; empty: as the params file says"),
+    "camera_node": ("", "node whose parameters tell exposure and gain; empty: as the params file says"),
+    "camera_driver": ("", "its driver, e.g. v4l2_camera; empty: as the params file says"),
     "params_file": (os.path.join(SHARE, "config", "enhance.yaml"), "parameters of the node (YAML)"),  # noqa: PTH118
     "model": ("", "ONNX model file; empty: as the params file says, else the one shipped"),
+    "runtime": ("", "onnxruntime or openvino; empty: as the params file says"),
+    "working_size": ("", "shorter side of what the network sees; empty: as the params file says"),
+    "strength": ("", "of the enhancement, 0 to 1; empty: as the params file says"),
     "use_sim_time": ("false", "take the time from /clock"),
     "fastdds_profile": ("", "Fast DDS profile for large images: a path, or 'true' for the one shipped; empty: none"),
 }
+
+PARAMETERS = {
+    "model": str,
+    "runtime": str,
+    "working_size": int,
+    "strength": float,
+    "image_transport": str,
+    "compressed_output": str,
+    "metadata_type": str,
+    "camera_node": str,
+    "camera_driver": str,
+}
+"""Arguments that are parameters of the node, where they are not empty."""
 
 
 def sibling_camera_info(image_topic):
@@ -38,9 +58,9 @@ def sibling_camera_info(image_topic):
 def describe(context):
     values = context.launch_configurations
     parameters = {"use_sim_time": True} if values["use_sim_time"].lower() == "true" else {}
-    for name in ("model", "metadata_type"):
+    for name, value_type in PARAMETERS.items():
         if values[name]:
-            parameters[name] = ParameterValue(values[name], value_type=str)
+            parameters[name] = ParameterValue(values[name], value_type=value_type)
     node = Node(
         package="lowlight_enhance",
         executable="enhance_node",

@@ -25,6 +25,7 @@ ARGUMENTS = {
     "delay": ("5.0", "seconds for the node to load its model before the first message"),
     "namespace": ("", "namespace of the node"),
     "image_topic": ("image_raw", "the bag's dark images"),
+    "image_transport": ("", "raw or compressed; empty: as the params file says"),
     "camera_info_topic": ("", "the bag's calibration; empty: camera_info beside the image topic"),
     "metadata_topic": ("metadata", "the bag's capture metadata"),
     "metadata_type": ("", "its ROS type; empty: as the params file says"),

@@ -13,6 +13,8 @@ README = Path(__file__).parents[1] / "README.md"
 
 PARAMETERS = re.compile(r"(?<=<!-- parameters -->\n).*?(?=<!-- /parameters -->)", re.DOTALL)
 
+WHEN = {"live": "", "configure": " Read when the node configures.", "start": " Fixed at start."}
+
 
 def parameters_table() -> str:
     """Markdown: name, default and meaning of every parameter of the node, in the order of the code."""
@@ -31,8 +33,7 @@ def allowed(metadata: Any) -> str:
     if metadata["limits"]:
         low, high = metadata["limits"]
         sentences += f" From {low:.10g} to {high:.10g}."
-    if metadata["read_only"]:
-        sentences += " Fixed at start."
+    sentences += WHEN[metadata["when"]]
     return sentences
 
 

@@ -20,7 +20,7 @@ NAME = "lowlight_enhance"
 DATA_FOLDERS = ("launch", "config", "models")
 NOT_SOURCE = (".*", "out", "build", "install", "log", "dist", "test", "*.egg-info", "__pycache__")
 DEPENDENCIES = {
-    *("rclpy", "sensor_msgs", "std_msgs", "diagnostic_msgs", "lifecycle_msgs"),
+    *("rclpy", "sensor_msgs", "std_msgs", "std_srvs", "diagnostic_msgs", "lifecycle_msgs"),
     *("cv_bridge", "python3-numpy", "python3-opencv"),
 }
 FIND_SHARE = "from lowlight_enhance.core.resources import share_folder as s; print(s())"

@@ -11,28 +11,15 @@ import readme_tables
 
 from lowlight_enhance.cli import build_parser
 from lowlight_enhance.core.metadata_messages import READERS
+from lowlight_enhance.ros import names
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-NODE = ROOT / "lowlight_enhance/ros/node.py"
-DIRECTIONS = {"create_subscription": "in", "create_publisher": "out", "create_lifecycle_publisher": "out"}
 
 
 def commands() -> set[str]:
     subparsers = next(a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction))
     return set(subparsers.choices)
-
-
-def topics_of_node() -> set[tuple[str, str]]:
-    """(topic, direction) of every publisher and subscription that the node's source creates."""
-    calls = [call for call in ast.walk(ast.parse(NODE.read_text(encoding="utf-8"))) if isinstance(call, ast.Call)]
-    return {
-        (call.args[1].value, DIRECTIONS[call.func.attr])
-        for call in calls
-        if isinstance(call.func, ast.Attribute)
-        and call.func.attr in DIRECTIONS
-        and isinstance(call.args[1], ast.Constant)
-    }
 
 
 def test_parameters_table_is_the_codes() -> None:
@@ -49,7 +36,7 @@ def test_a_changed_parameter_would_be_noticed() -> None:
 def test_topics_table_is_the_nodes() -> None:
     section = TEXT.partition("### Topics")[2].partition("###")[0]
     rows = set(re.findall(r"^\| `([^`]+)` \| .+? \| (in|out)[:|]? ?", section, re.MULTILINE))
-    assert rows == topics_of_node()
+    assert rows == {(topic, "in") for topic in names.INPUTS} | {(topic, "out") for topic in names.OUTPUTS}
 
 
 def test_every_command_is_named() -> None:

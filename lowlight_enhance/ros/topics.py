@@ -1,48 +1,41 @@
-"""What the node needs to know of topics: message types by name, and quality of service."""
+"""Messages by the name of their type, and messages that wait."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+import re
+from typing import Any
 
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 
 from lowlight_enhance.core.errors import ConfigError
+
+_TYPE_NAME = re.compile(r"[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*")
 
 METADATA_DEPTH = 32
 """Metadata and camera_info kept while a frame is in work: more than a second's worth at 30 Hz."""
 
 
-def agreed_reliability(offered: Sequence[ReliabilityPolicy], current: ReliabilityPolicy) -> ReliabilityPolicy:
-    """RELIABLE where every publisher offers it, BEST_EFFORT where one does not, ``current`` where there is none.
-
-    Best effort matches every publisher, but loses most frames of more than the transport's buffer.
-    """
-    if not offered:
-        return current
-    reliable = all(policy == ReliabilityPolicy.RELIABLE for policy in offered)
-    return ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
-
-
-def message_class(type_name: str) -> type:
+def message_class(type_name: str, parameter: str = "metadata_type") -> type:
     """The Python class of a ROS message type, e.g. ``realsense2_camera_msgs/msg/Metadata``.
 
     Raises:
-        ConfigError: its package is not installed; names the Debian package that brings it.
+        ConfigError: no such name, or its package is not installed; names ``parameter`` and the Debian package.
     """
+    if not _TYPE_NAME.fullmatch(type_name):  # before anything is imported by it
+        raise ConfigError(f"parameter '{parameter}': '{type_name}' is no message type such as sensor_msgs/msg/Image")
     package, _, name = type_name.partition("/msg/")
     try:
         found = getattr(importlib.import_module(f"{package}.msg"), name)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(
-            f"parameter 'metadata_type': {type_name} cannot be imported ({error}); install its package (apt: "
+            f"parameter '{parameter}': {type_name} cannot be imported ({error}); install its package (apt: "
             f"ros-<distribution>-{package.replace('_', '-')}) and source it before starting, or set it to ''"
         ) from error
     return found  # type: ignore[no-any-return]
 
 
-def take_waiting(subscription: Subscription) -> None:
+def take_waiting(subscription: Subscription[Any]) -> None:
     """Hand every message that waits on ``subscription`` to its callback, now.
 
     The executor takes one message a subscription and round, so the metadata of a camera that is faster than this node
@@ -54,10 +47,3 @@ def take_waiting(subscription: Subscription) -> None:
             if taken is None:
                 return
             subscription.callback(taken[0])
-
-
-def sensor_qos(depth: int, reliability: ReliabilityPolicy) -> QoSProfile:
-    """The quality of service of a sensor stream: only the newest ``depth`` messages, none from before."""
-    return QoSProfile(
-        history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=reliability, durability=DurabilityPolicy.VOLATILE
-    )

@@ -23,3 +23,20 @@ def tiny_model(tmp_path):
     from tiny_model import write_tiny_model
 
     return write_tiny_model(tmp_path / "tiny.onnx", gain=2.0)
+
+
+@pytest.fixture
+def fly(tiny_model):
+    """Start the node in this process, beside a robot whose executor serves both; a model that doubles every pixel."""
+    pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
+    from robot import Cell
+
+    cells = []
+
+    def start(**parameters):
+        cells.append(Cell(**{"model": str(tiny_model), **parameters}))
+        return cells[-1]
+
+    yield start
+    for cell in cells:
+        cell.close()

@@ -114,12 +114,16 @@ def test_enhance_passes_its_arguments_on(stand_ins):
 
 
 def test_names_of_parameters_and_topics_are_the_nodes(stand_ins):
+    from lowlight_enhance.ros import names
     from lowlight_enhance.ros.params import NodeParams
 
-    [(_, _, node)] = launched("enhance", model="a", metadata_type="b", use_sim_time="true")
-    assert set(node["parameters"][1]) - {"use_sim_time"} <= {entry.name for entry in fields(NodeParams)}
-    source = (ROOT / "lowlight_enhance" / "ros" / "node.py").read_text()
-    assert all(f'"{topic}"' in source for topic, _ in node["remappings"])
+    given = dict.fromkeys(load("enhance").PARAMETERS, "1")
+    [(_, _, node)] = launched("enhance", **given, use_sim_time="true")
+    parameters = {name: value.kwargs["value_type"] for name, value in node["parameters"][1].items() if name in given}
+    assert parameters.keys() == given.keys()
+    defaults = {entry.name: type(entry.default) for entry in fields(NodeParams)}
+    assert {name: defaults[name] for name in given} == parameters
+    assert {topic for topic, _ in node["remappings"]} <= {*names.INPUTS, *names.OUTPUTS}
 
 
 @pytest.mark.parametrize(
@@ -142,6 +146,14 @@ def test_camera_enhance_detect_connects_the_three(stand_ins):
     assert Path(include[1][0].args[0]).is_file()
     assert (camera[2]["package"], camera[2]["namespace"], camera[2]["parameters"]) == ("v4l2_camera", "cam", [])
     assert (detector[2]["package"], detector[2]["remappings"]) == ("yolo_ros", [("image_raw", "night")])
+
+
+def test_exposure_and_gain_may_come_from_the_drivers_parameters(stand_ins):
+    include, _, _ = launched("camera_enhance_detect", camera_driver="v4l2_camera", camera_name="cam0")
+    given = dict(include[2]["launch_arguments"])
+    assert (given["camera_driver"], given["camera_node"]) == ("v4l2_camera", "cam0")
+    include, _, _ = launched("camera_enhance_detect")
+    assert dict(include[2]["launch_arguments"])["camera_node"] == ""
 
 
 def test_camera_and_detector_can_be_left_out(stand_ins):

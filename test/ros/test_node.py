@@ -164,7 +164,7 @@ def test_lifecycle(robot, start, tiny_model):
     robot.until(lambda: robot.images, doing=lambda: robot.image_publisher.publish(dark_image(1)))
     robot.until(lambda: int(robot.status_values().get("metadata.fallback", 0)) > 0)
 
-    refused = robot.set_string("model", "")
+    refused = robot.set_string("compressed_output", "jpeg")
     assert not refused.successful
     assert "clean up first" in refused.reason
 

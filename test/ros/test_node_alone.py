@@ -9,15 +9,12 @@ pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
 import rclpy
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.qos import ReliabilityPolicy
 from robot import Robot, capture_metadata, dark_image
 
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.ros import malloc
 from lowlight_enhance.ros.node import EnhanceNode
-from lowlight_enhance.ros.topics import agreed_reliability, message_class
-
-RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
+from lowlight_enhance.ros.topics import message_class
 
 
 @pytest.fixture
@@ -37,21 +34,6 @@ def make_node():
     rclpy.try_shutdown(context=context)
 
 
-@pytest.mark.parametrize(
-    ("offered", "current", "agreed"),
-    [
-        ([RELIABLE], BEST_EFFORT, RELIABLE),
-        ([RELIABLE, RELIABLE], BEST_EFFORT, RELIABLE),
-        ([RELIABLE, BEST_EFFORT], RELIABLE, BEST_EFFORT),
-        ([ReliabilityPolicy.UNKNOWN], RELIABLE, BEST_EFFORT),
-        ([], RELIABLE, RELIABLE),
-        ([], BEST_EFFORT, BEST_EFFORT),
-    ],
-)
-def test_agreed_reliability(offered, current, agreed):
-    assert agreed_reliability(offered, current) == agreed
-
-
 def test_message_class_by_name():
     from sensor_msgs.msg import Image
 
@@ -65,10 +47,11 @@ def test_message_class_by_name():
 def test_a_bug_in_a_frame_is_counted_and_logged_and_stays_inside(make_node, tiny_model, capfd):
     node = make_node(model=str(tiny_model))
     node.start()
-    node._configured.stream.enhance = lambda rgb, capture: 1 / 0
-    node._on_image(dark_image(1))
-    node._on_image(dark_image(2))
-    assert "ZeroDivisionError" in node.health.report(1).values["last_error"]
+    node.flight._stream.enhance = lambda rgb, capture: 1 / 0
+    on_image = node.reporter.guard(node.flight._on_image)
+    on_image(dark_image(1))
+    on_image(dark_image(2))
+    assert "ZeroDivisionError" in node.reporter.health.report(1).values["last_error"]
     logged = capfd.readouterr().err
     assert logged.count("Traceback") == 1
 
@@ -82,8 +65,8 @@ def test_metadata_that_waits_is_read_before_the_image(make_node, tiny_model):
         robot.metadata_publisher.publish(capture_metadata(dark_image(number)))
     try:
         robot.until(
-            lambda: "metadata.exact" in node.health.report(1).values,
-            lambda: node._on_image(dark_image(12)),
+            lambda: "metadata.exact" in node.reporter.health.report(1).values,
+            lambda: node.flight._on_image(dark_image(12)),
         )
     finally:
         robot.close()
@@ -94,19 +77,19 @@ def test_an_internal_error_in_configure_is_logged_and_leaves_it_unconfigured(
 ):
     node = make_node(model=str(tiny_model))
     with monkeypatch.context() as patch:
-        patch.setattr("lowlight_enhance.ros.node.FrameStream", lambda *_: 1 / 0)
+        patch.setattr("lowlight_enhance.ros.flight.FrameStream", lambda *_: 1 / 0)
         assert node.trigger_configure() == TransitionCallbackReturn.ERROR
     assert "ZeroDivisionError" in capfd.readouterr().err
-    assert node._status().level == b"\x02"
+    assert node.status().level == b"\x02"
     assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
 
 
 def test_an_error_in_activate_leaves_nothing_subscribed(make_node, tiny_model, monkeypatch):
-    node = make_node(model=str(tiny_model))
+    node = make_node(model=str(tiny_model), lazy=False)
     node.trigger_configure()
     before = len(list(node.subscriptions))
     with monkeypatch.context() as patch:
-        patch.setattr(node, "_subscribe_image", lambda _: 1 / 0)
+        patch.setattr("lowlight_enhance.ros.inputs.Inputs._subscribe_image", lambda _: 1 / 0)
         assert node.trigger_activate() == TransitionCallbackReturn.ERROR
     assert len(list(node.subscriptions)) == before
     assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS

@@ -90,7 +90,7 @@ class Recorder:
 
 def test_declares_every_parameter_with_its_descriptor():
     pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
-    from lowlight_enhance.ros.params import declare
+    from lowlight_enhance.ros.declare import declare
 
     node = Recorder()
     declare(node)

@@ -1,0 +1,332 @@
+"""Flight: everything that exists from configure to cleanup, and a frame's way through it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rclpy.lifecycle import LifecycleNode
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import CameraInfo
+
+from lowlight_enhance.core.capture import CaptureMetadata
+from lowlight_enhance.core.health import OK, WARN
+from lowlight_enhance.core.image_messages import decode, stamp_ns
+from lowlight_enhance.core.model_file import ModelFile
+from lowlight_enhance.core.stream import FrameStream
+from lowlight_enhance.ros import declare, names
+from lowlight_enhance.ros.camera_parameters import CameraParameters
+from lowlight_enhance.ros.inputs import Handlers, Inputs
+from lowlight_enhance.ros.model_slot import ModelSlot, Refusal
+from lowlight_enhance.ros.outputs import Outputs
+from lowlight_enhance.ros.params import CAMERA_PARAMETERS, MODEL_PARAMETERS, NodeParams
+from lowlight_enhance.ros.qos import Overrides
+from lowlight_enhance.ros.reporter import Reporter
+from lowlight_enhance.ros.topics import message_class
+from lowlight_enhance.ros.waiting import Waiting
+
+COMPARABLE_AGE_NS = 60 * 1_000_000_000
+"""An image stamped further from now than this was stamped by another clock: its age says nothing."""
+
+INCOMPATIBLE_PUBLISHER = "incompatible publisher"
+
+Finding = tuple[int, str]
+"""Level of a diagnostic status, and a sentence."""
+
+
+class Flight:
+    """Model, stream and topics of a node that is configured.
+
+    Attributes:
+        params: what runs.
+        model: the network.
+        enabled: False passes frames through untouched.
+        refusal: why the model that was asked for last does not fly; empty where it does.
+        camera_frame: frame_id of the newest image.
+        is_reverting: the node itself sets its parameters back to what flies.
+    """
+
+    def __init__(self, node: LifecycleNode, params: NodeParams, overrides: Overrides, reporter: Reporter) -> None:
+        """Load and warm the model, advertise the outputs.
+
+        Raises:
+            LowlightError: the model or a message type that the parameters name cannot be used.
+        """
+        self._node, self._reporter = node, reporter
+        self.params = params
+        self._metadata_class = message_class(params.metadata_type) if params.metadata_type else None
+        self.model = ModelSlot(params)
+        self.enabled, self.refusal, self.camera_frame = True, "", ""
+        self.is_reverting = False
+        self._active, self._changed = False, False
+        self._wanted_model: tuple[ModelFile, NodeParams] | None = None
+        self._stream = FrameStream(self.model.enhancer, params.stream_config(), reporter.health)
+        guard = reporter.guard
+        handlers = Handlers(
+            image=guard(self._on_image),
+            camera_info=guard(self._on_camera_info),
+            metadata=guard(self._on_metadata),
+            skipped=reporter.skip,
+            lost=guard(self._on_lost),
+            incompatible=guard(self._on_incompatible_publisher),
+        )
+        self._camera: CameraParameters | None = None
+        self._inputs = Inputs(node, overrides, handlers)
+        self._waiting = Waiting(node, guard(self._serve))
+        self._outputs = Outputs(
+            node,
+            params.compressed_output,
+            overrides,
+            guard(self._on_listeners),
+            guard(self._on_incompatible_subscriber),
+        )
+
+    # Phases
+
+    def activate(self) -> None:
+        """Subscribe: frames flow.
+
+        Raises:
+            LowlightError: the model cannot be used any more.
+        """
+        self._apply()
+        self.model.resume(self.params)
+        self._stream.enhance = self.model.enhancer
+        try:
+            self._inputs.open(self._metadata_class)
+            self._watch_camera()
+            self._active = True
+            self.follow()
+        except Exception:
+            self.deactivate()
+            raise
+
+    def deactivate(self) -> None:
+        """Unsubscribe, and free the network and its threads."""
+        self._active = False
+        self._inputs.close()
+        self._waiting.close()
+        self._forget_camera()
+        self.model.suspend()
+
+    def close(self) -> None:
+        """Free everything."""
+        self.deactivate()
+        self._outputs.destroy()
+
+    # Messages
+
+    def _on_metadata(self, msg: Any) -> None:
+        self._stream.add_metadata(self.params.metadata_type, msg, self._now_ns())
+        held = self._waiting.held
+        if held is not None and self._stream.has_metadata_for(stamp_ns(held)):
+            self._serve(self._waiting.take())
+
+    def _on_capture(self, capture: CaptureMetadata) -> None:
+        self._stream.add_capture(self._now_ns(), capture)
+
+    def _on_camera_info(self, msg: CameraInfo) -> None:
+        self._stream.add_camera_info(msg)
+
+    def _on_image(self, msg: Any) -> None:
+        """Serve an image at once, or when its metadata has come; the newest one always wins."""
+        self.update()
+        if self._waiting.take() is not None:
+            self._reporter.health.dropped()
+        self._inputs.take_waiting()
+        waits = self.params.metadata_wait_s > 0.0 and self._metadata_class is not None and self.enabled
+        if waits and not self._stream.has_metadata_for(stamp_ns(msg)):
+            self._waiting.hold(msg, self.params.metadata_wait_s)
+        else:
+            self._serve(msg)
+
+    def _serve(self, msg: Any) -> None:
+        start_ns = time.perf_counter_ns()
+        self.camera_frame = msg.header.frame_id
+        if self.enabled:
+            self._outputs.publish(self._stream.process(msg, time.monotonic_ns()), self.params.jpeg_quality)
+        else:
+            self._pass_on(msg)
+        age_ns = self._now_ns() - stamp_ns(msg)
+        comparable = abs(age_ns) < COMPARABLE_AGE_NS
+        if comparable:
+            self._outputs.tell_latency(age_ns)
+        self._reporter.health.enhanced(age_ns if comparable else None, time.perf_counter_ns() - start_ns)
+
+    def _pass_on(self, msg: Any) -> None:
+        self._reporter.health.received(time.monotonic_ns())
+        params = self.params
+        self._outputs.pass_on(
+            msg,
+            self._stream.camera_info_for(msg),
+            lambda: decode(msg, params.output_encoding, params.max_pixels),
+            params.jpeg_quality,
+        )
+
+    def _now_ns(self) -> int:
+        """The node's clock: the bag's with use_sim_time."""
+        return int(self._node.get_clock().now().nanoseconds)
+
+    # Changes
+
+    def change(self, wanted: NodeParams, model: ModelFile | None) -> None:
+        """Parameters have been accepted: they apply from the next frame on, and ``model``, once it is loaded."""
+        self._changed = True
+        if model is not None:
+            self._wanted_model, self.refusal = (model, wanted), ""
+
+    def update(self) -> None:
+        """Between frames: let what the parameters say now be what runs, and a model that is ready take over."""
+        if self._changed:
+            self._apply()
+        outcome = self.model.poll()
+        if outcome is None:
+            return
+        if isinstance(outcome, Refusal):
+            self._refuse(outcome)
+            return
+        self._stream.enhance = outcome
+        self.refusal = ""
+        self._apply()
+        if not self._active:
+            self.model.suspend()
+        self._node.get_logger().info(f"now flying {self.model.describe()}")
+
+    def _apply(self) -> None:
+        self._changed = False
+        before, self.params = self.params, declare.read(self._node)
+        self._stream.config = self.params.stream_config()
+        self.model.enhancer.working_size = self.params.model_working_size
+        if self._wanted_model is not None:
+            self.model.request(*self._wanted_model)
+            self._wanted_model = None
+        if self.params.metadata_type != before.metadata_type:
+            self._metadata_class = message_class(self.params.metadata_type) if self.params.metadata_type else None
+            if self._active:
+                self._inputs.change_metadata(self._metadata_class)
+        if self._active and any(getattr(self.params, name) != getattr(before, name) for name in CAMERA_PARAMETERS):
+            self._watch_camera()
+        if self._active:
+            self.follow()
+
+    def _watch_camera(self) -> None:
+        """Keep exposure and gain from the parameters of the camera's node, where one is named."""
+        self._forget_camera()
+        params = self.params
+        if params.camera_node:
+            on_capture = self._reporter.guard(self._on_capture)
+            source, settings = params.camera_source(), params.metadata_settings()
+            self._camera = CameraParameters(self._node, params.camera_node, source, settings, on_capture)
+
+    def _forget_camera(self) -> None:
+        if self._camera is not None:
+            self._camera.close()
+            self._camera = None
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Keep the old model, and let the parameters say so."""
+        self.refusal = refusal.reason
+        self._node.get_logger().error(f"{refusal.reason}; {self.model.describe()} goes on flying")
+        flying = self.model.params
+        values = {name: getattr(flying, name) for name in MODEL_PARAMETERS}
+        changed = [
+            Parameter(name, value=list(value) if isinstance(value, tuple) else value)
+            for name, value in values.items()
+            if getattr(self.params, name) != value
+        ]
+        self.is_reverting = True
+        try:
+            self._node.set_parameters(changed)
+        finally:
+            self.is_reverting = False
+        self.params = declare.read(self._node)
+
+    # Quality of service
+
+    def follow(self) -> None:
+        """Take images while somebody listens, with the reliability that their publishers offer."""
+        if not self._active:
+            return
+        params, before = self.params, self._inputs.reliability
+        wanted = not params.lazy or self._outputs.listeners > 0
+        if not self._inputs.take_images(wanted, params.image_transport, params.image_reliability):
+            return
+        self._reporter.settled(INCOMPATIBLE_PUBLISHER)
+        if not wanted:
+            self._node.get_logger().info("nobody listens any more: no images are taken")
+        elif self._inputs.reliability != before:
+            self._node.get_logger().info(
+                f"image subscription is now {self._inputs.reliability.name}, as its publishers offer"
+            )
+
+    def _on_listeners(self, _event: Any) -> None:
+        self.follow()
+
+    def _on_incompatible_publisher(self, _event: Any) -> None:
+        before = self._inputs.reliability
+        self.follow()
+        if self._active and self._inputs.reliability == before:
+            self._reporter.advise(
+                INCOMPATIBLE_PUBLISHER,
+                f"a publisher of {self._inputs.image_topic} offers a quality of service that this subscription does "
+                "not accept, so its images do not arrive: set the parameter image_reliability to 'auto' or "
+                "'best_effort', or the publisher to reliable",
+            )
+
+    def _on_incompatible_subscriber(self, _event: Any) -> None:
+        topic = self._node.resolve_topic_name(names.ENHANCED)
+        self._reporter.advise(
+            "incompatible subscriber",
+            f"a subscriber of {topic}, its compressed form or its camera_info asks for a quality of service that is "
+            "not offered, so it gets nothing: it must ask for durability volatile, and for reliability best_effort "
+            "where the parameters qos_overrides offer no more",
+        )
+
+    def _on_lost(self, event: Any) -> None:
+        self._reporter.health.dropped(event.total_count_change)
+        before = self._inputs.reliability
+        self.follow()
+        if self._active and self._inputs.reliability == before:
+            self._reporter.advise(
+                "lost images",
+                f"the middleware has lost {event.total_count} images before they reached this node: start camera "
+                "driver and node with the Fast DDS profile config/fastdds.xml of this package, or make the driver "
+                "reliable",
+            )
+
+    # Diagnostics
+
+    def findings(self) -> list[Finding]:
+        """What is worth a word beside the counts."""
+        found: list[Finding] = [(WARN, sentence) for sentence in self._reporter.advice.values()]
+        if self.refusal:
+            found.append((WARN, f"the model asked for does not fly, {self.model.enhancer.name} does: {self.refusal}"))
+        if self.model.enhancer.fallback:
+            found.append((WARN, self.model.enhancer.fallback))
+        if not self.enabled:
+            found.append((OK, "enhancement is switched off: images pass through untouched"))
+        return found
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it takes no images because nobody listens."""
+        return self._active and not self._inputs.takes_images
+
+    def values(self) -> dict[str, str]:
+        """What runs, by name."""
+        return {
+            **self.model.values(),
+            "model_loading": str(self.model.is_loading).lower(),
+            "model_refused": self.refusal,
+            "enabled": str(self.enabled).lower(),
+            "skipped": str(self._reporter.skipped),
+            "listeners": str(self._outputs.listeners),
+            "image_topic": self._inputs.image_topic,
+            "image_reliability": self._inputs.reliability.name.lower(),
+            "camera_node": "none" if self._camera is None else self._camera.problem or "known",
+            "advice": "; ".join(self._reporter.advice.values()),
+        }
+
+    def ends(self) -> list[tuple[str, str]]:
+        """Full name and role of each topic that the user's quality of service may name."""
+        return [*self._inputs.ends(), *self._outputs.ends()]

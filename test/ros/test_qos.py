@@ -1,0 +1,211 @@
+"""Quality of service: what is agreed, overridden and complained of, and no images while nobody listens."""
+
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
+pytest.importorskip("diagnostic_msgs", reason="needs ROS 2 (diagnostic_msgs)")
+
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from robot import BEST_EFFORT, dark_image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Float32
+
+from lowlight_enhance.core.errors import ConfigError
+from lowlight_enhance.ros import names, qos
+from lowlight_enhance.ros.qos import Overrides, agreed_reliability
+
+RELIABLE, UNRELIABLE = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+def subscriptions(cell):
+    """Topics that the node under test subscribes to."""
+    return {subscription.topic_name for subscription in cell.node.subscriptions}
+
+
+def stop_listening(cell):
+    """To any output of the node under test."""
+    for subscription in tuple(cell.robot.node.subscriptions):
+        if "enhanced" in subscription.topic_name:
+            cell.robot.node.destroy_subscription(subscription)
+
+
+@pytest.mark.parametrize(
+    ("offered", "current", "agreed"),
+    [
+        ([RELIABLE], UNRELIABLE, RELIABLE),
+        ([RELIABLE, RELIABLE], UNRELIABLE, RELIABLE),
+        ([RELIABLE, UNRELIABLE], RELIABLE, UNRELIABLE),
+        ([ReliabilityPolicy.UNKNOWN], RELIABLE, UNRELIABLE),
+        ([], RELIABLE, RELIABLE),
+        ([], UNRELIABLE, UNRELIABLE),
+    ],
+)
+def test_agreed_reliability(offered, current, agreed):
+    assert agreed_reliability(offered, current) == agreed
+
+
+# Lazy
+
+
+@pytest.mark.parametrize(
+    ("message_type", "topic"),
+    [(Image, "image_enhanced"), (CameraInfo, "enhanced/camera_info"), (CompressedImage, "image_enhanced/compressed")],
+)
+def test_images_are_taken_only_while_an_output_is_listened_to(fly, message_type, topic):
+    cell = fly(compressed_output="jpeg")
+    node = cell.robot.node
+    stop_listening(cell)
+    cell.robot.until(lambda: subscriptions(cell) == {"/camera_info"})
+    cell.robot.until(lambda: cell.node.status().message == "idle: nobody listens, so no image is taken")
+    received = []
+    listener = node.create_subscription(message_type, topic, received.append, 1)
+    cell.robot.until(lambda: "/image_raw" in subscriptions(cell))
+    if message_type is not CameraInfo:
+        cell.robot.until(lambda: received, doing=lambda: cell.robot.image_publisher.publish(dark_image(1)))
+    node.destroy_subscription(listener)
+    cell.robot.until(lambda: "/image_raw" not in subscriptions(cell))
+    cell.robot.until(lambda: cell.robot.image_publisher.get_subscription_count() == 0)
+
+
+def test_without_events_of_the_middleware_the_timer_notices_listeners(fly, monkeypatch):
+    """As with Humble, whose publishers are not told of their subscribers."""
+
+    class Events:
+        def __init__(self, *, incompatible_qos=None):
+            assert incompatible_qos is not None
+
+        def create_event_handlers(self, *_):
+            return []
+
+    monkeypatch.setattr("lowlight_enhance.ros.outputs.PublisherEventCallbacks", Events)
+    cell = fly()
+    stop_listening(cell)
+    cell.robot.until(lambda: "/image_raw" not in subscriptions(cell))
+    cell.robot.node.create_subscription(Image, "image_enhanced", cell.robot.images.append, 1)
+    cell.frame(dark_image(1))
+
+
+def test_a_middleware_without_such_events_will_do(monkeypatch):
+    def create(event_callbacks):
+        if event_callbacks:
+            raise qos.UnsupportedEventTypeError
+        return "publisher"
+
+    assert qos.with_events(create, lambda matched=None: matched, matched=print) == "publisher"
+
+
+def test_laziness_can_be_switched_off_in_flight(fly):
+    cell = fly()
+    stop_listening(cell)
+    cell.robot.until(lambda: subscriptions(cell) == {"/camera_info"})
+    assert cell.set(lazy=False)[0].successful
+    cell.robot.until(lambda: "/image_raw" in subscriptions(cell))
+
+
+# Overrides
+
+
+def test_the_users_quality_of_service_is_taken(fly):
+    prefix = "qos_overrides./image_raw.subscription"
+    cell = fly(
+        **{
+            "qos_overrides./image_enhanced.publisher.depth": 4,
+            "qos_overrides./image_enhanced.publisher.reliability": "best_effort",
+            f"{prefix}.reliability": "best_effort",
+            f"{prefix}.depth": 3,
+        }
+    )
+    robot = cell.robot
+    [offered] = [p.qos_profile for p in robot.node.get_publishers_info_by_topic("image_enhanced")]
+    assert offered.reliability == UNRELIABLE
+    assert cell.node.get_parameter("qos_overrides./image_enhanced.publisher.depth").value == 4
+    robot.node.create_subscription(Image, "image_enhanced", robot.images.append, BEST_EFFORT)
+    robot.until(lambda: robot.input_reliability() == UNRELIABLE)  # though its publisher is reliable
+    assert cell.node.get_parameter(f"{prefix}.depth").value == 3
+    cell.frame(dark_image(1))
+
+
+def test_by_default_only_the_newest_image_waits(fly):
+    cell = fly()
+    cell.frame(dark_image(1))
+    for name in ("image_enhanced.publisher", "image_raw.subscription"):
+        assert cell.node.get_parameter(f"qos_overrides./{name}.depth").value == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("/image_raw.subscription.reliability", "sometimes", "'reliable', 'best_effort'"),
+        ("/image_raw.subscription.depth", 0, "whole number from 1"),
+        ("/image_raw.subscription.depth", "1", "whole number from 1"),
+        ("/image_raw.subscription.durability", "volatile", "history, depth, reliability"),
+        ("/image_raw.depth", 1, "publisher or subscription"),
+    ],
+)
+def test_an_override_that_cannot_be_is_refused_by_name(name, value, said):
+    with pytest.raises(ConfigError, match=f"(?s)qos_overrides.{name}.*{said}"):
+        Overrides({f"qos_overrides.{name}": value})
+
+
+def test_an_override_of_no_topic_of_ours_is_told(fly, capfd):
+    fly(**{"qos_overrides./image_row.subscription.depth": 2})
+    assert "did you mean 'qos_overrides./image_raw.subscription'" in capfd.readouterr().err
+
+
+# Complaints
+
+
+def test_images_that_do_not_arrive_are_explained_once(fly, capfd):
+    cell = fly(image_reliability="reliable")
+    robot = cell.robot
+    robot.node.destroy_publisher(robot.image_publisher)
+    cameras = [robot.node.create_publisher(Image, "image_raw", BEST_EFFORT)]
+    robot.until(lambda: "image_reliability to 'auto'" in cell.node.status().message)
+    cameras.append(robot.node.create_publisher(Image, "image_raw", BEST_EFFORT))
+    robot.until(lambda: robot.node.count_publishers("image_raw") == 2)
+    robot.until(lambda: len(robot.statuses) > 1)
+    assert capfd.readouterr().err.count("image_reliability to 'auto'") == 1
+    assert robot.statuses[-1].level >= b"\x01"
+
+    robot.image_publisher = cameras[0]
+    cell.set(image_reliability="auto")
+    cell.frame(dark_image(1))
+    assert "image_reliability" not in cell.node.status().message
+
+
+def test_a_subscriber_that_asks_for_too_much_is_told(fly, capfd):
+    cell = fly()
+    cell.robot.node.create_subscription(Image, "image_enhanced", print, LATCHED)
+    cell.robot.until(lambda: "durability volatile" in cell.node.status().message)
+    assert capfd.readouterr().err.count("durability volatile") == 1
+
+
+# Latency
+
+
+def test_latency_of_each_frame_can_be_listened_to(fly):
+    cell = fly()
+    received = []
+    cell.robot.node.create_subscription(Float32, "lowlight_enhance/latency", received.append, 10)
+
+    def shoot():
+        image = dark_image(1)
+        image.header.stamp = cell.node.get_clock().now().to_msg()
+        cell.robot.image_publisher.publish(image)
+
+    cell.robot.until(lambda: received, doing=shoot)
+    assert 0.0 < received[0].data < 10_000.0
+
+
+def test_topics_are_those_that_the_readme_names(fly):
+    cell = fly(compressed_output="jpeg", metadata_type="diagnostic_msgs/msg/DiagnosticArray")
+    resolve = cell.node.resolve_topic_name
+    ends = set(cell.node.flight.ends())
+    assert {resolve(name) for name in names.INPUTS} == {topic for topic, role in ends if role == "subscription"}
+    published = {topic for topic, role in ends if role == "publisher"} | {"/diagnostics"}
+    assert {resolve(name) for name in names.OUTPUTS} == published
+    cell.frame(dark_image(1))
+    opened = {publisher.topic_name for publisher in cell.node.publishers} - {"/rosout", "/parameter_events"}
+    assert opened == published
+    assert subscriptions(cell) <= {topic for topic, _ in ends}
