@@ -1,0 +1,128 @@
+"""config/sros2_policy.xml: in SROS 2's schema, and exactly what a live node has of topics and services."""
+
+from __future__ import annotations
+
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+POLICY = Path(__file__).parents[2] / "config/sros2_policy.xml"
+DEADLINE_S = 20.0
+
+NODE, NAMESPACE = "lowlight_enhance", "/"
+RULES = {"topics": ("publish", "subscribe"), "services": ("reply", "request"), "actions": ("call", "execute")}
+"""Elements of a profile and their attributes, as in sros2/policy/schemas/policy.xsd of policy version 0.2.0."""
+
+OF_NEWER_ROS = {("reply", f"/{NODE}/get_type_description")}
+"""Not there before Jazzy."""
+
+
+def profile() -> ElementTree.Element:
+    (found,) = ElementTree.parse(POLICY).getroot().iterfind("enclaves/enclave/profiles/profile")
+    return found
+
+
+def full_name(name: str) -> str:
+    """As ``ros2 security create_permission`` resolves a name for the profile's namespace and node."""
+    if name.startswith("/"):
+        return name
+    return NAMESPACE + (NODE + name[1:] if name.startswith("~") else name)
+
+
+def allowed() -> set[tuple[str, str]]:
+    """(rule, full name) of everything that the policy allows."""
+    return {
+        (rule, full_name(entry.text or ""))
+        for element in profile()
+        for rule, qualifier in element.attrib.items()
+        for entry in element
+        if qualifier == "ALLOW"
+    }
+
+
+def test_it_follows_the_schema() -> None:
+    root = ElementTree.parse(POLICY).getroot()
+    assert (root.tag, root.attrib) == ("policy", {"version": "0.2.0"})
+    (enclave,) = root.iterfind("enclaves/enclave")
+    assert enclave.attrib == {"path": f"/{NODE}"}
+    assert profile().attrib == {"ns": NAMESPACE, "node": NODE}
+    assert len([element.tag for element in root.iter()]) == 5 + len(profile()) + sum(len(e) for e in profile())
+    for element in profile():
+        assert element.attrib
+        assert set(element.attrib) <= set(RULES[element.tag])
+        assert set(element.attrib.values()) == {"ALLOW"}
+        assert {entry.tag for entry in element} == {element.tag.removesuffix("s")}
+
+
+def test_nothing_is_allowed_twice() -> None:
+    given = [
+        (rule, full_name(entry.text or "")) for element in profile() for rule in element.attrib for entry in element
+    ]
+    assert sorted(given) == sorted(set(given))
+
+
+def in_graph(node: Any) -> set[tuple[str, str]]:
+    """(rule, full name) of everything that the node has."""
+    kinds = {"publish": "publisher", "subscribe": "subscriber", "reply": "service", "request": "client"}
+    return {
+        (rule, name)
+        for rule, kind in kinds.items()
+        for name, _ in getattr(node, f"get_{kind}_names_and_types_by_node")(NODE, NAMESPACE)
+    }
+
+
+def once_complete(node: Any, without: str) -> set[tuple[str, str]]:
+    """What the node has, once it has all that is allowed but to subscribe to ``without``: the graph takes a moment."""
+    wanted = allowed() - OF_NEWER_ROS - {("subscribe", without)}
+    deadline = time.monotonic() + DEADLINE_S
+    while not wanted <= (found := in_graph(node)):
+        assert time.monotonic() < deadline, f"allowed, but not there: {sorted(wanted - found)}"
+        time.sleep(0.05)
+    return found
+
+
+@pytest.fixture
+def node(tiny_model: Path) -> Iterator[Any]:
+    """A node with every option that brings a topic, not started."""
+    rclpy = pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
+    from rclpy.parameter import Parameter
+
+    from lowlight_enhance.ros.node import EnhanceNode
+
+    given = {
+        "model": str(tiny_model),
+        "malloc_tuning": False,
+        "lazy": False,
+        "metadata_type": "diagnostic_msgs/msg/DiagnosticArray",
+        "compressed_output": "jpeg",
+        "use_sim_time": True,
+    }
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node = EnhanceNode(context=context, parameter_overrides=[Parameter(name, value=v) for name, v in given.items()])
+    yield node
+    node.destroy_node()
+    rclpy.try_shutdown(context=context)
+
+
+def test_it_allows_what_a_live_node_has_and_no_more(node: Any) -> None:
+    from rclpy.parameter import Parameter
+
+    from lowlight_enhance.core.camera_parameters import ParameterSource
+    from lowlight_enhance.core.metadata_messages import MetadataSettings
+    from lowlight_enhance.ros.camera_parameters import CameraParameters
+
+    camera = CameraParameters(node, "/camera", ParameterSource(("exposure",)), MetadataSettings(), lambda _: None)
+    node.start()
+    raw = once_complete(node, without="/image_raw/compressed")
+    node.trigger_deactivate()
+    node.trigger_cleanup()
+    assert node.set_parameters([Parameter("image_transport", value="compressed")])[0].successful
+    node.start()
+    compressed = once_complete(node, without="/image_raw")
+    camera.close()
+    assert (raw | compressed) - allowed() == set()

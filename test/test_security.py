@@ -1,0 +1,216 @@
+"""Nothing from outside is executed: what docs/security.md says of the code is held against the code."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted(
+    path for folder in ("lowlight_enhance", "launch") for path in (ROOT / folder).rglob("*.py") if path.is_file()
+)
+
+FORBIDDEN_CALLS = {
+    "eval": "runs text as code",
+    "exec": "runs text as code",
+    "compile": "makes code of text",
+    "__import__": "imports by a name",
+    "os.system": "runs a shell",
+    "os.popen": "runs a shell",
+    "subprocess.getoutput": "runs a shell",
+    "subprocess.getstatusoutput": "runs a shell",
+    "yaml.load": "may construct any object",
+    "yaml.load_all": "may construct any object",
+    "yaml.full_load": "may construct any object",
+    "yaml.full_load_all": "may construct any object",
+    "yaml.unsafe_load": "constructs any object",
+    "yaml.unsafe_load_all": "constructs any object",
+    "torch.jit.load": "runs a model's code",
+    "torch.export.load": "unpickles",
+    "torch.hub.load": "downloads code",
+    "torch.ops.load_library": "loads a library",
+    "pandas.read_pickle": "unpickles",
+}
+FORBIDDEN_METHODS = {"register_custom_ops_library": "loads a library", "add_extension": "loads a library"}
+FORBIDDEN_IMPORTS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "jsonpickle", "runpy"}
+NETWORK = {"socket", "socketserver", "ssl", "urllib", "http", "ftplib", "smtplib", "requests", "aiohttp", "httpx"}
+HARMLESS_NAMES = {("pickle", "UnpicklingError")}
+
+IMPORT_BY_NAME = {"core/openvino_session.py": "a constant", "ros/topics.py": "a message type, checked to be a name"}
+"""Modules that import others by name, and by what name."""
+
+ONLY_IN = {"ort.InferenceSession": "core/sessions.py"}
+"""What only one module may call: there the model file has been looked at."""
+
+
+def dotted(node: ast.AST) -> str:
+    """``a.b.c`` of an expression of names, else nothing."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        before = dotted(node.value)
+        return f"{before}.{node.attr}" if before else ""
+    return ""
+
+
+def keyword(call: ast.Call, name: str) -> object:
+    """The constant given for ``name``; None where there is none."""
+    values = [given.value for given in call.keywords if given.arg == name]
+    return values[0].value if values and isinstance(values[0], ast.Constant) else None
+
+
+def of_call(call: ast.Call, module: str) -> Iterator[str]:
+    """What is wrong with a call."""
+    name = dotted(call.func)
+    last = name.rpartition(".")[2] or getattr(call.func, "attr", "")
+    if name in FORBIDDEN_CALLS:
+        yield f"{name} {FORBIDDEN_CALLS[name]}"
+    if last in FORBIDDEN_METHODS:
+        yield f"{last} {FORBIDDEN_METHODS[last]}"
+    if name == "torch.load" and keyword(call, "weights_only") is not True:
+        yield "torch.load without weights_only=True unpickles"
+    if last == "load" and any(given.arg == "allow_pickle" for given in call.keywords):
+        yield "load with allow_pickle unpickles"
+    if any(given.arg == "shell" for given in call.keywords):
+        yield f"{name} with a shell"
+    if last == "CDLL" and not (call.args and isinstance(call.args[0], ast.Constant) and call.args[0].value is None):
+        yield "CDLL loads a library"
+    if last == "import_module" and module not in IMPORT_BY_NAME:
+        yield "import_module imports by a name"
+    if last == "InferenceSession" and module != ONLY_IN["ort.InferenceSession"]:
+        yield "InferenceSession opens a model that nobody has looked at"
+
+
+def of_import(node: ast.Import | ast.ImportFrom, module: str) -> Iterator[str]:
+    """What is wrong with an import."""
+    if isinstance(node, ast.Import):
+        found = [(alias.name.partition(".")[0], "") for alias in node.names]
+    else:
+        found = [((node.module or "").partition(".")[0], alias.name) for alias in node.names]
+    for package, name in found:
+        if package in FORBIDDEN_IMPORTS and (package, name) not in HARMLESS_NAMES:
+            yield f"{package} runs what it reads"
+        if package in NETWORK:
+            yield f"{package} reaches the network"
+
+
+def wrongs(source: str, module: str) -> list[str]:
+    """Everything in a module's source that runs, or fetches, what comes from outside."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call):
+            found += of_call(node, module)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            found += of_import(node, module)
+    return found
+
+
+def module_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix().removeprefix("lowlight_enhance/")
+
+
+def test_nothing_in_the_package_runs_what_it_reads() -> None:
+    assert len(SOURCES) > 40
+    found = {module_of(path): wrongs(path.read_text(encoding="utf-8"), module_of(path)) for path in SOURCES}
+    assert {module: what for module, what in found.items() if what} == {}
+
+
+@pytest.mark.parametrize("module", [*IMPORT_BY_NAME, *ONLY_IN.values()])
+def test_the_exceptions_exist(module: str) -> None:
+    source = (ROOT / "lowlight_enhance" / module).read_text(encoding="utf-8")
+    assert ("import_module(" if module in IMPORT_BY_NAME else "InferenceSession(") in source
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "eval(text)",
+        "exec(text)",
+        "compile(text, 'x', 'exec')",
+        "__import__(name)",
+        "import pickle",
+        "import pickle as p",
+        "from pickle import loads",
+        "from pickle import UnpicklingError, loads",
+        "import urllib.request",
+        "from http import client",
+        "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "torch.load(path, weights_only=flag)",
+        "torch.jit.load(path)",
+        "yaml.load(text)",
+        "yaml.load(text, Loader=yaml.Loader)",
+        "yaml.unsafe_load(text)",
+        "np.load(path, allow_pickle=True)",
+        "os.system(command)",
+        "subprocess.run(command, shell=True)",
+        "ctypes.CDLL(path)",
+        "importlib.import_module(name)",
+        "ort.InferenceSession(path)",
+        "options.register_custom_ops_library(path)",
+        "make().add_extension(path)",
+    ],
+)
+def test_it_would_be_noticed(source: str) -> None:
+    assert len(wrongs(source, "core/some.py")) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "network.eval()",
+        "re.compile(pattern)",
+        "from pickle import UnpicklingError",
+        "torch.load(path, weights_only=True)",
+        "yaml.safe_load(text)",
+        "np.load(path)",
+        "subprocess.run([command])",
+        "ctypes.CDLL(None)",
+        "core.compile_model(model)",
+    ],
+)
+def test_what_is_harmless_is_left_alone(source: str) -> None:
+    assert wrongs(source, "core/some.py") == []
+
+
+@pytest.mark.parametrize("name", ["os", "os.path/msg/Image", "../x/msg/Image", "a/msg/b", "a/msg/A.b", "A/msg/B", ""])
+def test_only_names_of_message_types_are_imported(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
+    from lowlight_enhance.core.errors import ConfigError
+    from lowlight_enhance.ros import topics
+
+    monkeypatch.setattr(topics.importlib, "import_module", lambda name: pytest.fail(f"imported {name}"))
+    with pytest.raises(ConfigError, match="no message type"):
+        topics.message_class(name)
+
+
+def test_the_limits_that_the_page_names_are_the_codes() -> None:
+    from lowlight_enhance.core import health, metadata_values, model_file, model_input, stamped, stream, wire
+
+    text = " ".join((ROOT / "docs/security.md").read_text(encoding="utf-8").split())
+    limits = [
+        f"at most {model_file.MAX_BYTES // 2**20} MiB (`MAX_BYTES`)",
+        f"more than {wire.MAX_FIELDS:,} fields",
+        f"nested deeper than {model_file.MAX_GRAPH_DEPTH}",
+        f"names longer than {model_file.MAX_TEXT_BYTES // 2**10} KiB",
+        f"at most {model_input.MAX_JSON_CHARACTERS} characters",
+        f"{stream.StreamConfig().max_pixels // 10**6} million",
+        f"at most {metadata_values.MAX_JSON_CHARACTERS // 2**10} Ki characters",
+        f"{metadata_values.MAX_JSON_BRACKETS} brackets",
+        f"{health.MAX_SAMPLES} samples",
+        f"{health.MAX_ERROR_CHARACTERS} characters of an error",
+        f"{stamped.StampedBuffer()._capacity} kept readings",
+    ]
+    assert [limit for limit in limits if limit not in text] == []
+
+
+@pytest.mark.parametrize("page", ["security.md", "runtimes.md"])
+def test_links_of_the_page_lead_somewhere(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    links = [target for target in re.findall(r"\]\(([^)]+)\)", text) if "://" not in target]
+    assert links
+    assert [target for target in links if not (ROOT / "docs" / target).exists()] == []
