@@ -318,7 +318,7 @@ def _add_export(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _run_export(options: argparse.Namespace) -> int:
     from lowlight_enhance.core.errors import ConfigError
-    from lowlight_enhance.training.dataset import read_shots
+    from lowlight_enhance.training.index import read_shots
     from lowlight_enhance.training.export import export
     from lowlight_enhance.training.precision import Limits, Reduction
 

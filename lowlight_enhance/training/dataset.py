@@ -5,27 +5,19 @@ Every batch is a pure function of (seed, step), so a run that resumes at a step 
 
 from __future__ import annotations
 
-import csv
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from lowlight_enhance.core.capture import CaptureMetadata
 from lowlight_enhance.core.darken import SENSORS, DarkExposure, darken
 from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.model_input import ModelInput
-
-Picture = NDArray[np.uint8]
-
-COLUMNS = {"dark": ("dark", "noisy"), "bright": ("bright", "clean")}
-"""Accepted names of the two file columns of a pairs index."""
+from lowlight_enhance.training.pictures import DEFAULT_MEMORY_GB, LoadedPair, Picture, TrainingPictures
 
 SMALL_PHOTO = 320
 """Crops larger than this are taken from photographs that are large enough, where there are any."""
@@ -39,26 +31,6 @@ SID_SONY_CAPTURES = (
     (5000, 10, 14), (6400, 10, 14), (8000, 10, 100), (10000, 10, 111), (12800, 10, 44), (16000, 10, 14),
     (25600, 10, 92),
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """Two photographs of one scene."""
-
-    dark: Path
-    bright: Path
-    capture: CaptureMetadata
-    scene: str
-    split: str
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedPair:
-    """A pair in memory, (H, W, 3) uint8 RGB both."""
-
-    dark: Picture
-    bright: Picture
-    capture: CaptureMetadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +61,7 @@ class DataConfig:
             so that the network is told one thing about frames of middling brightness.
         guessed_capture: probability that a real pair of unknown capture is told a plausible one: a low ISO, as on a
             tripod, and any exposure time. Otherwise, to know the capture would mean a darkened photograph.
+        memory_gb: for decoded pictures, in 1e9 bytes; the others are decoded again each time that they are drawn.
         turn: probability that a sample is turned by a random number of quarter turns; 0 in the paper.
     """
 
@@ -110,165 +83,23 @@ class DataConfig:
     dark_below: float = 255.0
     guessed_capture: float = 0.0
     turn: float = 0.0
-
-
-def scene_split(scene: str, every: int = 12) -> str:
-    """``val`` for about one scene in ``every``, by a hash of its name: stable over runs and machines."""
-    return "val" if zlib.crc32(scene.encode()) % every == 0 else "train"
-
-
-def read_pairs(index: Path) -> list[Pair]:
-    """Pairs listed in a CSV with the columns dark, bright and, where known, iso, exposure_s, scene, split.
-
-    Raises:
-        DataError: no such file, no such columns, or a picture that is missing.
-    """
-    pairs = []
-    for number, row in enumerate(_rows(index), start=2):
-        dark, bright = (_column(row, names, index) for names in COLUMNS.values())
-        scene = row.get("scene") or dark
-        capture = CaptureMetadata.of(_number(row.get("iso")), _number(row.get("exposure_s")))
-        split = row.get("split") or scene_split(scene)
-        pair = Pair(index.parent / dark, index.parent / bright, capture, scene, split)
-        for path in (pair.dark, pair.bright):
-            if not path.is_file():
-                raise DataError(f"{index}, line {number}: {path} does not exist; correct the index or the folder")
-        pairs.append(pair)
-    return pairs
-
-
-def read_photos(index: Path) -> list[tuple[Path, str]]:
-    """(file, split) of well-exposed photographs listed in a CSV with a column ``file`` and, if wanted, ``split``."""
-    return [
-        (index.parent / row["file"], row.get("split") or scene_split(row["file"]))
-        for row in _rows(index)
-        if _column(row, ("file",), index)
-    ]
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingPictures:
-    """What a training reads, in memory: pairs and photographs of the training split, pairs of the validation split."""
-
-    pairs: list[LoadedPair]
-    photos: list[Picture]
-    validation: list[LoadedPair]
-
-    def __str__(self) -> str:
-        return (
-            f"{len(self.pairs)} pairs and {len(self.photos)} photographs to train, "
-            f"{len(self.validation)} pairs to validate"
-        )
-
-
-def load_training_pictures(pairs: Sequence[Path], photos: Sequence[Path], max_mean: float) -> TrainingPictures:
-    """All pictures that some CSV indices list.
-
-    Args:
-        pairs: indices of real pairs.
-        photos: indices of well-exposed photographs to darken.
-        max_mean: largest mean (0..255) of the dark frame of a validation pair.
-
-    Raises:
-        DataError: an index or a picture cannot be read.
-    """
-    listed = [pair for index in pairs for pair in read_pairs(index)]
-    files = [file for index in photos for file, split in read_photos(index) if split == "train"]
-    return TrainingPictures(
-        load_pairs([p for p in listed if p.split == "train"]),
-        [load_rgb(file) for file in files],
-        [pair for pair in load_pairs([p for p in listed if p.split == "val"]) if pair.dark.mean() <= max_mean],
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Shot:
-    """A frame as a camera delivered it, with the photograph that it should have been, where there is one."""
-
-    picture: Path
-    capture: CaptureMetadata
-    reference: Path | None = None
-
-
-def read_shots(index: Path) -> list[Shot]:
-    """Frames listed in a CSV: the dark ones of pairs, or with a column ``file`` and, where known, iso, exposure_s.
-
-    Raises:
-        DataError: no such file, no such columns, no rows, or a picture of a pair that is missing.
-    """
-    rows = _rows(index)
-    if not rows:
-        raise DataError(f"{index} lists no pictures")
-    if "file" not in rows[0]:
-        return [Shot(pair.dark, pair.capture, pair.bright) for pair in read_pairs(index)]
-    return [
-        Shot(
-            index.parent / _column(row, ("file",), index),
-            CaptureMetadata.of(_number(row.get("iso")), _number(row.get("exposure_s"))),
-        )
-        for row in rows
-    ]
-
-
-def _rows(index: Path) -> list[dict[str, str]]:
-    try:
-        with index.open(newline="") as file:
-            return list(csv.DictReader(file))
-    except OSError as error:
-        raise DataError(f"cannot read the index {index}: {error.strerror}") from error
-
-
-def _column(row: dict[str, str], names: Sequence[str], index: Path) -> str:
-    for name in names:
-        if row.get(name):
-            return row[name]
-    raise DataError(f"{index}: no column {' or '.join(names)}; found {', '.join(row)}")
-
-
-def _number(text: str | None) -> float | None:
-    return float(text) if text else None
-
-
-def load_rgb(path: Path) -> Picture:
-    """(H, W, 3) uint8 RGB.
-
-    Raises:
-        DataError: not a readable picture.
-    """
-    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if bgr is None:
-        raise DataError(f"cannot read {path} as a picture; remove it from the index or replace it")
-    return np.ascontiguousarray(bgr[:, :, ::-1], dtype=np.uint8)
-
-
-def load_pairs(pairs: Sequence[Pair]) -> list[LoadedPair]:
-    """All pairs, decoded; a reference that several dark frames share is decoded once."""
-    brights = {path: load_rgb(path) for path in {pair.bright for pair in pairs}}
-    return [LoadedPair(load_rgb(p.dark), brights[p.bright], p.capture) for p in pairs]
+    memory_gb: float = DEFAULT_MEMORY_GB
 
 
 class Batches(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
     """Item ``step`` is a whole batch: network input (B, 5, s, s), full-size dark and bright (B, 3, S, S) in 0..1."""
 
     def __init__(
-        self,
-        pairs: Sequence[LoadedPair],
-        photos: Sequence[Picture],
-        config: DataConfig,
-        model_input: ModelInput,
-        seed: int,
-        steps: int,
+        self, pictures: TrainingPictures, config: DataConfig, model_input: ModelInput, seed: int, steps: int
     ) -> None:
-        if not pairs and not photos:
+        if not pictures.pairs and not pictures.photos:
             raise DataError("no training pictures: give --pairs, --photos or both")
-        self.pairs, self.photos, self.config = pairs, photos, config
+        self.pictures, self.config = pictures, config
         self.model_input, self.seed, self.steps = model_input, seed, steps
-        largest = max(shape.full for shape in config.shapes)
-        brights = {id(pair.bright): pair.bright for pair in pairs}.values()
-        lit = [as_bright(pair) for pair in pairs] if config.well_lit_pairs else [False] * len(pairs)
-        self.lit_pairs = [pair for pair, is_lit in zip(pairs, lit, strict=True) if is_lit]
-        self.dark_pairs = [pair for pair, is_lit in zip(pairs, lit, strict=True) if not is_lit]
-        self.large_photos = [p for p in (*photos, *brights) if min(p.shape[:2]) >= largest]
+        every = range(len(pictures.pairs))
+        self.lit = [i for i in every if as_bright(pictures.pairs[i])] if config.well_lit_pairs else []
+        self.dark = sorted(set(every) - set(self.lit))
+        self.large = _large(pictures, max(shape.full for shape in config.shapes))
 
     def __len__(self) -> int:
         return self.steps
@@ -290,18 +121,21 @@ class Batches(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
         return torch.from_numpy(np.stack(inputs)), to_tensor(darks), to_tensor(brights)
 
     def _sample(self, size: int, rng: np.random.Generator) -> tuple[Picture, Picture, CaptureMetadata]:
-        if self.pairs and (not self.photos or rng.random() >= self.config.darkened):
+        if self.pictures.pairs and (not self.pictures.photos or rng.random() >= self.config.darkened):
             return self._real(size, rng)
-        photos = self.large_photos if size > SMALL_PHOTO and self.large_photos else self.photos
-        photo = photos[int(rng.integers(len(photos)))]
+        if size > SMALL_PHOTO and self.large:
+            photos, place = self.large[int(rng.integers(len(self.large)))]
+            photo = photos[place]
+        else:
+            photo = self.pictures.photos[int(rng.integers(len(self.pictures.photos)))]
         (bright,) = crop((photo,), size, rng)
         exposure = draw_exposure(self.config, rng)
         return jpeg(darken(bright, exposure, rng), rng), bright, exposure.capture
 
     def _real(self, size: int, rng: np.random.Generator) -> tuple[Picture, Picture, CaptureMetadata]:
-        lit = self.lit_pairs and (not self.dark_pairs or rng.random() < self.config.well_lit_pairs)
-        pairs = self.lit_pairs if lit else self.dark_pairs
-        pair = pairs[int(rng.integers(len(pairs)))]
+        lit = bool(self.lit) and (not self.dark or rng.random() < self.config.well_lit_pairs)
+        places = self.lit if lit else self.dark
+        pair = self.pictures.pairs[places[int(rng.integers(len(places)))]]
         dark, bright = crop((pair.dark, pair.bright), size, rng)
         if lit:
             return dark, bright, pair.capture
@@ -323,6 +157,14 @@ class Batches(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
         if draw < self.config.withhold_one:
             return replace(capture, iso=None) if rng.random() < 0.5 else replace(capture, exposure_s=None)
         return capture
+
+
+def _large(pictures: TrainingPictures, size: int) -> list[tuple[Sequence[Picture], int]]:
+    """Photographs and references of at least ``size`` pixels on the shorter side; none where no crop needs them."""
+    if size <= SMALL_PHOTO:
+        return []
+    both = (pictures.photos, pictures.references)
+    return [(some, i) for some in both for i in range(len(some)) if min(some[i].shape[:2]) >= size]
 
 
 def as_bright(pair: LoadedPair) -> bool:

@@ -16,7 +16,7 @@ from lowlight_enhance.core.model_input import ModelInput
 from lowlight_enhance.training import checkpoint
 from lowlight_enhance.training.blocks import parameter_count
 from lowlight_enhance.training.checkpoint import Stateful
-from lowlight_enhance.training.dataset import Batches, BatchShape, DataConfig, load_training_pictures
+from lowlight_enhance.training.dataset import Batches, BatchShape, DataConfig
 from lowlight_enhance.training.fit import (
     Batch,
     EpochConfig,
@@ -27,6 +27,7 @@ from lowlight_enhance.training.fit import (
     synchronised,
 )
 from lowlight_enhance.training.gan import check_sizes, load_teacher
+from lowlight_enhance.training.pictures import load_training_pictures
 from lowlight_enhance.training.run_log import Parts, Validation
 from lowlight_enhance.training.student import Student, StudentConfig
 from lowlight_enhance.training.teacher import PAPER_STUDENT, Teacher, TeacherConfig
@@ -108,13 +109,13 @@ def distill(config: DistillConfig, teacher: Path, pairs: Sequence[Path], photos:
     frozen, teacher_config, _ = load_teacher(teacher)
     check_sizes(config.data, config.model_input, max(config.size_multiple, teacher_config.teacher.size_multiple))
     _check_same_input(config.model_input, teacher_config.model_input, teacher)
-    pictures = load_training_pictures(pairs, photos, config.validation_max_mean)
+    pictures = load_training_pictures(pairs, photos, config.validation_max_mean, config.data.memory_gb)
     pace = config.fit
     accelerator = accelerator_for(pace)
     torch.manual_seed(pace.seed)
     step = DistillStep(config, frozen, accelerator)
     accelerator.print(f"student of {parameter_count(step.student) / 1e6:.2f} M parameters, {pictures}")
-    batches = Batches(pictures.pairs, pictures.photos, config.data, config.model_input, pace.seed, pace.steps)
+    batches = Batches(pictures, config.data, config.model_input, pace.seed, pace.steps)
 
     def validated() -> Validation:
         return validate(step.student, pictures.validation, config.model_input, step.teacher)

@@ -22,8 +22,9 @@ from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.files import replacing
 from lowlight_enhance.core.upsample import Upsampling
 from lowlight_enhance.training import faults
-from lowlight_enhance.training.dataset import LoadedPair, Picture, load_pairs, load_rgb, read_pairs, read_photos
+from lowlight_enhance.training.index import read_pairs, read_photos
 from lowlight_enhance.training.networks import enhance_by, load_checkpoint
+from lowlight_enhance.training.pictures import LoadedPair, Picture, load_pairs, load_rgb
 
 MAX_PSNR_DB = 100.0
 """Of identical pictures, so that means stay finite."""

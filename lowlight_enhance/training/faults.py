@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from lowlight_enhance.training.dataset import Picture
+from lowlight_enhance.training.pictures import Picture
 
 MIN_CHROMA = 10.0
 """CIELAB chroma below which a reference pixel has no hue worth comparing."""

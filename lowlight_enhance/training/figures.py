@@ -24,8 +24,8 @@ from lowlight_enhance.core.capture import CaptureMetadata
 from lowlight_enhance.core.enhancer import Enhance
 from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.files import replacing
-from lowlight_enhance.training.dataset import Picture
 from lowlight_enhance.training.evaluate import ISO_BINS, MAX_PSNR_DB, Frame, load_enhance
+from lowlight_enhance.training.pictures import Picture
 
 DPI = 120
 SHOWN_PIXELS = 480

@@ -16,7 +16,7 @@ from lowlight_enhance.core.model_input import ModelInput
 from lowlight_enhance.training import checkpoint
 from lowlight_enhance.training.blocks import parameter_count
 from lowlight_enhance.training.checkpoint import Stateful
-from lowlight_enhance.training.dataset import Batches, BatchShape, DataConfig, load_training_pictures
+from lowlight_enhance.training.dataset import Batches, BatchShape, DataConfig
 from lowlight_enhance.training.discriminator import Discriminator, DiscriminatorConfig
 from lowlight_enhance.training.fit import (
     Batch,
@@ -36,6 +36,7 @@ from lowlight_enhance.training.losses import (
     torchmetrics_similarity,
     vgg_features,
 )
+from lowlight_enhance.training.pictures import load_training_pictures
 from lowlight_enhance.training.run_log import Parts, Validation
 from lowlight_enhance.training.teacher import Teacher, TeacherConfig
 from lowlight_enhance.training.validation import at_size_of, validate
@@ -158,7 +159,7 @@ def train_teacher(config: TrainTeacherConfig, pairs: Sequence[Path], photos: Seq
     """
     multiple = max(config.teacher.size_multiple, int(2 ** len(config.discriminator.channels)))
     check_sizes(config.data, config.model_input, multiple)
-    pictures = load_training_pictures(pairs, photos, config.validation_max_mean)
+    pictures = load_training_pictures(pairs, photos, config.validation_max_mean, config.data.memory_gb)
     pace = config.fit
     accelerator = accelerator_for(pace)
     torch.manual_seed(pace.seed)
@@ -167,7 +168,7 @@ def train_teacher(config: TrainTeacherConfig, pairs: Sequence[Path], photos: Seq
         f"teacher of {parameter_count(step.teacher) / 1e6:.2f} M parameters, discriminator of "
         f"{parameter_count(step.discriminator) / 1e6:.2f} M, {pictures}"
     )
-    batches = Batches(pictures.pairs, pictures.photos, config.data, config.model_input, pace.seed, pace.steps)
+    batches = Batches(pictures, config.data, config.model_input, pace.seed, pace.steps)
 
     def validated() -> Validation:
         found = validate(step.teacher, pictures.validation, config.model_input)

@@ -22,7 +22,8 @@ from lowlight_enhance.core.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.core.enhancer import Enhance, Enhancer
 from lowlight_enhance.core.errors import ModelError
 from lowlight_enhance.core.model_input import ModelInput, Tensor
-from lowlight_enhance.training.dataset import Picture, Shot, load_rgb
+from lowlight_enhance.training.index import Shot
+from lowlight_enhance.training.pictures import Picture, load_rgb
 from lowlight_enhance.training.validation import psnr_db
 
 Precision = Literal["fp16", "int8"]

@@ -18,14 +18,7 @@ from lowlight_enhance.core.model_input import ModelInput
 from lowlight_enhance.training import checkpoint
 from lowlight_enhance.training.blocks import parameter_count
 from lowlight_enhance.training.checkpoint import Stateful
-from lowlight_enhance.training.dataset import (
-    Batches,
-    DataConfig,
-    LoadedPair,
-    Picture,
-    load_training_pictures,
-    to_tensor,
-)
+from lowlight_enhance.training.dataset import Batches, DataConfig, to_tensor
 from lowlight_enhance.training.distill import DISTILLED_STUDENT
 from lowlight_enhance.training.fit import (
     Batch,
@@ -38,6 +31,7 @@ from lowlight_enhance.training.fit import (
     synchronised,
 )
 from lowlight_enhance.training.losses import reconstruction_loss
+from lowlight_enhance.training.pictures import LoadedPair, Picture, load_training_pictures
 from lowlight_enhance.training.run_log import Parts, Validation
 from lowlight_enhance.training.student import Student, StudentConfig, apply_local_affine
 from lowlight_enhance.training.validation import scores
@@ -74,7 +68,7 @@ def train_student(
         LowlightError: a loss is not finite.
     """
     start = None if init is None or (out / "last.pt").exists() else load_start(init, config.student)
-    pictures = load_training_pictures(pairs, photos, config.validation_max_mean)
+    pictures = load_training_pictures(pairs, photos, config.validation_max_mean, config.data.memory_gb)
     accelerator = accelerator_for(config.fit)
     torch.manual_seed(config.fit.seed)
     step = StudentStep(config, accelerator, start)
@@ -82,9 +76,7 @@ def train_student(
         resumed = f"{out / 'last.pt'} is continued, {init} is not read: give another --out to start from it"
         accelerator.print(f"starting from {init}" if start is not None else resumed)
     accelerator.print(f"{parameter_count(step.model) / 1e6:.2f} M parameters, {pictures}")
-    batches = Batches(
-        pictures.pairs, pictures.photos, config.data, config.model_input, config.fit.seed, config.fit.steps
-    )
+    batches = Batches(pictures, config.data, config.model_input, config.fit.seed, config.fit.steps)
 
     def validate() -> Validation:
         return Validation(score_pairs(step.averaged, pictures.validation, config.model_input))

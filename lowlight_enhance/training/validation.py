@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from lowlight_enhance.core.model_input import ModelInput
-from lowlight_enhance.training.dataset import LoadedPair, to_tensor
+from lowlight_enhance.training.dataset import to_tensor
+from lowlight_enhance.training.pictures import LoadedPair
 from lowlight_enhance.training.run_log import Validation
 from lowlight_enhance.training.student import apply_local_affine
 

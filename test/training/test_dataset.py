@@ -13,13 +13,16 @@ from lowlight_enhance.training.dataset import (
     Batches,
     BatchShape,
     DataConfig,
-    LoadedPair,
     crop,
     draw_exposure,
+)
+from lowlight_enhance.training.index import read_pairs, read_photos, scene_split
+from lowlight_enhance.training.pictures import (
+    LoadedPair,
+    PictureStore,
+    TrainingPictures,
     load_pairs,
-    read_pairs,
-    read_photos,
-    scene_split,
+    load_training_pictures,
 )
 
 SHAPES = (BatchShape(48, 32, 3), BatchShape(32, 32, 2))
@@ -30,10 +33,14 @@ def photo(seed: int = 0, size: int = 64) -> np.ndarray:
     return np.asarray(cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
 
 
+def pictures(pairs: list[LoadedPair], photos: list[np.ndarray]) -> TrainingPictures:
+    return TrainingPictures(pairs, photos, [pair.bright for pair in pairs], [])
+
+
 def batches(**changes: object) -> Batches:
     pair = LoadedPair((photo(1) // 4).astype(np.uint8), photo(1), CaptureMetadata(400.0, 0.1))
     config = DataConfig(shapes=SHAPES, **changes)  # type: ignore[arg-type]
-    return Batches([pair], [photo(2), photo(3)], config, ModelInput(), seed=5, steps=10)
+    return Batches(pictures([pair], [photo(2), photo(3)]), config, ModelInput(), seed=5, steps=10)
 
 
 def test_a_batch_has_the_shapes_of_its_kind() -> None:
@@ -130,12 +137,12 @@ def test_a_file_that_is_no_picture_is_named(tmp_path: Path) -> None:
 
 def test_no_pictures_at_all_is_an_error() -> None:
     with pytest.raises(DataError, match="--pairs"):
-        Batches([], [], DataConfig(), ModelInput(), 0, 1)
+        Batches(pictures([], []), DataConfig(), ModelInput(), 0, 1)
 
 
 def pairs_only(pairs: list[LoadedPair], **changes: object) -> Batches:
     config = DataConfig(shapes=SHAPES, darkened=0.0, withhold=0.0, withhold_one=0.0, **changes)  # type: ignore[arg-type]
-    return Batches(pairs, [], config, ModelInput(), seed=5, steps=40)
+    return Batches(pictures(pairs, []), config, ModelInput(), seed=5, steps=40)
 
 
 def test_well_lit_pairs_come_as_often_as_asked() -> None:
@@ -149,7 +156,7 @@ def test_well_lit_pairs_come_as_often_as_asked() -> None:
         same = [bool(torch.equal(d, b)) for darks, brights in samples for d, b in zip(darks, brights, strict=True)]
         if share:
             assert low <= 100 * sum(same) / len(same) <= high
-    assert not pairs_only(pairs).lit_pairs  # 0: no pair is set apart, each is drawn as often as the other
+    assert not pairs_only(pairs).lit  # 0: no pair is set apart, each is drawn as often as the other
 
 
 def test_a_pair_of_middling_brightness_is_darkened_below_the_limit() -> None:
@@ -188,3 +195,59 @@ def test_captures_come_from_the_list_as_often_as_asked() -> None:
     for share, expected in ((0.0, 0), (1.0, 50)):
         drawn = [draw_exposure(DataConfig(sid_captures=share), rng) for _ in range(50)]
         assert sum(exposure.capture.iso in listed for exposure in drawn) == expected
+
+
+def test_large_crops_are_taken_from_large_pictures() -> None:
+    size = 352
+    large = photo(1, size)
+    config = DataConfig(shapes=(BatchShape(size, 32, 4),), darkened=1.0, stops=(1.0, 1.0), well_lit=0.0)
+    some = TrainingPictures([], [photo(2, 48)], [large], [])
+    bright = Batches(some, config, ModelInput(), seed=5, steps=1)[0][2]
+    plain, mirrored = (np.abs(255 * bright[0].permute(1, 2, 0).numpy() - p).max() for p in (large, large[:, ::-1]))
+    assert min(plain, mirrored) < 1.0
+
+
+def data_set(folder: Path, count: int = 6) -> tuple[Path, Path]:
+    """Indices of ``count`` pairs, the last of which validates, and of as many photographs."""
+    rows = []
+    for i in range(count):
+        cv2.imwrite(str(folder / f"d{i}.png"), photo(i) // 4)
+        cv2.imwrite(str(folder / f"b{i}.png"), photo(i))
+        rows.append(f"s{i},d{i}.png,b{i}.png,{'val' if i == count - 1 else 'train'}")
+    (folder / "pairs.csv").write_text("scene,dark,bright,split\n" + "\n".join(rows))
+    (folder / "photos.csv").write_text("file,split\n" + "\n".join(f"b{i}.png,train" for i in range(count)))
+    return folder / "pairs.csv", folder / "photos.csv"
+
+
+def test_batches_are_the_same_with_little_memory(tmp_path: Path) -> None:
+    pairs, photos = data_set(tmp_path)
+    roomy, tight = (load_training_pictures([pairs], [photos], 255.0, memory) for memory in (1.0, 3e-5))
+    config = DataConfig(shapes=SHAPES, well_lit_pairs=0.1)
+    for step in range(4):
+        a, b = (Batches(some, config, ModelInput(), seed=5, steps=9)[step] for some in (roomy, tight))
+        assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+    assert str(roomy) == str(tight) == "5 pairs and 6 photographs to train, 1 pairs to validate"
+
+
+def test_a_store_holds_no_more_than_it_may_and_forgets_what_was_not_asked_for_longest(tmp_path: Path) -> None:
+    data_set(tmp_path)
+    paths = [tmp_path / f"b{i}.png" for i in range(4)]
+    one = photo().nbytes
+    store = PictureStore(2 * one)
+    first = store(paths[0])
+    store(paths[1])
+    assert store(paths[0]) is first
+    store(paths[2])  # takes the place of the second
+    assert store.held_bytes == 2 * one
+    assert store(paths[0]) is first
+    store.fill(paths)
+    assert store(paths[0]) is first  # full: nothing is thrown out to fill it
+    assert not first.flags.writeable
+    assert PictureStore(1)(paths[0]).shape == (64, 64, 3)  # one picture is always held
+
+
+def test_a_broken_picture_is_found_before_training(tmp_path: Path) -> None:
+    pairs, photos = data_set(tmp_path)
+    (tmp_path / "d2.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"d2\.png as a picture"):
+        load_training_pictures([pairs], [photos], 255.0)

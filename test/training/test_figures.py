@@ -16,7 +16,7 @@ from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.model_input import ModelInput
 from lowlight_enhance.training import evaluate as ev
 from lowlight_enhance.training import figures
-from lowlight_enhance.training.dataset import LoadedPair
+from lowlight_enhance.training.pictures import LoadedPair
 
 GREY = np.full((32, 48, 3), 128, np.uint8)
 

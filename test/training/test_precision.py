@@ -13,8 +13,8 @@ from lowlight_enhance.core.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.core.enhancer import Enhancer
 from lowlight_enhance.core.errors import DataError, ModelError
 from lowlight_enhance.training import precision
-from lowlight_enhance.training.dataset import Shot, read_shots
 from lowlight_enhance.training.export import export
+from lowlight_enhance.training.index import Shot, read_shots
 from lowlight_enhance.training.precision import Fidelity, Limits, Precision, Reduction
 
 FORGIVING = Limits(min_psnr_db=25.0, max_loss_db=2.0)

@@ -24,7 +24,8 @@ from lowlight_enhance import cli
 from lowlight_enhance.core.capture import CaptureMetadata
 from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.training import sid
-from lowlight_enhance.training.dataset import load_pairs, read_pairs
+from lowlight_enhance.training.index import read_pairs
+from lowlight_enhance.training.pictures import load_pairs
 
 RAWS = 10
 SHARED_LONG = "Sony/long/00001_00_10s.ARW"

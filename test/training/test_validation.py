@@ -4,7 +4,8 @@ from torch import Tensor, nn
 
 from lowlight_enhance.core.capture import UNKNOWN
 from lowlight_enhance.core.model_input import ModelInput
-from lowlight_enhance.training.dataset import LoadedPair, to_tensor
+from lowlight_enhance.training.dataset import to_tensor
+from lowlight_enhance.training.pictures import LoadedPair
 from lowlight_enhance.training.validation import TILE, as_picture, at_size_of, validate
 
 
