@@ -23,7 +23,7 @@ EXTRAS = {
         "ros-std-srvs",
     ],
     "offline": ["pillow>=9.1"],
-    "openvino": ["openvino>=2024.0,<2027"],
+    "openvino": ["openvino>=2024.6,<2027"],
     "demo": ["scikit-image>=0.22"],
     "train": [
         "torch>=2.6",

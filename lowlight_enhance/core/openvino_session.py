@@ -73,7 +73,8 @@ class OpenVinoSession:
             self._model: Any = self._core.read_model(model.content)
         except Exception as error:  # OpenVINO raises RuntimeError and its own kinds
             raise ModelError(
-                f"{self._path}: OpenVINO cannot load it ({in_one_line(error)}); export it again"
+                f"{self._path}: this OpenVINO cannot load it ({in_one_line(error)}); upgrade openvino, set runtime to "
+                "'onnxruntime', or export it again"
             ) from error
 
     def run(self, tensor: Tensor) -> Tensor:
