@@ -17,6 +17,9 @@ MAX_SAMPLES = 4096
 
 MAX_ERROR_CHARACTERS = 500
 
+COUNTS = ("received", "enhanced", "bypassed", "failed", "dropped")
+"""Events whose number since the start is reported."""
+
 
 @dataclass(frozen=True, slots=True)
 class HealthReport:
@@ -36,6 +39,7 @@ class _Period:
     enhanced: int = 0
     dropped: int = 0
     failed: int = 0
+    bypassed: int = 0
     latencies_ns: deque[int] = field(default_factory=lambda: deque(maxlen=MAX_SAMPLES))
     processing_ns: deque[int] = field(default_factory=lambda: deque(maxlen=MAX_SAMPLES))
 
@@ -55,6 +59,7 @@ class Health:
         self._totals: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
         self._matches: Counter[str] = Counter()
+        self._metadata = {"metadata_source": "", "metadata_age_ms": "unknown"}
         self._last_error = ""
 
     def received(self, now_ns: int) -> None:
@@ -92,9 +97,21 @@ class Health:
         self._errors[type(error).__name__] += 1
         self._last_error = f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARACTERS]
 
-    def matched(self, kind: str) -> None:
-        """An image found its metadata by ``kind``: exact, nearest, last, fallback or none."""
+    def bypassed(self) -> None:
+        """An image was passed through untouched."""
+        self._periods[-1].bypassed += 1
+        self._totals["bypassed"] += 1
+
+    def matched(self, kind: str, age_ns: int | None = None) -> None:
+        """An image found its metadata.
+
+        Args:
+            kind: exact, nearest, last, fallback or none.
+            age_ns: difference of its stamp to the image's; None where no message told.
+        """
         self._matches[kind] += 1
+        age_ms = "unknown" if age_ns is None else f"{age_ns / 1e6:.2f}"
+        self._metadata = {"metadata_source": kind, "metadata_age_ms": age_ms}
 
     def report(self, now_ns: int) -> HealthReport:
         """Judge the last ``window_s`` seconds, and begin the next period.
@@ -111,12 +128,16 @@ class Health:
         enhanced = sum(period.enhanced for period in periods)
         failed = sum(period.failed for period in periods)
         dropped = sum(period.dropped for period in periods)
+        bypassed = sum(period.bypassed for period in periods)
         level, message = _judge(received, enhanced, failed, dropped, elapsed_s, self._last_error)
-        values = {name: str(self._totals[name]) for name in ("received", "enhanced", "failed", "dropped")}
+        if bypassed and enhanced:
+            message += f"; {bypassed} of them passed through untouched"
+        values = {name: str(self._totals[name]) for name in COUNTS}
         values["input_rate_hz"] = _rate(received, elapsed_s)
         values["output_rate_hz"] = _rate(enhanced, elapsed_s)
         values.update(_spread("latency", [ns for period in periods for ns in period.latencies_ns]))
         values.update(_spread("processing", [ns for period in periods for ns in period.processing_ns]))
+        values.update(self._metadata)
         values.update({f"metadata.{kind}": str(count) for kind, count in sorted(self._matches.items())})
         values.update({f"errors.{kind}": str(count) for kind, count in sorted(self._errors.items())})
         values["last_error"] = self._last_error

@@ -51,14 +51,14 @@ class StampedBuffer(Generic[T]):
             return self._values[at]
         return None
 
-    def nearest(self, stamp_ns: int, tolerance_ns: int) -> T | None:
-        """The value closest in time, at most ``tolerance_ns`` away (inclusive); of two as close, the earlier."""
+    def nearest(self, stamp_ns: int, tolerance_ns: int) -> tuple[int, T] | None:
+        """Stamp and value of the closest in time, at most ``tolerance_ns`` away (inclusive); of two, the earlier."""
         at = bisect_left(self._stamps_ns, stamp_ns)
         around = range(max(at - 1, 0), min(at + 1, len(self._stamps_ns)))
         best = min(around, key=lambda i: abs(self._stamps_ns[i] - stamp_ns), default=None)
         if best is None or abs(self._stamps_ns[best] - stamp_ns) > tolerance_ns:
             return None
-        return self._values[best]
+        return self._stamps_ns[best], self._values[best]
 
     def latest(self) -> tuple[int, T] | None:
         """Stamp and value of the newest."""

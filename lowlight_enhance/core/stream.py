@@ -5,6 +5,7 @@ Messages are read by attribute, so live rclpy messages and recorded ones serve a
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -14,12 +15,15 @@ from numpy.typing import NDArray
 
 from lowlight_enhance.core import camera_info as camera_infos
 from lowlight_enhance.core.capture import UNKNOWN, CaptureMetadata
-from lowlight_enhance.core.enhancer import Enhance
-from lowlight_enhance.core.errors import CameraInfoError, ImageError, LowlightError
+from lowlight_enhance.core.enhancer import Enhance, MapEnhance
+from lowlight_enhance.core.errors import CameraInfoError, ConfigError, LowlightError
 from lowlight_enhance.core.health import Health
-from lowlight_enhance.core.image_messages import output_encoding, rgb_from_message, stamp_ns
+from lowlight_enhance.core.image_messages import decode, stamp_ns
 from lowlight_enhance.core.metadata_messages import MetadataSettings, reader_of
+from lowlight_enhance.core.model_input import Rgb, to_8_bit
 from lowlight_enhance.core.stamped import StampedBuffer
+from lowlight_enhance.core.steady import Steady
+from lowlight_enhance.core.strength import Bypass, blend, weaken
 
 Match = Literal["exact", "nearest", "last", "fallback", "none"]
 """How a frame came by its capture metadata; ``none``: nothing known at all."""
@@ -29,23 +33,43 @@ NS_PER_S = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class StreamConfig:
-    """How frames are matched and written.
+    """How frames are matched, enhanced and written.
 
     Attributes:
         metadata_tolerance_s: largest difference of stamps at which metadata counts as the frame's own.
         metadata_max_age_s: oldest metadata, by stamp, that may still stand in for a frame's own.
-        fallback: used where no metadata is at hand.
+        fallback: used where no metadata is at hand, and for what metadata leaves open.
         metadata: how the driver writes it.
+        strength: how much of the enhancement is applied, from 0 (the input, bit for bit) to 1 (all of it).
+        bypass_above: mean luma, 0..255, from which on a frame passes through untouched; 0: none does.
+        bypass_hysteresis: how far below ``bypass_above`` the mean luma must drop until frames are enhanced again.
+        smoothing_s: time constant, by stamps, with which brightness and colour follow from frame to frame while the
+            scene stays as it is; 0: at once. ``core/steady.py`` says how. Only a ``MapEnhance`` is smoothed.
         output_encoding: ``same``, ``bgr8``, ``rgb8`` or ``mono8``.
         max_pixels: larger images are refused.
+
+    Raises:
+        ConfigError: a value out of range.
     """
 
     metadata_tolerance_s: float = 0.005
     metadata_max_age_s: float = 1.0
     fallback: CaptureMetadata = UNKNOWN
     metadata: MetadataSettings = field(default_factory=MetadataSettings)
+    strength: float = 1.0
+    bypass_above: float = 0.0
+    bypass_hysteresis: float = 10.0
+    smoothing_s: float = 0.1
     output_encoding: str = "same"
     max_pixels: int = 64_000_000
+
+    def __post_init__(self) -> None:
+        for name, most in (("strength", 1.0), ("bypass_above", 255.0), ("bypass_hysteresis", 255.0)):
+            value = getattr(self, name)
+            if not 0.0 <= value <= most:
+                raise ConfigError(f"{name} {value}: must be from 0 to {most:g}")
+        if not (math.isfinite(self.smoothing_s) and self.smoothing_s >= 0.0):
+            raise ConfigError(f"smoothing_s {self.smoothing_s}: must be a finite number of seconds, 0 or more")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +77,16 @@ class EnhancedFrame:
     """What there is to publish.
 
     Attributes:
-        rgb: (H, W, 3) uint8.
+        rgb: (H, W, 3) uint8; of an untouched frame it may be a read-only view of the message.
         encoding: sensor_msgs encoding in which to write it.
         header: the input image's own.
         camera_info: message with that header for this size, or None where no camera_info fits.
         capture: the metadata that was used.
         match: where it came from.
         timings_ns: nanoseconds of each stage: ``decode``, ``enhance``.
+        metadata_age_ns: difference of its stamp to the frame's; None where no message told.
+        bypassed: passed through untouched, being bright already or at strength 0.
+        passed_message: the input message, where publishing it as it is gives just this frame; else None.
     """
 
     rgb: NDArray[np.uint8]
@@ -69,22 +96,35 @@ class EnhancedFrame:
     capture: CaptureMetadata
     match: Match
     timings_ns: dict[str, int]
+    metadata_age_ns: int | None = None
+    bypassed: bool = False
+    passed_message: Any | None = None
 
 
 class FrameStream:
-    """One camera's stream; not for several threads at once."""
+    """One camera's stream; not for several threads at once.
+
+    Attributes:
+        enhance: what makes frames bright; may be replaced between frames.
+        config: may be replaced between frames; nothing that was received is forgotten.
+        health: where frames and errors are counted.
+    """
 
     def __init__(self, enhance: Enhance, config: StreamConfig, health: Health) -> None:
         self.enhance, self.config, self.health = enhance, config, health
         self._metadata: StampedBuffer[CaptureMetadata] = StampedBuffer()
         self._camera_info: Any | None = None
+        self._bypass = Bypass()
+        self._steady = Steady()
 
-    def add_metadata(self, type_name: str, msg: Any) -> None:
+    def add_metadata(self, type_name: str, msg: Any, received_ns: int | None = None) -> None:
         """Keep the capture metadata of a driver's message; an unreadable one is counted and dropped.
 
         Args:
             type_name: ROS type, e.g. ``flir_camera_msgs/msg/ImageMetaData``.
             msg: the message.
+            received_ns: time of its receipt on the clock of the stamps, which stands in for a stamp where the message
+                has none; without it such a message is dropped.
 
         Raises:
             ConfigError: no reader for that type.
@@ -95,18 +135,42 @@ class FrameStream:
         except LowlightError as error:
             self.health.failed(error)
             return
-        if reading is not None and reading.stamp_ns is not None:
-            self._metadata.add(reading.stamp_ns, reading.capture)
+        if reading is None:
+            return
+        stamp = received_ns if reading.stamp_ns is None else reading.stamp_ns
+        if stamp is not None:
+            self.add_capture(stamp, reading.capture)
+
+    def add_capture(self, stamp_ns: int, capture: CaptureMetadata) -> None:
+        """Keep capture metadata that holds from ``stamp_ns``, on the clock of the stamps; unknown ends what was."""
+        self._metadata.add(stamp_ns, capture)
+
+    def has_metadata_for(self, stamp_ns: int) -> bool:
+        """Whether an image of that stamp would find metadata of its own: of equal stamp, or within the tolerance."""
+        return self._metadata.nearest(stamp_ns, self._tolerance_ns) is not None
 
     def add_camera_info(self, msg: Any) -> None:
         """Keep the camera's latest calibration; it belongs to frames of its size until another arrives."""
         self._camera_info = msg
 
+    def camera_info_for(self, image_msg: Any) -> Any | None:
+        """The camera_info to publish with an image that is passed on as it came, or None where none fits.
+
+        Args:
+            image_msg: Image by attribute; the size of a CompressedImage is not looked at.
+        """
+        if self._camera_info is None:
+            return None
+        if hasattr(image_msg, "format"):
+            return camera_infos.with_header(self._camera_info, image_msg.header)
+        size = (image_msg.height, image_msg.width)
+        return self._info(image_msg.header, size, size)
+
     def process(self, image_msg: Any, now_ns: int) -> EnhancedFrame:
         """Enhance one image message.
 
         Args:
-            image_msg: sensor_msgs/Image by attribute.
+            image_msg: sensor_msgs/Image or CompressedImage by attribute.
             now_ns: time of its receipt, on the clock whose time ``Health.report`` is told.
 
         Raises:
@@ -121,51 +185,90 @@ class FrameStream:
 
     def _process(self, image_msg: Any) -> EnhancedFrame:
         start = time.perf_counter_ns()
-        pixels = int(image_msg.height) * int(image_msg.width)
-        if pixels > self.config.max_pixels:
-            raise ImageError(
-                f"image of {image_msg.width}x{image_msg.height}: more than max_pixels ({self.config.max_pixels}); "
-                "raise that parameter if the camera is that large"
-            )
-        rgb = rgb_from_message(image_msg)
-        encoding = output_encoding(image_msg.encoding, self.config.output_encoding)
-        capture, match = self._capture(stamp_ns(image_msg))
-        self.health.matched(match)
+        rgb, encoding = decode(image_msg, self.config.output_encoding, self.config.max_pixels)
+        stamp = stamp_ns(image_msg)
+        capture, match, age_ns = self._capture(stamp)
+        self.health.matched(match, age_ns)
         decoded = time.perf_counter_ns()
-        enhanced = self.enhance(rgb, capture)
+        passes = self._passes(rgb)
+        output = self._untouched(rgb) if passes else self._enhanced(rgb, capture, stamp)
         done = time.perf_counter_ns()
+        if passes:
+            self.health.bypassed()
         return EnhancedFrame(
-            rgb=enhanced,
+            rgb=output,
             encoding=encoding,
             header=image_msg.header,
-            camera_info=self._info(image_msg, enhanced),
+            camera_info=self._info(image_msg.header, rgb.shape[:2], output.shape[:2]),
             capture=capture,
             match=match,
             timings_ns={"decode": decoded - start, "enhance": done - decoded},
+            metadata_age_ns=age_ns,
+            bypassed=passes,
+            passed_message=image_msg
+            if passes and output is rgb and self._is_written_so(image_msg, encoding)
+            else None,
         )
 
-    def _capture(self, stamp: int) -> tuple[CaptureMetadata, Match]:
-        """Metadata of equal stamp, else the nearest within the tolerance, else the last not too old, else fallback."""
-        exact = self._metadata.exact(stamp)
-        if exact is not None:
-            return exact, "exact"
-        nearest = self._metadata.nearest(stamp, round(self.config.metadata_tolerance_s * NS_PER_S))
-        if nearest is not None:
-            return nearest, "nearest"
-        last = self._metadata.latest()
-        if last is not None and abs(stamp - last[0]) <= self.config.metadata_max_age_s * NS_PER_S:
-            return last[1], "last"
-        if not self.config.fallback.is_unknown:
-            return self.config.fallback, "fallback"
-        return UNKNOWN, "none"
+    @property
+    def _tolerance_ns(self) -> int:
+        return round(self.config.metadata_tolerance_s * NS_PER_S)
 
-    def _info(self, image_msg: Any, enhanced: NDArray[np.uint8]) -> Any | None:
+    def _capture(self, stamp: int) -> tuple[CaptureMetadata, Match, int | None]:
+        """Metadata of equal stamp, else the nearest within the tolerance, else the last not too old, else fallback.
+
+        With it, how it was found and how far its stamp is from the frame's.
+        """
+        match: Match = "nearest"
+        found = self._metadata.nearest(stamp, self._tolerance_ns)
+        if found is None:
+            match, found = "last", self._metadata.latest()
+            if found is not None and abs(stamp - found[0]) > self.config.metadata_max_age_s * NS_PER_S:
+                found = None
+        if found is not None and not found[1].is_unknown:
+            age_ns = abs(stamp - found[0])
+            return found[1].filled_from(self.config.fallback), match if age_ns else "exact", age_ns
+        if not self.config.fallback.is_unknown:
+            return self.config.fallback, "fallback", None
+        return UNKNOWN, "none", None
+
+    def _passes(self, rgb: Rgb) -> bool:
+        """Whether the next frame stays as it is."""
+        is_bright = self._bypass(rgb, self.config.bypass_above, self.config.bypass_hysteresis)
+        return is_bright or self.config.strength == 0.0
+
+    def _untouched(self, rgb: Rgb) -> NDArray[np.uint8]:
+        return self.enhance.untouched(rgb) if isinstance(self.enhance, MapEnhance) else to_8_bit(rgb)
+
+    def _enhanced(self, rgb: Rgb, capture: CaptureMetadata, stamp: int) -> NDArray[np.uint8]:
+        """The frame, steadied and weakened as the configuration asks; on the network's maps where there are any."""
+        enhance, strength, smoothing_s = self.enhance, self.config.strength, self.config.smoothing_s
+        if isinstance(enhance, MapEnhance) and (strength < 1.0 or smoothing_s > 0.0):
+            maps, small = enhance.maps(rgb, capture)
+            if smoothing_s > 0.0:
+                self._steady(maps, small, stamp, smoothing_s)
+            if maps.shape[0] == 6:
+                weaken(maps, strength)
+                return enhance.apply(maps, small, rgb)
+            enhanced = enhance.apply(maps, small, rgb)
+        else:
+            enhanced = enhance(rgb, capture)
+        return enhanced if strength == 1.0 else blend(self._untouched(rgb), enhanced, strength)
+
+    def _is_written_so(self, image_msg: Any, encoding: str) -> bool:
+        """Whether the message holds its picture in the way in which the output is to be written."""
+        if hasattr(image_msg, "format"):
+            return self.config.output_encoding == "same"
+        return bool(image_msg.encoding == encoding)
+
+    def _info(self, header: Any, size: tuple[int, ...], output_size: tuple[int, ...]) -> Any | None:
+        """The camera_info of an output of (height, width) ``output_size`` made from an image of ``size``."""
         if self._camera_info is None:
             return None
         try:
-            camera_infos.check_matches(self._camera_info, image_msg.width, image_msg.height)
-            info = camera_infos.rescaled(self._camera_info, enhanced.shape[1], enhanced.shape[0])
-            return camera_infos.with_header(info, image_msg.header)
+            camera_infos.check_matches(self._camera_info, size[1], size[0])
+            info = camera_infos.rescaled(self._camera_info, output_size[1], output_size[0])
+            return camera_infos.with_header(info, header)
         except CameraInfoError as error:
             self.health.failed(error)
             return None

@@ -30,7 +30,8 @@ class LocalAffine:
     """
 
     def __init__(self) -> None:
-        self._gain, self._offset, self._product = (np.empty((0, 0), np.float32) for _ in range(3))
+        self._gain, self._offset, self._product, self._small = (np.empty((0, 0), np.float32) for _ in range(4))
+        self._inputs: tuple[Rgb, ...] = ()
         self._planes: tuple[NDArray[np.uint8], ...] = ()
 
     def __call__(self, maps: Tensor, rgb: Rgb) -> NDArray[np.uint8]:
@@ -47,11 +48,15 @@ class LocalAffine:
         if self._gain.shape != (height, width):
             self._gain, self._offset, self._product = (np.empty((height, width), np.float32) for _ in range(3))
             self._planes = tuple(np.empty((height, width), np.uint8) for _ in range(3))
+        if not self._inputs or self._inputs[0].shape != (height, width) or self._inputs[0].dtype != rgb.dtype:
+            self._inputs = tuple(np.empty((height, width), rgb.dtype) for _ in range(3))
+        if self._small.shape != maps.shape[1:]:
+            self._small = np.empty(maps.shape[1:], np.float32)
         to_byte = 255.0 / np.iinfo(rgb.dtype).max
-        offsets = maps[3:] * np.float32(255.0)
-        for channel, plane in enumerate(cv2.split(rgb)):
+        cv2.split(rgb, self._inputs)
+        for channel, plane in enumerate(self._inputs):
             gain = _enlarged(maps[channel], self._gain)
-            offset = _enlarged(offsets[channel], self._offset)
+            offset = _enlarged(np.multiply(maps[3 + channel], np.float32(255.0), out=self._small), self._offset)
             cv2.multiply(plane, gain, dst=self._product, scale=to_byte, dtype=cv2.CV_32F)
             cv2.add(self._product, offset, dst=self._planes[channel], dtype=cv2.CV_8U)
         return np.asarray(cv2.merge(self._planes), dtype=np.uint8)

@@ -23,12 +23,12 @@ def test_exact_finds_only_the_very_stamp():
 
 def test_nearest_takes_the_closer_neighbour_within_the_tolerance():
     buffer = filled(10, 20, 30)
-    assert buffer.nearest(24, 5) == "at 20"
-    assert buffer.nearest(26, 5) == "at 30"
-    assert buffer.nearest(35, 5) == "at 30"
+    assert buffer.nearest(24, 5) == (20, "at 20")
+    assert buffer.nearest(26, 5) == (30, "at 30")
+    assert buffer.nearest(35, 5) == (30, "at 30")
     assert buffer.nearest(36, 5) is None
     assert buffer.nearest(4, 5) is None
-    assert buffer.nearest(25, 5) == "at 20"
+    assert buffer.nearest(25, 5) == (20, "at 20")
 
 
 def test_an_empty_buffer_finds_nothing():
@@ -39,7 +39,7 @@ def test_an_empty_buffer_finds_nothing():
 def test_values_may_arrive_out_of_order():
     buffer = filled(30, 10, 20)
     assert buffer.latest() == (30, "at 30")
-    assert buffer.nearest(12, 5) == "at 10"
+    assert buffer.nearest(12, 5) == (10, "at 10")
     assert buffer.exact(20) == "at 20"
 
 
@@ -97,4 +97,4 @@ def test_nearest_agrees_with_a_search_of_everything_kept(stamps_ns, wanted_ns, t
     assert len(kept) == len(buffer) <= 16
     assert kept[-1] == max(stamps_ns)
     best = min(kept, key=lambda ns: (abs(ns - wanted_ns), ns))
-    assert buffer.nearest(wanted_ns, tolerance_ns) == (best if abs(best - wanted_ns) <= tolerance_ns else None)
+    assert buffer.nearest(wanted_ns, tolerance_ns) == ((best, best) if abs(best - wanted_ns) <= tolerance_ns else None)

@@ -99,6 +99,13 @@ def test_metadata_of_equal_stamp_is_preferred_then_nearest_then_last_then_fallba
     assert enhance.captures[-1] == CaptureMetadata(400.0, None)
 
 
+def test_what_metadata_leaves_open_comes_from_the_fallback() -> None:
+    frames, enhance, _ = stream(fallback=CaptureMetadata(400.0, 0.5))
+    frames.add_capture(1000 * MS, CaptureMetadata(None, 0.01))
+    assert frames.process(image(1000 * MS), 0).match == "exact"
+    assert enhance.captures == [CaptureMetadata(400.0, 0.01)]
+
+
 def test_without_any_metadata_the_network_is_told_unknown() -> None:
     frames, enhance, health = stream()
     assert frames.process(image(), 0).match == "none"
