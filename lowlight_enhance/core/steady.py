@@ -1,0 +1,209 @@
+"""Brightness and colour that stay steady from frame to frame while the scene does.
+
+The network judges each frame alone, and its gain is high in the dark, so the noise of a frame's rows and regions comes
+out as flicker of whole parts of the picture; and what a tone becomes depends on what else is in view. ``Steady`` takes
+the flicker out of the network's maps before they are applied. On a coarse grid it keeps what the output looked like,
+moves that along with the picture, and leads the new output back to it, region by region, by as much as the time
+between the frames allows. It holds on to a region only while the *input* there looks as before: where light, exposure
+or things in view change, and all over after a cut, the new frame counts at once. docs/steadiness.md has the figures.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import cv2
+import numpy as np
+
+from lowlight_enhance.core.model_input import Tensor
+
+COARSE = 96
+"""Cells, about, on the shorter side of the grid on which frames are compared."""
+
+LEAST_SIDE = 16
+"""With fewer cells on the shorter side motion is not looked for."""
+
+LEAST_MOTION, LARGEST_MOTION = 0.02, 0.25
+"""Motion between two frames that is followed: in cells, and as a part of the grid's sides."""
+
+REGION = 3
+"""Corrections are means of so many blocks of 2x2 cells each way: finer ones would smear what moves."""
+
+ODD_SCALE, ODD_FLOOR = 3.0, 0.06
+"""A block is odd where its change of colour (R + G + B, 0..3) differs from that of the picture by more than the floor
+and this many times the usual difference. It then counts less, and at twice that not at all."""
+
+CHANGE = 0.06
+"""Relative change of a region's input luma up to which it counts as noise; at twice that nothing is held on to."""
+
+DARK = 0.02
+"""Input luma, 0..1, added to a block's before its change is judged: below it there is little but noise."""
+
+LEAST_SUPPORT = 0.25
+"""Part of a region's blocks that must count for a correction in full."""
+
+LEAST_UNCHANGED = 0.5
+"""Where less than this part of the picture is unchanged, the scene is another: nothing is held on to."""
+
+LEAST_KEPT = 0.02
+"""After a gap so long that less than this would remain of the frame before, it is forgotten."""
+
+SAMPLE = 2
+"""Medians are those of every so many blocks each way."""
+
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+class Steady:
+    """The memory of one stream. Not for several threads at once."""
+
+    def __init__(self) -> None:
+        self._look: Tensor | None = None
+        self._stamp_ns = 0
+        self._halves, self._enlarged = np.empty((3, 0, 0), np.float32), np.empty((0, 0), np.float32)
+
+    def __call__(self, maps: Tensor, small: Tensor, stamp_ns: int, smoothing_s: float) -> None:
+        """Steady the next frame, in place.
+
+        Args:
+            maps: (6, h, w) gain R, G, B and offset R, G, B, or (3, h, w) enhanced picture; 0..1 of full scale.
+            small: (3, h, w) the network's copy of the frame in 0..1.
+            stamp_ns: the frame's stamp. One that jumps back, stands still, or leaves a gap begins anew.
+            smoothing_s: time constant, above 0: after it a difference has shrunk to 1/e.
+        """
+        elapsed_s = (stamp_ns - self._stamp_ns) / 1e9
+        kept = math.exp(-elapsed_s / smoothing_s) if elapsed_s > 0.0 else 0.0
+        before, self._look, self._stamp_ns = self._look, self._seen(maps, small), stamp_ns
+        if before is None or self._look is None or before.shape != self._look.shape or kept < LEAST_KEPT:
+            return
+        correction = _correction(before, self._look, kept)
+        if correction is not None:
+            rows, columns = self._look.shape[:2]
+            self._look += cv2.resize(correction, (columns, rows), interpolation=cv2.INTER_LINEAR)
+            self._add(correction, maps[-3:])
+
+    def _seen(self, maps: Tensor, small: Tensor) -> Tensor | None:
+        """(rows, columns, 4) of the coarse grid: output R, G, B and input luma; None where they are no numbers."""
+        height, width = maps.shape[1:]
+        halvings = max(0, round(math.log2(min(height, width) / COARSE)))
+        first = min(halvings, 1)
+        shape = (3, height >> first, width >> first)
+        if self._halves.shape != shape:  # kept, as fresh memory costs more than the arithmetic
+            self._halves = np.empty(shape, np.float32)
+        outputs, inputs = [], []
+        for channel in range(3):
+            output, rgb, offset = self._halves
+            _mean_of_blocks(maps[channel], output)
+            _mean_of_blocks(small[channel], rgb)
+            if maps.shape[0] == 6:
+                _mean_of_blocks(maps[3 + channel], offset)
+                np.multiply(output, rgb, out=output)
+                np.add(output, offset, out=output)
+            outputs.append(_halved(output, halvings - first))
+            inputs.append(_halved(rgb, halvings - first))
+        luma = sum(weight * plane for weight, plane in zip(LUMA, inputs, strict=True))
+        look = np.asarray(cv2.merge([*outputs, luma]), dtype=np.float32)
+        return look if math.isfinite(cv2.norm(look, cv2.NORM_L1)) else None
+
+    def _add(self, correction: Tensor, planes: Tensor) -> None:
+        """Add R, G, B of ``correction`` to ``planes`` (3, h, w)."""
+        height, width = planes.shape[1:]
+        if self._enlarged.shape != (height, width):
+            self._enlarged = np.empty((height, width), np.float32)
+        for plane, coarse in zip(planes, cv2.split(correction)[:3], strict=True):
+            cv2.resize(coarse, (width, height), dst=self._enlarged, interpolation=cv2.INTER_LINEAR)
+            np.add(plane, self._enlarged, out=plane)
+
+
+def _mean_of_blocks(plane: Tensor, out: Tensor) -> None:
+    """``plane`` at the size of ``out``, which is its own or half of it; a last odd row or column is left out."""
+    height, width = out.shape
+    if plane.shape == out.shape:
+        np.copyto(out, plane)
+    else:
+        cv2.resize(plane[: 2 * height, : 2 * width], (width, height), dst=out, interpolation=cv2.INTER_AREA)
+
+
+def _halved(plane: Tensor, times: int) -> Tensor:
+    """A fresh copy of ``plane`` (rows, columns[, channels]), halved by area ``times`` times."""
+    result = plane.copy() if times == 0 else plane
+    for _ in range(times):
+        height, width = result.shape[0] // 2, result.shape[1] // 2
+        even = result[: 2 * height, : 2 * width]
+        result = np.asarray(cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA), dtype=np.float32)
+    return result
+
+
+def _correction(before: Tensor, look: Tensor, kept: float) -> Tensor | None:
+    """What to add to ``look``, on a grid of half its size, so that it leads over from ``before``.
+
+    Args:
+        before: (rows, columns, 4) the frame before as it was put out, and its input's luma.
+        look: the same of this frame as the network would have it.
+        kept: part of a difference that remains, 0..1.
+
+    Returns:
+        None where the scene is another.
+    """
+    if min(look.shape[:2]) < 2:
+        return None
+    before, motion = _moved(before, look)
+    blocks = _halved(look, 1)
+    change = _halved(before, 1) - blocks
+    counts, relative = _counts(change), change[:, :, 3] / (blocks[:, :, 3] + np.float32(DARK))
+    for plane in (counts, relative):
+        _clear_uncovered(plane, motion)
+    region = (REGION, REGION)
+    support, relative = cv2.split(cv2.blur(cv2.merge([counts, relative]), region))
+    unchanged = np.clip(np.float32(2.0) - np.abs(relative) / np.float32(CHANGE), 0.0, 1.0)
+    if float(np.mean(unchanged * counts)) < LEAST_UNCHANGED:
+        return None
+    share = unchanged * np.float32(kept) / np.maximum(support, np.float32(LEAST_SUPPORT))
+    return np.asarray(cv2.blur(change * counts[:, :, None], region) * share[:, :, None], dtype=np.float32)
+
+
+def _counts(change: Tensor) -> Tensor:
+    """(rows, columns) 1 where a block's change of colour is that of the picture, 0 where it is a thing's own."""
+    colour = change[:, :, :3]
+    odd = np.abs(colour - _median(colour[::SAMPLE, ::SAMPLE].reshape(-1, 3))) @ np.ones(3, np.float32)
+    limit = ODD_SCALE * float(_median(odd[::SAMPLE, ::SAMPLE].reshape(-1))) + ODD_FLOOR
+    counts: Tensor = np.clip(np.float32(2.0) - odd / np.float32(limit), 0.0, 1.0)
+    return counts
+
+
+def _median(values: Tensor) -> Tensor:
+    """The (lower) median along the first axis; ``np.median`` takes three times as long."""
+    middle = (len(values) - 1) // 2
+    return np.asarray(np.partition(values, middle, axis=0)[middle])
+
+
+def _moved(before: Tensor, look: Tensor) -> tuple[Tensor, tuple[float, float]]:
+    """``before`` shifted onto ``look`` and the shift (x, y) in cells; as it is where no shift brings it closer."""
+    height, width = look.shape[:2]
+    still = before, (0.0, 0.0)
+    if min(height, width) < LEAST_SIDE:
+        return still
+    old, new = before[:, :, :3] @ LUMA, look[:, :, :3] @ LUMA
+    (x, y), _ = cv2.phaseCorrelate(old.copy(), new.copy(), _window(height, width))  # it may overwrite its input
+    if max(abs(x), abs(y)) < LEAST_MOTION or abs(x) > LARGEST_MOTION * width or abs(y) > LARGEST_MOTION * height:
+        return still
+    shift = np.array([[1.0, 0.0, x], [0.0, 1.0, y]])
+    moved = np.asarray(cv2.warpAffine(before, shift, (width, height), borderMode=cv2.BORDER_REPLICATE), np.float32)
+    if cv2.norm(moved[:, :, :3] @ LUMA, new, cv2.NORM_L1) >= cv2.norm(old, new, cv2.NORM_L1):
+        return still
+    return moved, (x, y)
+
+
+@functools.lru_cache(maxsize=8)
+def _window(height: int, width: int) -> Tensor:
+    return np.asarray(cv2.createHanningWindow((width, height), cv2.CV_32F), dtype=np.float32)
+
+
+def _clear_uncovered(plane: Tensor, motion: tuple[float, float]) -> None:
+    """Set to 0 the blocks that have come into view by a shift (x, y) in cells."""
+    x, y = motion[0] / 2.0, motion[1] / 2.0
+    if x:
+        plane[:, slice(0, math.ceil(x)) if x > 0 else slice(math.floor(x), None)] = 0.0
+    if y:
+        plane[slice(0, math.ceil(y)) if y > 0 else slice(math.floor(y), None)] = 0.0
