@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import Any
 
@@ -10,6 +11,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo
 
 from lowlight_enhance.core.capture import CaptureMetadata
+from lowlight_enhance.core.errors import LowlightError
 from lowlight_enhance.core.health import OK, WARN
 from lowlight_enhance.core.image_messages import decode, stamp_ns
 from lowlight_enhance.core.model_file import ModelFile
@@ -118,6 +120,10 @@ class Flight:
 
     def _on_metadata(self, msg: Any) -> None:
         self._stream.add_metadata(self.params.metadata_type, msg, self._now_ns())
+        self._serve_held()
+
+    def _serve_held(self) -> None:
+        """Serve the image that waits if its metadata is here."""
         held = self._waiting.held
         if held is not None and self._stream.has_metadata_for(stamp_ns(held)):
             self._serve(self._waiting.take())
@@ -131,14 +137,16 @@ class Flight:
     def _on_image(self, msg: Any) -> None:
         """Serve an image at once, or when its metadata has come; the newest one always wins."""
         self.update()
-        if self._waiting.take() is not None:
+        wait_s = self.params.metadata_wait_s
+        waits = wait_s > 0.0 and self._metadata_class is not None and self.enabled
+        older = self._waiting.hold(msg, wait_s) if waits else self._waiting.take()
+        if older is not None:
             self._reporter.health.dropped()
         self._inputs.take_waiting()
-        waits = self.params.metadata_wait_s > 0.0 and self._metadata_class is not None and self.enabled
-        if waits and not self._stream.has_metadata_for(stamp_ns(msg)):
-            self._waiting.hold(msg, self.params.metadata_wait_s)
-        else:
+        if not waits:
             self._serve(msg)
+        else:
+            self._serve_held()
 
     def _serve(self, msg: Any) -> None:
         start_ns = time.perf_counter_ns()
@@ -154,14 +162,16 @@ class Flight:
         self._reporter.health.enhanced(age_ns if comparable else None, time.perf_counter_ns() - start_ns)
 
     def _pass_on(self, msg: Any) -> None:
-        self._reporter.health.received(time.monotonic_ns())
-        params = self.params
-        self._outputs.pass_on(
-            msg,
-            self._stream.camera_info_for(msg),
-            lambda: decode(msg, params.output_encoding, params.max_pixels),
-            params.jpeg_quality,
-        )
+        health, params = self._reporter.health, self.params
+        health.received(time.monotonic_ns())
+        info = self._stream.camera_info_for(msg)
+        try:
+            picture = functools.partial(decode, msg, params.output_encoding, params.max_pixels)
+            self._outputs.pass_on(msg, info, picture, params.jpeg_quality)
+        except LowlightError as error:
+            health.failed(error)
+            raise
+        health.bypassed()
 
     def _now_ns(self) -> int:
         """The node's clock: the bag's with use_sim_time."""

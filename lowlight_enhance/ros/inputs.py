@@ -100,8 +100,8 @@ class Inputs:
         return True
 
     def take_waiting(self) -> None:
-        """Hand over all metadata and camera_info that has come already."""
-        for name in ("metadata", "camera_info"):
+        """Hand over all camera_info and metadata that has come already."""
+        for name in ("camera_info", "metadata"):
             if name in self._open:
                 take_waiting(self._open[name])
 

@@ -227,7 +227,7 @@ class EnhanceNode(LifecycleNode):
         """As grave as the gravest finding, whose sentence comes first."""
         report = self.reporter.health.report(time.monotonic_ns())
         findings: list[Finding] = []
-        values = report.values
+        values = {**report.values, "decode_errors": report.values.get("errors.ImageError", "0")}
         if self._phase != "active":
             findings = [(ERROR, self._refusal) if self._refusal else (OK, f"{self._phase}: no image is taken")]
         elif self.flight is not None and self.flight.is_idle:

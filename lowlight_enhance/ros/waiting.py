@@ -29,16 +29,21 @@ class Waiting:
         """The image that waits."""
         return self._held
 
-    def hold(self, msg: Any, wait_s: float) -> None:
-        """Keep ``msg`` until it is taken, or for what is left of ``wait_s`` seconds since the first one held."""
-        begins, self._held = self._held is None, msg
-        if not begins:
-            return
+    def hold(self, msg: Any, wait_s: float) -> Any | None:
+        """Keep ``msg`` until it is taken, or for what is left of ``wait_s`` seconds since the first one held.
+
+        Returns:
+            The image whose place it takes.
+        """
+        older, self._held = self._held, msg
+        if older is not None:
+            return older
         if self._timer is None or wait_s != self._wait_s:
             self._discard_timer()
             self._timer, self._wait_s = self._node.create_timer(wait_s, self._on_time, clock=self._clock), wait_s
         else:
             self._timer.reset()
+        return None
 
     def take(self) -> Any | None:
         """The image that waits, which no longer does."""
