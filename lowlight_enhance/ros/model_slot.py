@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
-from lowlight_enhance.core.enhancer import Enhancer, default_model, open_enhancer
+from lowlight_enhance.core.enhancer import Enhancer, open_enhancer
 from lowlight_enhance.core.errors import LowlightError, ModelError
 from lowlight_enhance.core.model_file import ModelFile, read_model
+from lowlight_enhance.core.shipped import find_model
 from lowlight_enhance.ros.params import MODEL_PARAMETERS, NodeParams
 
 SHA_DIGITS = 12
@@ -27,9 +28,9 @@ def read_file(params: NodeParams) -> ModelFile:
 
     Raises:
         ModelError: a file that may not be opened.
-        ConfigError: the shipped one is not installed.
+        ConfigError: no model of that name, or the shipped ones are not installed.
     """
-    return read_model(params.model_path or default_model())
+    return read_model(find_model(params.model))
 
 
 class ModelSlot:
@@ -58,7 +59,7 @@ class ModelSlot:
         used = self.enhancer
         return (
             f"model {used.path} (sha256 {used.sha256[:SHA_DIGITS]}) on {used.runtime}, "
-            f"working size {used.working_size or 'full'}"
+            f"working size {used.working_size or 'full'}" + (f" ({used.fallback})" if used.fallback else "")
         )
 
     def values(self) -> dict[str, str]:
