@@ -60,5 +60,5 @@ $(VENV)/.setup: setup.py pyproject.toml Makefile | $(BIN)/pip
 $(VENV)/.setup-dev: $(VENV)/.setup
 	@echo "installing torch and the test tools into $(VENV): some minutes"
 	$(PIP) install $(TORCH)
-	$(PIP) install --editable '.[ros,offline,demo,train,test]'
+	$(PIP) install --editable '.[ros,offline,demo,openvino,train,test]'
 	@touch $@

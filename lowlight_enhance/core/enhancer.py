@@ -14,8 +14,8 @@ from lowlight_enhance.core.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.core.errors import ConfigError, ModelError
 from lowlight_enhance.core.model_file import FLOAT, ModelFile, read_model
 from lowlight_enhance.core.model_input import CHANNELS, METADATA_KEY, ModelInput, Rgb, Tensor, check_rgb, to_8_bit
-from lowlight_enhance.core.resources import resource
 from lowlight_enhance.core.sessions import DEFAULT_PROVIDERS, Precision, Runtime, Session, open_session
+from lowlight_enhance.core.shipped import default_model
 from lowlight_enhance.core.upsample import LocalAffine, Upsampling, enlarge
 
 Enhance = Callable[[Rgb, CaptureMetadata], NDArray[np.uint8]]
@@ -45,15 +45,6 @@ OutputResolution = Literal["input", "model"]
 
 TYPICAL_HEIGHT, TYPICAL_WIDTH = 480, 640
 """Size of a frame on which a model proves that it runs."""
-
-
-def default_model() -> Path:
-    """The student that this package ships.
-
-    Raises:
-        ConfigError: the package is not installed with its models.
-    """
-    return resource("models/student.onnx")
 
 
 class Enhancer:

@@ -19,8 +19,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from lowlight_enhance.core.enhancer import Enhancer, default_model
+from lowlight_enhance.core.enhancer import Enhancer
 from lowlight_enhance.core.errors import ConfigError, DataError
+from lowlight_enhance.core.shipped import default_model
 from lowlight_enhance.ros.demo_crew import Crew, DemoError
 from lowlight_enhance.ros.demo_pictures import write_picture, write_video
 from lowlight_enhance.ros.demo_scene import HEIGHT, TAKES, WIDTH, Clip, load_photo

@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any, get_args
 
 from lowlight_enhance.core.camera_parameters import DRIVERS, ParameterSource, parameter_source
@@ -18,6 +17,7 @@ from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.image_messages import OUTPUT_ENCODINGS
 from lowlight_enhance.core.metadata_messages import READERS, MetadataSettings, reader_of
 from lowlight_enhance.core.sessions import DEFAULT_PROVIDERS, Precision, Runtime
+from lowlight_enhance.core.shipped import DEFAULT, SHIPPED
 from lowlight_enhance.core.stream import StreamConfig
 from lowlight_enhance.ros.parameter_field import checked, param
 
@@ -32,7 +32,9 @@ class NodeParams:
         ConfigError: a value of the wrong type, outside its range or choices; names the parameter and what is allowed.
     """
 
-    model: str = param("", "Path of the ONNX model file; empty: the model shipped with the package.")
+    model: str = param(
+        "", f"Path of an ONNX model file, or one that is shipped: {', '.join(SHIPPED)}; empty: {DEFAULT}."
+    )
     providers: tuple[str, ...] = param(
         DEFAULT_PROVIDERS,
         "ONNX Runtime execution providers, in order of preference; one that does not start is left out, with a word.",
@@ -232,11 +234,6 @@ class NodeParams:
             if name not in NAMES:
                 raise ConfigError(f"unknown parameter '{name}'{nearest(name)}")
         return cls(**values)
-
-    @property
-    def model_path(self) -> Path | None:
-        """The model file; ``None``: the shipped one."""
-        return Path(self.model).expanduser() if self.model else None
 
     @property
     def model_working_size(self) -> int | None:

@@ -20,9 +20,10 @@ from tiny_model import write_tiny_model
 
 from lowlight_enhance.core import openvino_session, sessions
 from lowlight_enhance.core.capture import UNKNOWN, CaptureMetadata
-from lowlight_enhance.core.enhancer import Enhancer, default_model, open_enhancer
+from lowlight_enhance.core.enhancer import Enhancer, open_enhancer
 from lowlight_enhance.core.errors import ConfigError, ModelError
 from lowlight_enhance.core.model_input import ModelInput
+from lowlight_enhance.core.shipped import default_model
 
 TASKS = Path("/proc/self/task")
 DEADLINE_S = 10.0

@@ -9,7 +9,8 @@ import pytest
 
 from lowlight_enhance.core.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.core.darken import SENSORS, DarkExposure, darken
-from lowlight_enhance.core.enhancer import Enhancer, default_model
+from lowlight_enhance.core.enhancer import Enhancer
+from lowlight_enhance.core.shipped import default_model
 
 MODELS = sorted((Path(__file__).parents[2] / "models").glob("*.onnx"))
 CAPTURE = CaptureMetadata(1600.0, 1 / 60)
