@@ -217,6 +217,14 @@ def darken(rgb: NDArray[np.uint8], exposure: DarkExposure, rng: np.random.Genera
     return np.ascontiguousarray(out, dtype=np.uint8)
 
 
+def dark_frame(width: int, height: int, capture: CaptureMetadata, seed: int = 0) -> NDArray[np.uint8]:
+    """A dark, noisy (height, width, 3) frame of soft shapes, to measure on."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (max(2, height // 40), max(2, width // 40), 3), dtype=np.uint8)
+    scene = np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+    return darken(scene, DarkExposure(stops=3.0, capture=capture, sensor=SENSORS["SonyA7S2"]), rng)
+
+
 def mosaic(rgb: NDArray[np.float32]) -> NDArray[np.float32]:
     """(H, W, 3) -> (H, W), an RGGB colour filter array."""
     raw: NDArray[np.float32] = rgb[:, :, 1].copy()

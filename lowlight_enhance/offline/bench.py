@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import platform
 import statistics
 import time
 from array import array
@@ -25,12 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowlight_enhance.core.capture import CaptureMetadata
-from lowlight_enhance.core.darken import SENSORS, DarkExposure, darken
+from lowlight_enhance.core.darken import dark_frame
 from lowlight_enhance.core.enhancer import Enhancer, open_enhancer
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.files import replacing
 from lowlight_enhance.core.health import Health
 from lowlight_enhance.core.image_messages import fill_message, rgb_from_message
+from lowlight_enhance.core.machine import processor_name
 from lowlight_enhance.core.sessions import Runtime, runtime_version
 from lowlight_enhance.core.stream import FrameStream, StreamConfig
 from lowlight_enhance.core.upsample import LocalAffine, Upsampling, enlarge
@@ -224,7 +224,7 @@ class _Subject:
 
     def __init__(self, enhancer: Enhancer, width: int, height: int, reference: Enhancer | None = None) -> None:
         self.enhancer, self.width, self.height, self.reference = enhancer, width, height, reference
-        self.message = image_message(dark_frame(width, height))
+        self.message = image_message(dark_frame(width, height, CAPTURE))
         self.stream = FrameStream(enhancer, StreamConfig(fallback=CAPTURE), Health())
         self.tensor = enhancer.encode(rgb_from_message(self.message), CAPTURE)
         self.rgb = rgb_from_message(self.message)
@@ -289,14 +289,6 @@ class _Subject:
         return result
 
 
-def dark_frame(width: int, height: int) -> Bgr:
-    """A dark, noisy (height, width, 3) frame of soft shapes."""
-    rng = np.random.default_rng(0)
-    coarse = rng.integers(0, 256, (max(2, height // 40), max(2, width // 40), 3), dtype=np.uint8)
-    scene = np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
-    return darken(scene, DarkExposure(stops=3.0, capture=CAPTURE, sensor=SENSORS["SonyA7S2"]), rng)
-
-
 def empty_message() -> SimpleNamespace:
     """The attributes of a fresh sensor_msgs/Image; its data is an ``array``, as in rclpy."""
     return SimpleNamespace(header=None, height=0, width=0, encoding="", is_bigendian=0, step=0, data=array("B"))
@@ -309,16 +301,6 @@ def image_message(bgr: Bgr) -> SimpleNamespace:
     message.height, message.width, message.encoding, message.step = *bgr.shape[:2], "bgr8", bgr.shape[1] * 3
     message.data.frombytes(bgr.tobytes())
     return message
-
-
-def processor_name() -> str:
-    """The processor's model name where the system tells it, else its architecture."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tiny_model import write_tiny_model
 
+from lowlight_enhance.core.darken import dark_frame
 from lowlight_enhance.core.enhancer import Enhancer
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.image_messages import rgb_from_message
@@ -80,7 +81,7 @@ def test_the_opencv_threads_are_given_back() -> None:
 
 
 def test_the_benchmark_frame_is_a_dark_message() -> None:
-    frame = bench.dark_frame(96, 64)
+    frame = dark_frame(96, 64, bench.CAPTURE)
     assert frame.shape == (64, 96, 3)
     assert frame.mean() < 64.0
     np.testing.assert_array_equal(rgb_from_message(bench.image_message(frame)), frame[:, :, ::-1])

@@ -1,12 +1,8 @@
-"""`lowlight demo`: it scores the frames that it showed, its verdict is right, and its children never outlive it."""
+"""`lowlight demo`: it scores the frames that it showed, and its verdict is right."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -15,11 +11,8 @@ import pytest
 from tiny_model import write_tiny_model
 
 from lowlight_enhance.core.errors import ConfigError, DataError, ModelError
-from lowlight_enhance.ros import demo, demo_crew, demo_pictures, demo_score
-from lowlight_enhance.ros.demo_crew import Crew, DemoError
+from lowlight_enhance.ros import demo, demo_pictures, demo_score
 from lowlight_enhance.ros.demo_scene import TAKES, Clip, load_photo
-
-DEADLINE_S = 30.0
 
 
 @pytest.fixture
@@ -150,29 +143,6 @@ def test_the_picture_shows_the_middle_of_each_take(kept: range) -> None:
 # The run, without processes
 
 
-def test_the_log_matches_what_arrived_with_what_was_sent() -> None:
-    log = demo.Log()
-    log.note({"stamp": 5, "received": 50})
-    log.note({"sent": [[5, 0], [6, 1], [7, 2]]})
-    log.note({"stamp": 7, "received": 70})
-    log.note({"stamp": 8, "received": 80})
-    assert log.arrived() == {5: 0, 7: 2}
-    assert log.latencies_ms() == pytest.approx((45e-6, 63e-6))
-    assert log.missing() == {6}
-
-
-def test_the_log_counts_our_node_alone() -> None:
-    log = demo.Log()
-    log.note({"diagnostics": {"enhanced": "1000"}, "of": "another"})
-    log.note({"diagnostics": {"enhanced": "12", "metadata.exact": "11", "model": "x"}, "of": "/n: enhancement"})
-    log.note({"diagnostics": {"enhanced": "1000"}, "of": "another"})
-    assert log.counts == {"enhanced": 12, "metadata.exact": 11}
-    assert demo.difference({"enhanced": 2}, log.counts, "enhanced") == 10
-    assert demo.difference({"enhanced": 2}, log.counts, "metadata.exact") == 11
-    assert demo.difference({}, log.counts, "enhanced") is None
-    assert demo.difference({"enhanced": 2}, {}, "enhanced") is None
-
-
 @pytest.mark.parametrize(
     ("capacity_hz", "latency_ms", "rate_hz", "complaints"),
     [
@@ -253,138 +223,7 @@ def test_picture_and_video_are_whole(tmp_path: Path) -> None:
     assert frames == [True, True, True, False]
 
 
-# Processes
-
-ECHO = """
-import json, sys
-print("chatter that is no JSON")
-print(json.dumps({"pid": __import__("os").getpid()}), flush=True)
-for line in sys.stdin:
-    if "crash" in line:
-        sys.exit("a plain reason")
-    print(line, end="", flush=True)
-"""
-
-STUBBORN = """
-import json, os, signal, time
-signal.signal(signal.SIGINT, signal.SIG_IGN)
-print(json.dumps({"pid": os.getpid()}), flush=True)
-while True:
-    time.sleep(1.0)
-"""
-
-
-@pytest.fixture
-def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
-    (tmp_path / "demo_echo.py").write_text(ECHO)
-    (tmp_path / "demo_stubborn.py").write_text(STUBBORN)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    return {"echo": ["demo_echo"], "stubborn": ["demo_stubborn"]}
-
-
-def alive(pid: int) -> bool:
-    """False for a process that is gone or awaits its parent's notice."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def test_children_answer_and_end_with_the_context(
-    modules: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(demo_crew, "GRACE_S", 0.5)
-    events: list[dict[str, int]] = []
-    with Crew(modules, events.append) as crew:
-        assert crew.wait_for(lambda: len(events) == 2, DEADLINE_S)
-        crew.children["echo"].tell(do="it")
-        assert crew.wait_for(lambda: len(events) == 3, DEADLINE_S)
-        assert not crew.wait_for(lambda: False, 0.1)
-        folder = crew.folder
-    assert events[-1] == {"do": "it"}
-    assert [child.process.poll() is not None for child in crew.children.values()] == [True, True]
-    assert crew.children["stubborn"].process.returncode == -signal.SIGKILL
-    assert not folder.exists()
-
-
-def test_a_child_that_crashes_ends_the_demo_with_its_last_words(
-    modules: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(demo_crew, "GRACE_S", 0.5)
-    crew = Crew(modules, lambda _: None)
-    with crew:
-        crew.children["echo"].tell(do="crash")
-        with pytest.raises(DemoError, match=r"the echo ended with code 1.*\n.*a plain reason"):
-            crew.wait_for(lambda: False, DEADLINE_S)
-    assert crew.children["stubborn"].process.poll() is not None
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal is Linux's")
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_children_die_with_their_parent(modules: dict[str, list[str]], tmp_path: Path, number: signal.Signals) -> None:
-    parent = tmp_path / "demo_parent.py"
-    parent.write_text(
-        "import signal\n"
-        "from lowlight_enhance.ros import demo, demo_crew\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore\n"
-        "demo_crew.GRACE_S = 0.5\n"
-        f"with demo.sigterm_as_exit(), demo_crew.Crew({modules!r}, lambda v: print(v['pid'], flush=True)) as crew:\n"
-        "    crew.wait_for(lambda: False, 60.0)\n"
-    )
-    package = Path(demo.__file__).parents[2]
-    process = subprocess.Popen(
-        [sys.executable, str(parent)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{package}", "TMPDIR": str(tmp_path)},
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    pids = [int(process.stdout.readline()) for _ in modules]
-    assert all(alive(pid) for pid in pids)
-    process.send_signal(number)
-    assert process.wait(DEADLINE_S) != 0
-    process.stdout.close()
-    deadline = time.monotonic() + DEADLINE_S
-    while any(alive(pid) for pid in pids) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not any(alive(pid) for pid in pids)
-
-
-def test_children_keep_to_this_host_and_to_a_domain_of_their_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ROS_STATIC_PEERS", "10.0.0.1")
-    monkeypatch.setenv("ROS_DOMAIN_ID", "0")
-    values = demo_crew.environment(tmp_path)
-    assert 1 <= int(values["ROS_DOMAIN_ID"]) <= 101
-    assert values["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
-    assert "ROS_STATIC_PEERS" not in values
-    for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
-        assert Path(values[name]).name == "fastdds.xml"
-        assert Path(values[name]).is_file()
-
-
 # The real thing
-
-
-def test_the_cameras_metadata_reads_back_as_the_take_says() -> None:
-    pytest.importorskip("rclpy")
-    from std_msgs.msg import Header
-
-    from lowlight_enhance.core.metadata_messages import READERS, MetadataSettings
-    from lowlight_enhance.ros import demo_processes
-
-    header = Header(frame_id=demo_processes.FRAME_ID)
-    header.stamp.sec = 7
-    for take in TAKES:
-        message = demo_processes.capture_message(header, take.capture)
-        reading = READERS[demo_processes.METADATA_TYPE](message, MetadataSettings())
-        assert reading is not None
-        assert reading.stamp_ns == 7_000_000_000
-        assert reading.capture.iso == take.capture.iso
-        assert reading.capture.exposure_s == pytest.approx(take.capture.exposure_s, abs=1e-6)
 
 
 @pytest.mark.usefixtures("photographs")

@@ -1,4 +1,4 @@
-"""The demo's three child processes: started with an environment of their own, listened to, and always ended."""
+"""Child processes that talk JSON: started with an environment of their own, listened to, and always ended."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 import lowlight_enhance
@@ -38,8 +39,8 @@ MALLOC = {
 """Keeps freed image buffers inside a process; see ``lowlight_enhance.ros.malloc``."""
 
 
-class DemoError(LowlightError):
-    """A demo that cannot go on: a child ended, or nothing arrives."""
+class CrewError(LowlightError):
+    """The work cannot go on: a child ended, or nothing arrives."""
 
 
 class Child:
@@ -128,7 +129,7 @@ class Crew:
         self.modules, self.on_event = modules, on_event
         self.children: dict[str, Child] = {}
         self._events: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-        self._temporary = tempfile.TemporaryDirectory(prefix="lowlight-demo-")
+        self._temporary = tempfile.TemporaryDirectory(prefix="lowlight-")
         self.folder = Path(self._temporary.name)
 
     def __enter__(self) -> Crew:
@@ -170,7 +171,7 @@ class Crew:
         """Hand events on until ``done()``; False where that has not come about within ``timeout_s``.
 
         Raises:
-            DemoError: a child has ended.
+            CrewError: a child has ended.
         """
         deadline = time.monotonic() + timeout_s
         while not done():
@@ -183,11 +184,28 @@ class Crew:
         return True
 
     def check(self) -> None:
-        """Raise DemoError where a child has ended."""
+        """Raise CrewError where a child has ended."""
         for child in self.children.values():
             code = child.process.poll()
             if code is not None:
-                raise DemoError(f"the {child.name} ended with code {code}; its last words:\n{child.last_words()}")
+                raise CrewError(f"the {child.name} ended with code {code}; its last words:\n{child.last_words()}")
+
+
+@contextmanager
+def sigterm_as_exit() -> Iterator[None]:
+    """Within, SIGTERM leaves as an exception would, so that everything is cleared up (main thread only)."""
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def environment(folder: Path) -> dict[str, str]:

@@ -1,0 +1,66 @@
+"""What the machine tells of itself and of its processes, from Linux's /proc."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+from lowlight_enhance.core.errors import ConfigError
+
+PROC = Path("/proc")
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """What a process holds: resident memory in bytes, threads, and open file handles."""
+
+    resident_bytes: int
+    threads: int
+    handles: int
+
+
+def processor_name() -> str:
+    """The processor's model name where the system tells it, else its architecture."""
+    try:
+        lines = (PROC / "cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+def check_proc() -> None:
+    """Raise ConfigError where the system has no /proc as Linux has it."""
+    if not (PROC / "self" / "stat").is_file():
+        raise ConfigError("this needs Linux: CPU time and memory of other processes are read from /proc")
+
+
+def footprint(pid: int) -> Footprint:
+    """What process ``pid`` holds now."""
+    folder = PROC / str(pid)
+    fields = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
+    return Footprint(
+        resident_bytes=1024 * int(fields["VmRSS"].split()[0]),
+        threads=int(fields["Threads"]),
+        handles=len(os.listdir(folder / "fd")),  # noqa: PTH208 - names alone; some vanish while one looks
+    )
+
+
+def cpu_s(pid: int) -> float:
+    """CPU time that all threads of process ``pid`` have used, in seconds."""
+    fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _ticks_per_s()
+
+
+def busy_s() -> float:
+    """CPU time that all processes together have used since the machine started, in seconds, summed over its cores."""
+    first = (PROC / "stat").read_text().split("\n", 1)[0]
+    user, nice, system, _idle, _waiting, irq, softirq, *rest = (int(text) for text in first.split()[1:])
+    stolen = rest[0] if rest else 0
+    return (user + nice + system + irq + softirq + stolen) / _ticks_per_s()
+
+
+def _ticks_per_s() -> int:
+    return os.sysconf("SC_CLK_TCK")
