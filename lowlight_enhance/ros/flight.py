@@ -30,7 +30,8 @@ from lowlight_enhance.ros.waiting import Waiting
 COMPARABLE_AGE_NS = 60 * 1_000_000_000
 """An image stamped further from now than this was stamped by another clock: its age says nothing."""
 
-INCOMPATIBLE_PUBLISHER = "incompatible publisher"
+INCOMPATIBLE_PUBLISHER, STRANGERS = "incompatible publisher", "metadata of another type"
+"""What advice is about."""
 
 Finding = tuple[int, str]
 """Level of a diagnostic status, and a sentence."""
@@ -71,6 +72,8 @@ class Flight:
             skipped=reporter.skip,
             lost=guard(self._on_lost),
             incompatible=guard(self._on_incompatible_publisher),
+            matched=guard(self._on_match),
+            wants_metadata=lambda: self._waiting.held is not None,
         )
         self._camera: CameraParameters | None = None
         self._inputs = Inputs(node, overrides, handlers)
@@ -79,7 +82,7 @@ class Flight:
             node,
             params.compressed_output,
             overrides,
-            guard(self._on_listeners),
+            guard(self._on_match),
             guard(self._on_incompatible_subscriber),
         )
 
@@ -185,6 +188,20 @@ class Flight:
         if model is not None:
             self._wanted_model, self.refusal = (model, wanted), ""
 
+    def keep_up(self) -> None:
+        """Now and then, also while no images come: hear metadata, look at listeners and publishers."""
+        self.update()
+        self._inputs.take_waiting()
+        self.follow()
+        strangers = self._inputs.strangers(self.params.metadata_type)
+        if strangers:
+            topic = self._node.resolve_topic_name(names.METADATA)
+            self._reporter.advise(
+                STRANGERS, f"{topic} carries {', '.join(strangers)}: set the parameter metadata_type to that"
+            )
+        else:
+            self._reporter.settled(STRANGERS)
+
     def update(self) -> None:
         """Between frames: let what the parameters say now be what runs, and a model that is ready take over."""
         if self._changed:
@@ -269,7 +286,8 @@ class Flight:
                 f"image subscription is now {self._inputs.reliability.name}, as its publishers offer"
             )
 
-    def _on_listeners(self, _event: Any) -> None:
+    def _on_match(self, _event: Any) -> None:
+        """A camera or a listener has come or gone."""
         self.follow()
 
     def _on_incompatible_publisher(self, _event: Any) -> None:

@@ -13,7 +13,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from lowlight_enhance.ros import names
 from lowlight_enhance.ros.qos import Overrides, agreed_reliability, newest, with_events
-from lowlight_enhance.ros.topics import METADATA_DEPTH, take_waiting
+from lowlight_enhance.ros.topics import METADATA_DEPTH, WhileWanted, take_waiting
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
@@ -23,7 +23,10 @@ except ImportError:  # Humble
 
 @dataclass(frozen=True)
 class Handlers:
-    """Who is told: of each message, of images that were sent but never taken, and of what goes wrong."""
+    """Who is told: of each message, of images that were sent but never taken, and of what goes wrong.
+
+    While ``wants_metadata``, metadata and camera_info are handed over as they come, else by ``take_waiting`` alone.
+    """
 
     image: Callable[[Any], None]
     camera_info: Callable[[CameraInfo], None]
@@ -31,6 +34,8 @@ class Handlers:
     skipped: Callable[[int], None]
     lost: Callable[[Any], None]
     incompatible: Callable[[Any], None]
+    matched: Callable[[Any], None]
+    wants_metadata: Callable[[], bool]
 
 
 class Inputs:
@@ -41,6 +46,7 @@ class Inputs:
 
     def __init__(self, node: LifecycleNode, overrides: Overrides, handlers: Handlers) -> None:
         self._node, self._overrides, self._handlers = node, overrides, handlers
+        self._on_demand = WhileWanted(node.default_callback_group, handlers.wants_metadata)
         self._open: dict[str, Subscription[Any]] = {}
         self._number: int | None = None
         self._transport = "raw"
@@ -99,6 +105,13 @@ class Inputs:
         self._open["image"] = self._subscribe_image()
         return True
 
+    def strangers(self, metadata_type: str) -> list[str]:
+        """Types other than ``metadata_type`` that are published as metadata: their messages never arrive."""
+        if "metadata" not in self._open:
+            return []
+        publishers = self._node.get_publishers_info_by_topic(names.METADATA)
+        return sorted({publisher.topic_type for publisher in publishers} - {metadata_type})
+
     def take_waiting(self) -> None:
         """Hand over all camera_info and metadata that has come already."""
         for name in ("camera_info", "metadata"):
@@ -125,6 +138,10 @@ class Inputs:
             topic,
             handler,
             newest(METADATA_DEPTH, ReliabilityPolicy.BEST_EFFORT),
+            callback_group=self._on_demand,
+            event_callbacks=SubscriptionEventCallbacks(
+                use_default_callbacks=False
+            ),  # they would wake the executor too
             qos_overriding_options=self._overrides.options(self._node.resolve_topic_name(topic), "subscription"),
         )
 
@@ -143,6 +160,7 @@ class Inputs:
             SubscriptionEventCallbacks,
             incompatible_qos=self._handlers.incompatible,
             message_lost=self._handlers.lost,
+            matched=self._handlers.matched,
         )
 
     def _on_numbered_image(self, msg: Any, info: Mapping[str, Any]) -> None:

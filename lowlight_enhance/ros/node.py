@@ -217,8 +217,7 @@ class EnhanceNode(LifecycleNode):
 
     def _every_second(self) -> None:
         if self.flight is not None:
-            self.flight.update()
-            self.flight.follow()
+            self.flight.keep_up()
         array = DiagnosticArray(status=[self.status()])
         array.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(array)

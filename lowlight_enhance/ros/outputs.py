@@ -52,20 +52,22 @@ class Outputs:
         self._compressed: Any | None = None
         if compressed != "none":
             self._compressed = self._advertise(CompressedImage, names.compressed(self._image.topic_name))
-        self._latency = node.create_lifecycle_publisher(Float32, names.LATENCY, 10)
+        self._latency = self._create(Float32, names.LATENCY, PublisherEventCallbacks(use_default_callbacks=False))
 
     def _advertise(self, message_type: type, topic: str) -> Any:
-        full = self._node.resolve_topic_name(topic)
         return with_events(
-            lambda event_callbacks: self._node.create_lifecycle_publisher(
-                message_type,
-                topic,
-                newest(1, ReliabilityPolicy.RELIABLE),
-                event_callbacks=event_callbacks,
-                qos_overriding_options=self._overrides.options(full, "publisher"),
-            ),
+            lambda event_callbacks: self._create(message_type, topic, event_callbacks),
             PublisherEventCallbacks,
             **self._events,
+        )
+
+    def _create(self, message_type: type, topic: str, events: Any) -> Any:
+        return self._node.create_lifecycle_publisher(
+            message_type,
+            topic,
+            newest(1, ReliabilityPolicy.RELIABLE),
+            event_callbacks=events,
+            qos_overriding_options=self._overrides.options(self._node.resolve_topic_name(topic), "publisher"),
         )
 
     @property

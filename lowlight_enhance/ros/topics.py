@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections.abc import Callable
 from typing import Any
 
+from rclpy.callback_groups import CallbackGroup
 from rclpy.subscription import Subscription
 
 from lowlight_enhance.core.errors import ConfigError
@@ -33,6 +35,35 @@ def message_class(type_name: str, parameter: str = "metadata_type") -> type:
             f"ros-<distribution>-{package.replace('_', '-')}) and source it before starting, or set it to ''"
         ) from error
     return found  # type: ignore[no-any-return]
+
+
+class WhileWanted(CallbackGroup):
+    """Messages wake the executor only while they are wanted; at other times they wait to be taken.
+
+    Waking for each costs rclpy about as much as taking a small image. Events are heard at all times.
+    """
+
+    def __init__(self, group: CallbackGroup, wanted: Callable[[], bool]) -> None:
+        """``group`` says what may run at the same time, ``wanted`` whether messages are."""
+        super().__init__()
+        self._group, self._wanted = group, wanted
+
+    def add_entity(self, entity: Any) -> None:
+        """Add a subscription, or an event of one."""
+        super().add_entity(entity)
+        self._group.add_entity(entity)
+
+    def can_execute(self, entity: Any) -> bool:
+        """Whether it may run now."""
+        return (self._wanted() or not isinstance(entity, Subscription)) and bool(self._group.can_execute(entity))
+
+    def beginning_execution(self, entity: Any) -> bool:
+        """Ask to run."""
+        return bool(self._group.beginning_execution(entity))
+
+    def ending_execution(self, entity: Any) -> None:
+        """Tell that it has run."""
+        self._group.ending_execution(entity)
 
 
 def take_waiting(subscription: Subscription[Any]) -> None:

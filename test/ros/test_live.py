@@ -1,6 +1,9 @@
 """What can be changed in flight: parameters, the model, enhancement on and off, and how a node comes back from it."""
 
+import gc
 import threading
+import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -213,6 +216,36 @@ def test_inactive_it_has_no_session_and_comes_back_with_the_same_model(cell, tin
     tiny_model.write_bytes(tiny_model.read_bytes()[:100])  # the file is gone bad, what was read from it is not
     cell.node.trigger_activate()
     assert gain_of(cell) == pytest.approx(2.0, abs=0.02)
+
+
+def test_inactive_it_has_no_threads_of_the_network(fly):
+    def threads():
+        return len(list(Path("/proc/self/task").iterdir()))
+
+    cell = fly(threads=4, start=False)
+    before = threads()
+    cell.node.start()
+    assert threads() >= before + 3
+    cell.node.trigger_deactivate()
+    assert threads() <= before + 1
+    cell.node.trigger_activate()
+    assert threads() >= before + 3
+
+
+def test_after_cleanup_nothing_of_the_flight_is_left(cell):
+    cell.frame(dark_image(1))
+    left = [weakref.ref(cell.node.flight), weakref.ref(cell.node.flight.model.enhancer)]
+    publishers = len(list(cell.node.publishers))
+    cell.node.trigger_deactivate()
+    cell.node.trigger_cleanup()
+
+    def is_left():
+        gc.collect()
+        return [reference for reference in left if reference() is not None]
+
+    cell.robot.until(lambda: not is_left())  # the executor lets go of what it waited for in its next round
+    assert len(list(cell.node.publishers)) == publishers - 3
+    assert list(cell.node.subscriptions) == []
 
 
 def test_a_model_chosen_while_inactive_flies_from_activation_on(cell, brighter):

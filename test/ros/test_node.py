@@ -224,3 +224,22 @@ def test_latency_is_measured_on_the_clock_of_the_bag(robot, start, tiny_model):
         robot.image_publisher.publish(image)
 
     robot.until(lambda: robot.status_values().get("latency_median_ms") == "250.00", doing=play)
+
+
+def test_metadata_of_another_type_is_told_and_can_be_mended_in_flight(robot, start, tiny_model):
+    """Messages of two types on one topic do not meet, and the middleware keeps silent."""
+    node = start(model=tiny_model, metadata_type="sensor_msgs/msg/Temperature", metadata_exposure_field="variance")
+    robot.until(lambda: "carries diagnostic_msgs/msg/DiagnosticArray: set the parameter metadata_type" in node.log)
+    assert robot.set_string("metadata_exposure_field", "").successful is False
+    assert robot.set_string("metadata_type", DIAGNOSTIC_ARRAY).successful
+    assert robot.set_string("metadata_exposure_field", "").successful
+    robot.wait_for_node(metadata=True)
+    sent = dark_image(3)
+
+    def shoot():
+        robot.metadata_publisher.publish(capture_metadata(sent))
+        robot.image_publisher.publish(sent)
+
+    robot.until(lambda: "metadata.exact" in robot.status_values(), doing=shoot)
+    assert robot.status_values()["advice"] == ""
+    assert "[ERROR]" not in node.log

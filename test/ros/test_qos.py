@@ -72,8 +72,8 @@ def test_without_events_of_the_middleware_the_timer_notices_listeners(fly, monke
     """As with Humble, whose publishers are not told of their subscribers."""
 
     class Events:
-        def __init__(self, *, incompatible_qos=None):
-            assert incompatible_qos is not None
+        def __init__(self, *, incompatible_qos=None, use_default_callbacks=True):
+            pass
 
         def create_event_handlers(self, *_):
             return []

@@ -65,7 +65,9 @@ def test_an_image_whose_metadata_never_comes_is_served_without(cell):
 def test_metadata_that_is_there_already_costs_no_wait(cell):
     sent = dark_image(5)
     cell.robot.metadata_publisher.publish(capture_metadata(sent))
-    cell.robot.until(lambda: cell.node.flight._stream.has_metadata_for(5_000_000_345))
+    cell.robot.until(
+        lambda: cell.node.flight._stream.has_metadata_for(5_000_000_345), doing=cell.node.flight._inputs.take_waiting
+    )
     cell.node.flight._on_image(sent)
     assert not received(cell)
     cell.robot.until(lambda: cell.robot.images)
