@@ -54,6 +54,11 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _ticks_per_s()
 
 
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def busy_s() -> float:
     """CPU time that all processes together have used since the machine started, in seconds, summed over its cores."""
     first = (PROC / "stat").read_text().split("\n", 1)[0]

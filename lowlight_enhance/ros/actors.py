@@ -24,18 +24,12 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from lowlight_enhance.core.capture import CaptureMetadata
-from lowlight_enhance.core.darken import dark_frame
 from lowlight_enhance.core.image_messages import stamp_ns
 from lowlight_enhance.ros import names
-from lowlight_enhance.ros.rig import CAMERA_TOPICS
+from lowlight_enhance.ros.rig import CAMERA_TOPICS, CAPTURE, pictures
 
 FRAME_ID = "camera_optical"
 NS_PER_S = 1_000_000_000
-SHOWN = 4
-"""Different dark frames that the camera shows in turn."""
-
-CAPTURE = CaptureMetadata(iso=3200.0, exposure_s=1.0 / 30.0)
-
 Answer = dict[str, Any]
 Action = Callable[..., Answer]
 
@@ -58,16 +52,18 @@ class Camera:
         self.infos = self.node.create_publisher(CameraInfo, CAMERA_TOPICS[names.CAMERA_INFO], reliable(5))
         self.metadata = self.node.create_publisher(DiagnosticArray, CAMERA_TOPICS[names.METADATA], reliable(5))
         self.frames: list[tuple[Image, CaptureMetadata]] = []
+        self._made: dict[tuple[int, int], list[Image]] = {}
         self.show(640, 480)
 
     def actions(self) -> dict[str, Action]:
         """What it can be told to do."""
         return {"show": self.show, "stream": self.stream}
 
-    def show(self, width: int, height: int, iso: float = CAPTURE.iso or 0.0) -> Answer:
+    def show(self, width: int, height: int, iso: float = 3200.0) -> Answer:
         """From now on show frames of this size, said to be taken at ``iso``."""
-        capture = CaptureMetadata(iso, CAPTURE.exposure_s)
-        self.frames = [(bgr_message(dark_frame(width, height, CAPTURE, seed)), capture) for seed in range(SHOWN)]
+        if (width, height) not in self._made:
+            self._made[width, height] = [bgr_message(bgr) for bgr in pictures(width, height)]
+        self.frames = [(image, CaptureMetadata(iso, CAPTURE.exposure_s)) for image in self._made[width, height]]
         return {"shown": len(self.frames)}
 
     def stream(self, rate_hz: int, count: int) -> Answer:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from lowlight_enhance.core.capture import CaptureMetadata
+from lowlight_enhance.core.darken import dark_frame
+from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.ros import names
 from lowlight_enhance.ros.crew import Crew, CrewError
 
@@ -14,6 +21,13 @@ CAMERA_TOPICS = {
     name: f"/camera/{name}" for name in (names.IMAGE, names.CAMERA_INFO, names.METADATA, names.ENHANCED)
 } | {names.ENHANCED_INFO: f"/camera/{names.ENHANCED_INFO}"}
 """Full name of each of the node's topics."""
+
+NODE = "lowlight_enhance"
+"""Name of the node."""
+
+CAPTURE = CaptureMetadata(iso=3200.0, exposure_s=1.0 / 30.0)
+SHOWN = 4
+"""Different frames that the camera shows in turn."""
 
 METADATA_TYPE = "diagnostic_msgs/msg/DiagnosticArray"
 ACTORS = "lowlight_enhance.ros.actors"
@@ -71,6 +85,17 @@ class Log:
     def latencies_ms(self) -> tuple[float, ...]:
         """From stamp to receipt, of the frames sent last that have been received."""
         return tuple((self.received[stamp] - stamp) / 1e6 for stamp in self.arrived())
+
+
+def check_rclpy() -> None:
+    """Raise ConfigError where there is no ROS."""
+    if importlib.util.find_spec("rclpy") is None:
+        raise ConfigError("this needs rclpy: pip install 'lowlight_enhance[ros]', or source a ROS 2 installation")
+
+
+def pictures(width: int, height: int) -> list[NDArray[np.uint8]]:
+    """What the camera shows: dark (height, width, 3) frames, BGR."""
+    return [dark_frame(width, height, CAPTURE, seed) for seed in range(SHOWN)]
 
 
 def members(parameters: Mapping[str, object], actors: str = ACTORS) -> dict[str, Sequence[str]]:

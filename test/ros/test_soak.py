@@ -1,0 +1,98 @@
+"""`lowlight soak`: everything is done to the node in turn, and what goes wrong is said."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_model import write_tiny_model
+
+from lowlight_enhance.core.errors import ConfigError, ModelError
+from lowlight_enhance.core.machine import Footprint
+from lowlight_enhance.ros import soak
+from lowlight_enhance.ros.crew import CrewError
+from lowlight_enhance.ros.rig import Log
+from lowlight_enhance.ros.soak_report import Sample, SoakResult
+
+SAMPLES = tuple(Sample(float(at), Footprint(10**8, 20, 30), 30.0) for at in range(40))
+
+
+class Words:
+    """A child that has said its last."""
+
+    def last_words(self) -> str:
+        return "last words"
+
+
+class Crew:
+    children = {"node": Words()}  # noqa: RUF012
+
+
+def soak_of(crew: Any = None) -> soak._Soak:
+    return soak._Soak(crew or Crew(), Log(), print)
+
+
+@pytest.mark.parametrize("minutes", [0.0, -1.0, math.nan, math.inf])
+def test_lengths_that_cannot_be_are_refused(minutes: float) -> None:
+    with pytest.raises(ConfigError, match="minutes"):
+        soak.run(minutes)
+
+
+def test_a_missing_model_is_told_before_any_process_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("rclpy")
+    monkeypatch.setattr(soak, "Crew", None)
+    with pytest.raises(ModelError, match=r"none\.onnx"):
+        soak.run(1.0, tmp_path / "none.onnx")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code", "reason"),
+    [
+        (SoakResult(SAMPLES, 10, 10, {}, (0, "")), 0, ""),
+        (SoakResult(SAMPLES, 10, 10, {}, (1, "ImageError: x")), 1, "the node reports 1 errors"),
+        (CrewError("the node ended with code -11"), 1, "the soak failed: the node ended with code -11"),
+    ],
+)
+def test_the_exit_code_follows_the_verdict(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], outcome: Any, code: int, reason: str
+) -> None:
+    pytest.importorskip("rclpy")
+
+    def perform(*_: Any) -> SoakResult:
+        if isinstance(outcome, CrewError):
+            raise outcome
+        return outcome  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(soak, "perform", perform)
+    assert soak.run(1.0) == code
+    assert reason in capsys.readouterr().err
+
+
+def test_an_order_that_is_refused_ends_the_soak(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(soak, "ask", lambda *_, **__: {"refused": "too strong"})
+    with pytest.raises(CrewError, match=r"'strength' was refused: too strong; .*\nlast words"):
+        soak_of().order(soak.CHANGES[1], soak.CHANGES[1].begin)
+
+
+def test_frames_that_stay_away_end_the_soak(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(soak, "FLOW_S", 0.0)
+    monkeypatch.setattr(soak, "send", lambda *_: 0)
+    with pytest.raises(CrewError, match="after '320x240' no frame came out"):
+        soak_of().flow(soak.CHANGES[0], 3)
+
+
+def test_a_short_soak_of_the_real_node(tmp_path: Path) -> None:
+    pytest.importorskip("rclpy")
+    model = write_tiny_model(tmp_path / "brighter.onnx", gain=3.0)
+    chosen = ("320x240", "strength", "enable", "deactivate")
+    changes = [change for change in soak.CHANGES if change.name in chosen]
+    said: list[str] = []
+    outcome = soak.perform(1.0, model, said.append, changes)
+    assert set(outcome.changes) == set(chosen)
+    assert outcome.errors == (0, "")
+    assert outcome.received >= 0.5 * outcome.sent  # nearly all of them, unless the machine is very busy
+    assert len({(sample.held.threads, sample.held.handles) for sample in outcome.judged}) == 1
+    assert len(outcome.rows()) == 4
+    assert any("file handles" in line for line in said)
