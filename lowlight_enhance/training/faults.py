@@ -25,6 +25,9 @@ FLAT_BLOCK = 8
 FLAT_SHARE = 0.1
 """Of the blocks, those with the least deviation in the reference, which count as flat."""
 
+ROUNDING = 1 / 12
+"""Variance of rounding to whole numbers."""
+
 CLIPPED = 254
 """A channel at or above this has lost what was there."""
 
@@ -58,16 +61,16 @@ def dark_ssim(picture: Picture, reference: Picture) -> float:
 def noise_ratio(picture: Picture, reference: Picture) -> float:
     """Standard deviation of luma within flat blocks, of the picture over the reference; 1: as much grain as that has.
 
-    Flat are the tenth of the 8x8 blocks that deviate least in the reference, clipped ones left out. NaN where there is
-    none, or where those have no deviation at all.
+    Flat are the tenth of the 8x8 blocks that deviate least in the reference, clipped ones left out; NaN where there are
+    no others. Rounding to 8 bits counts as grain, so that a reference without any is no division by zero.
     """
     mean, variance = _blocks(_luma(reference))
     usable = (mean > 255 - CLIPPED) & (mean < CLIPPED)
     if not usable.any():
         return math.nan
     flat = usable & (variance <= np.quantile(variance[usable], FLAT_SHARE))
-    least = float(variance[flat].mean())
-    return math.sqrt(float(_blocks(_luma(picture))[1][flat].mean()) / least) if least > 0.0 else math.nan
+    ours, theirs = (float(v[flat].mean()) + ROUNDING for v in (_blocks(_luma(picture))[1], variance))
+    return math.sqrt(ours / theirs)
 
 
 def clipped_excess(picture: Picture, reference: Picture) -> float:
