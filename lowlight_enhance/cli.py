@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lowlight_enhance import __version__
+from lowlight_enhance import __version__, bag_commands
 from lowlight_enhance.core.errors import LowlightError
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_image(commands)
     _add_bench(commands)
+    _add_flicker(commands)
+    bag_commands.add_bag(commands)
     _add_demo(commands)
     _add_prepare_sid(commands)
     _add_noise_figure(commands)
@@ -150,11 +152,53 @@ def _run_bench(options: argparse.Namespace) -> int:
     return 0
 
 
+def _add_flicker(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("flicker", help="measure how steady brightness and colour are from frame to frame")
+    parser.add_argument("photographs", type=Path, nargs="+", metavar="PHOTO", help="well-lit pictures")
+    parser.add_argument(
+        "--size", type=size, default=(640, 480), metavar="WIDTHxHEIGHT", help="of a frame (default: 640x480)"
+    )
+    parser.add_argument("--frames", type=positive, default=24, help="of each sequence (default: %(default)s)")
+    parser.add_argument(
+        "--rate", type=float, default=30.0, metavar="HZ", help="frames a second (default: %(default)g)"
+    )
+    parser.add_argument("--iso", type=float, default=3200.0, help="of the camera (default: %(default)g)")
+    parser.add_argument(
+        "--stops", type=float, default=3.0, help="under-exposure of the photographs (default: %(default)g)"
+    )
+    parser.add_argument(
+        "--step", type=float, default=1.0, metavar="STOPS", help="how far the exposure is cut (default: %(default)g)"
+    )
+    parser.add_argument(
+        "--smoothing",
+        type=float,
+        metavar="SECONDS",
+        help="time constant to compare with none (default: the node's)",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
+    _add_model_options(parser)
+    parser.set_defaults(run=_run_flicker)
+
+
+def _run_flicker(options: argparse.Namespace) -> int:
+    from lowlight_enhance.core.steady import SMOOTHING_S
+    from lowlight_enhance.offline import flicker
+    from lowlight_enhance.offline.sequences import SequenceOptions
+
+    how = SequenceOptions(*options.size, options.frames, options.rate, options.iso, options.stops, options.step)
+    smoothing_s = SMOOTHING_S if options.smoothing is None else options.smoothing
+    report = flicker.run(options.photographs, how, smoothing_s, options.model, options.threads)
+    print(report.table())
+    if options.json:
+        flicker.write_json(report, options.json)
+    return 0
+
+
 def _add_demo(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("demo", help="camera, node and consumer as three ROS 2 processes, with figures")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder to write (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=15.0, help="length of the run (default: %(default)g)")
-    parser.add_argument("--model", type=Path, help="ONNX model file (default: the one that is shipped)")
+    parser.add_argument("--model", type=model, help=MODEL_HELP)
     parser.add_argument("--working-size", type=natural, help="shorter side in pixels of the copy the network sees")
     parser.add_argument("--rate", type=positive, metavar="HZ", help="of the camera (default: what the machine bears)")
     parser.set_defaults(run=_run_demo)
@@ -318,8 +362,8 @@ def _add_export(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _run_export(options: argparse.Namespace) -> int:
     from lowlight_enhance.core.errors import ConfigError
-    from lowlight_enhance.training.index import read_shots
     from lowlight_enhance.training.export import export
+    from lowlight_enhance.training.index import read_shots
     from lowlight_enhance.training.precision import Limits, Reduction
 
     given = {"min_psnr_db": options.min_psnr, "max_loss_db": options.max_loss}
@@ -342,7 +386,7 @@ def _run_export(options: argparse.Namespace) -> int:
 def _add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("evaluate", help="score a model on pairs of photographs, or on darkened ones")
     parser.add_argument(
-        "model", type=Path, nargs="?", help="ONNX file or checkpoint (default: the one that is shipped)"
+        "model", type=model, nargs="?", help="shipped model, ONNX file or checkpoint (default: student_int8)"
     )
     _add_frame_options(parser, isos=[800.0])
     parser.add_argument("--metadata-test", action="store_true", help="also with metadata withheld and shuffled")
@@ -359,13 +403,13 @@ def _add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _run_evaluate(options: argparse.Namespace) -> int:
-    from lowlight_enhance.core.enhancer import default_model
+    from lowlight_enhance.core.shipped import default_model
     from lowlight_enhance.training import evaluate
 
-    model = options.model or default_model()
-    enhance = evaluate.load_enhance(model, options.working_size, options.threads, options.upsampling)
+    chosen = options.model or default_model()
+    enhance = evaluate.load_enhance(chosen, options.working_size, options.threads, options.upsampling)
     rows = evaluate.evaluate(_frames(options, options.command), enhance, options.metadata_test)
-    print(evaluate.describe(f"{model.name} on {options.data or options.photos}", rows))
+    print(evaluate.describe(f"{chosen.name} on {options.data or options.photos}", rows))
     if options.out:
         evaluate.write(rows, options.out)
     return 0
@@ -453,9 +497,12 @@ def _frames(options: argparse.Namespace, asker: str) -> list[Frame]:
     return evaluate.darkened_frames(options.photos, options.stops, options.iso, options.split, options.sensor)
 
 
+MODEL_HELP = "name of a shipped model or path of an ONNX file (default: student_int8)"
+
+
 def _add_model_options(parser: argparse.ArgumentParser, default_threads: int | None = None) -> None:
     shown = default_threads or "the runtime decides"
-    parser.add_argument("--model", type=Path, help="ONNX model file (default: the one that is shipped)")
+    parser.add_argument("--model", type=model, help=MODEL_HELP)
     parser.add_argument("--threads", type=positive, default=default_threads, help=f"CPU threads (default: {shown})")
 
 
@@ -474,6 +521,17 @@ def seconds(text: str) -> float:
         return float(Fraction(text))
     except (ValueError, ZeroDivisionError, OverflowError):
         raise argparse.ArgumentTypeError(f"'{text}' is not a time in seconds, such as 0.03 or 1/30") from None
+
+
+def model(text: str) -> Path:
+    """The file of a shipped model's name, or of a path."""
+    from lowlight_enhance.core.errors import ConfigError
+    from lowlight_enhance.core.shipped import find_model
+
+    try:
+        return find_model(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def size(text: str) -> tuple[int, int]:

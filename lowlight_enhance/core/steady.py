@@ -18,6 +18,9 @@ import numpy as np
 
 from lowlight_enhance.core.model_input import Tensor
 
+SMOOTHING_S = 0.1
+"""Time constant: what takes the flicker of 30 frames a second down to less than half."""
+
 COARSE = 96
 """Cells, about, on the shorter side of the grid on which frames are compared."""
 

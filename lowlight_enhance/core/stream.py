@@ -22,7 +22,7 @@ from lowlight_enhance.core.image_messages import decode, stamp_ns
 from lowlight_enhance.core.metadata_messages import MetadataSettings, reader_of
 from lowlight_enhance.core.model_input import Rgb, to_8_bit
 from lowlight_enhance.core.stamped import StampedBuffer
-from lowlight_enhance.core.steady import Steady
+from lowlight_enhance.core.steady import SMOOTHING_S, Steady
 from lowlight_enhance.core.strength import Bypass, blend, weaken
 
 Match = Literal["exact", "nearest", "last", "fallback", "none"]
@@ -59,7 +59,7 @@ class StreamConfig:
     strength: float = 1.0
     bypass_above: float = 0.0
     bypass_hysteresis: float = 10.0
-    smoothing_s: float = 0.1
+    smoothing_s: float = SMOOTHING_S
     output_encoding: str = "same"
     max_pixels: int = 64_000_000
 
