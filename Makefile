@@ -1,17 +1,19 @@
 # make demo    see it work          make test     every check
 # make setup   runtime in .venv     make setup-dev  training and test tools too
+# make soak MINUTES=10  the node in flight for so long: does it leak, does it slow down?
 # make train-smoke  every command of training once, on data made for it
 # PYTHON=python3.12 picks the interpreter; TORCH holds pip's arguments for torch, e.g. a build for your GPU.
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
+MINUTES ?= 10
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 TYPED := lowlight_enhance/core lowlight_enhance/offline lowlight_enhance/cli.py
 
-.PHONY: help setup setup-dev demo train-smoke test lint bench clean
+.PHONY: help setup setup-dev demo train-smoke test lint bench soak clean
 
 help:
 	@sed -n '/^#/!q; s/^# //p' Makefile
@@ -25,6 +27,9 @@ demo: setup
 
 bench: setup
 	$(BIN)/lowlight bench
+
+soak: setup
+	$(BIN)/lowlight soak --minutes $(MINUTES)
 
 train-smoke: setup-dev
 	rm -rf out/train-smoke

@@ -70,8 +70,10 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_image(commands)
     _add_bench(commands)
+    _add_soak(commands)
     _add_flicker(commands)
     bag_commands.add_bag(commands)
+    bag_commands.add_replay(commands)
     _add_demo(commands)
     _add_prepare_sid(commands)
     _add_noise_figure(commands)
@@ -126,7 +128,7 @@ def _run_image(options: argparse.Namespace) -> int:
 
 
 def _add_bench(commands: Commands[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("bench", help="time every stage of a frame's way through the node")
+    parser = commands.add_parser("bench", help="time every stage of a frame's way, or the node itself")
     parser.add_argument(
         "--sizes",
         type=size,
@@ -135,21 +137,64 @@ def _add_bench(commands: Commands[argparse.ArgumentParser]) -> None:
         metavar="WIDTHxHEIGHT",
         help="frame sizes (default: 640x480 1280x720)",
     )
-    parser.add_argument("--rounds", type=positive, default=60, help="frames of each size (default: %(default)s)")
+    parser.add_argument(
+        "--rounds", type=positive, help="frames of each size (default: 60); with --node, turns of each (default: 6)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
-    _add_model_options(parser, default_threads=2)
+    _add_model_options(parser, threads="2; with --node the runtime decides")
     _add_runtime_option(parser)
+    node = parser.add_argument_group("the node", "camera, node and listener as processes, in turn with bare inference")
+    node.add_argument("--node", action="store_true", help="measure the node; needs ROS 2")
+    node.add_argument("--hz", type=positive, help="frames a second of the camera (default: 30)")
+    node.add_argument("--seconds", type=float, help="of the camera in each turn (default: 5)")
     parser.set_defaults(run=_run_bench)
 
 
 def _run_bench(options: argparse.Namespace) -> int:
+    from lowlight_enhance.core.errors import ConfigError
     from lowlight_enhance.offline import bench
 
-    figures = bench.run(options.sizes, options.rounds, options.threads, options.model, None, options.runtime)
+    if options.node:
+        return _run_node_bench(options)
+    if options.hz is not None or options.seconds is not None:
+        raise ConfigError("--hz and --seconds are for --node")
+    rounds, threads = options.rounds or bench.DEFAULT_ROUNDS, options.threads or bench.DEFAULT_THREADS
+    figures = bench.run(options.sizes, rounds, threads, options.model, None, options.runtime)
     print(figures.table())
     if options.json:
         bench.write_json(figures, options.json)
     return 0
+
+
+def _run_node_bench(options: argparse.Namespace) -> int:
+    from lowlight_enhance.ros import bench
+
+    figures = bench.run(
+        options.sizes,
+        options.hz or bench.DEFAULT_HZ,
+        bench.DEFAULT_SECONDS if options.seconds is None else options.seconds,
+        options.rounds or bench.DEFAULT_ROUNDS,
+        options.threads,
+        options.model,
+        options.runtime,
+    )
+    print(figures.table())
+    if options.json:
+        bench.write_json(figures, options.json)
+    return 0
+
+
+def _add_soak(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("soak", help="fly the node for minutes or hours and look for leaks; needs ROS 2")
+    parser.add_argument("--minutes", type=float, default=10.0, help="length of the run (default: %(default)g)")
+    parser.add_argument("--model", type=model, help=MODEL_HELP)
+    parser.set_defaults(run=_run_soak)
+
+
+def _run_soak(options: argparse.Namespace) -> int:
+    from lowlight_enhance.ros import soak
+
+    return soak.run(options.minutes, options.model)
 
 
 def _add_flicker(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -195,7 +240,7 @@ def _run_flicker(options: argparse.Namespace) -> int:
 
 
 def _add_demo(commands: Commands[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("demo", help="camera, node and consumer as three ROS 2 processes, with figures")
+    parser = commands.add_parser("demo", help="camera, node and listener as three ROS 2 processes, with figures")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder to write (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=15.0, help="length of the run (default: %(default)g)")
     parser.add_argument("--model", type=model, help=MODEL_HELP)
@@ -500,10 +545,9 @@ def _frames(options: argparse.Namespace, asker: str) -> list[Frame]:
 MODEL_HELP = "name of a shipped model or path of an ONNX file (default: student_int8)"
 
 
-def _add_model_options(parser: argparse.ArgumentParser, default_threads: int | None = None) -> None:
-    shown = default_threads or "the runtime decides"
+def _add_model_options(parser: argparse.ArgumentParser, threads: str = "the runtime decides") -> None:
     parser.add_argument("--model", type=model, help=MODEL_HELP)
-    parser.add_argument("--threads", type=positive, default=default_threads, help=f"CPU threads (default: {shown})")
+    parser.add_argument("--threads", type=positive, help=f"CPU threads (default: {threads})")
 
 
 def _add_runtime_option(parser: argparse.ArgumentParser) -> None:

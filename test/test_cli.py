@@ -132,6 +132,40 @@ def test_bench_passes_its_options_on(
     assert (tmp_path / "b.json").read_text() == figures.to_json() + "\n"
 
 
+def test_bench_measures_the_node(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from lowlight_enhance.ros import bench, bench_report
+
+    figures = bench_report.NodeBench("m.onnx", "0" * 64, "onnxruntime 1", (), 0, 2, 3.0, "a machine", ())
+    recorder = Recorder(figures)
+    monkeypatch.setattr(bench, "run", recorder)
+    assert cli.main(["bench", "--node"]) == 0
+    assert recorder.given == ([(640, 480), (1280, 720)], 30, 5.0, 6, None, None, "onnxruntime")
+    options = ["--sizes", "64x48", "--hz", "15", "--seconds", "3", "--rounds", "2", "--threads", "1"]
+    options += ["--model", "m.onnx", "--runtime", "openvino", "--json", str(tmp_path / "b.json")]
+    assert cli.main(["bench", "--node", *options]) == 0
+    assert recorder.given == ([(64, 48)], 15, 3.0, 2, 1, Path("m.onnx"), "openvino")
+    assert "2 turns of 3 s" in capsys.readouterr().out
+    assert (tmp_path / "b.json").read_text() == figures.to_json() + "\n"
+
+
+@pytest.mark.parametrize("options", [["--hz", "15"], ["--seconds", "3"]])
+def test_options_of_the_node_without_the_node(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["bench", *options]) == 2
+    assert capsys.readouterr().err == "lowlight: --hz and --seconds are for --node\n"
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_soak_returns_the_runs_exit_code(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    from lowlight_enhance.ros import soak
+
+    recorder = Recorder(code)
+    monkeypatch.setattr(soak, "run", recorder)
+    assert cli.main(["soak", "--minutes", "0.5", "--model", "m.onnx"]) == code
+    assert recorder.given == (0.5, Path("m.onnx"))
+
+
 @pytest.mark.parametrize("code", [0, 1])
 def test_demo_returns_the_runs_exit_code(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     demo = pytest.importorskip("lowlight_enhance.ros.demo", exc_type=ModuleNotFoundError)

@@ -32,12 +32,13 @@ from lowlight_enhance.core.health import Health
 from lowlight_enhance.core.image_messages import fill_message, rgb_from_message
 from lowlight_enhance.core.machine import processor_name
 from lowlight_enhance.core.sessions import Runtime, runtime_version
-from lowlight_enhance.core.stream import FrameStream, StreamConfig
+from lowlight_enhance.core.steady import SMOOTHING_S, Steady
+from lowlight_enhance.core.stream import NS_PER_S, FrameStream, StreamConfig
 from lowlight_enhance.core.upsample import LocalAffine, Upsampling, enlarge
 
 DEFAULT_SIZES = ((640, 480), (1280, 720))
-STAGES = ("decode", "encode", "inference", "upsample", "message build")
-DEFAULT_ROUNDS = 60
+STAGES = ("decode", "encode", "inference", "steady", "upsample", "message build")
+DEFAULT_ROUNDS, DEFAULT_THREADS = 60, 2
 OTHER_WAYS: tuple[Upsampling, ...] = ("guided", "gain", "resize")
 """Ways up to full size beside the model's own, timed for comparison."""
 
@@ -140,7 +141,7 @@ class Bench:
 def run(
     sizes: Sequence[tuple[int, int]] = DEFAULT_SIZES,
     rounds: int = DEFAULT_ROUNDS,
-    threads: int = 2,
+    threads: int = DEFAULT_THREADS,
     model: Path | None = None,
     working_size: int | None = None,
     runtime: Runtime = "onnxruntime",
@@ -224,19 +225,23 @@ class _Subject:
 
     def __init__(self, enhancer: Enhancer, width: int, height: int, reference: Enhancer | None = None) -> None:
         self.enhancer, self.width, self.height, self.reference = enhancer, width, height, reference
+        self.stamp_ns = NS_PER_S
         self.message = image_message(dark_frame(width, height, CAPTURE))
         self.stream = FrameStream(enhancer, StreamConfig(fallback=CAPTURE), Health())
         self.tensor = enhancer.encode(rgb_from_message(self.message), CAPTURE)
         self.rgb = rgb_from_message(self.message)
         self.output = enhancer.infer(self.tensor)
-        self.local_affine = LocalAffine()
+        self.local_affine, self.steady = LocalAffine(), Steady()
         self.times_ns: dict[str, list[int]] = defaultdict(list)
         for _ in range(2):
             self.round(slow=False)
         self.times_ns.clear()
 
     def round(self, slow: bool) -> None:
-        """Time each thing once."""
+        """Time each thing once, on a frame a thirtieth of a second after the one before."""
+        self.stamp_ns += NS_PER_S // 30
+        stamp = self.message.header.stamp
+        stamp.sec, stamp.nanosec = divmod(self.stamp_ns, NS_PER_S)
         self._stages()
         self._time("total", self._total)
         self._time("bare inference", self.enhancer.infer, self.tensor)
@@ -267,7 +272,10 @@ class _Subject:
         rgb = self._time("decode", rgb_from_message, self.message)
         tensor = self._time("encode", self.enhancer.encode, rgb, CAPTURE)
         output = self._time("inference", self.enhancer.infer, tensor)
-        enhanced = self._time("upsample", self.enhancer.finish, output, tensor, rgb)
+        maps = self.enhancer.model_input.decode(output, self.height, self.width)
+        small = tensor[0, :3, : maps.shape[1], : maps.shape[2]]
+        self._time("steady", self.steady, maps, small, self.stamp_ns, SMOOTHING_S)
+        enhanced = self._time("upsample", self.enhancer.apply, maps, small, rgb)
         self._time("message build", self._build, enhanced)
 
     def _total(self) -> None:

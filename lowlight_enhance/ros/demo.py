@@ -173,7 +173,7 @@ def stream(crew: Crew, log: Log, clip: Clip, say: Say) -> tuple[dict[str, int], 
 
 
 def keep_every(clip: Clip) -> int:
-    """So that the consumer keeps about ``VIDEO_HZ`` frames a second."""
+    """So that the listener keeps about ``VIDEO_HZ`` frames a second."""
     return max(1, clip.rate_hz // VIDEO_HZ)
 
 

@@ -36,7 +36,7 @@ class DemoResult:
         rate_hz: of the camera.
         sent: frames published by the camera.
         enhanced: frames that the node says it enhanced; None where its diagnostics did not come.
-        received: of the sent frames, those that reached the consumer.
+        received: of the sent frames, those that reached the listener.
         latencies_ms: from image stamp to receipt, one for each received frame.
         matches: frames by the way that the node found their capture metadata.
         before: score of the dark frames.
