@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +41,41 @@ def replacing(target: Path) -> Iterator[Path]:
         raise DataError(f"cannot write {target} ({error.strerror}); free some space or name another target") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing_folder(target: Path) -> Iterator[Path]:
+    """A path of the name of ``target`` in a temporary folder beside it; what is made there becomes ``target``.
+
+    That happens when the block ends without an error, and a ``target`` that was there then makes way. On any error, an
+    interrupt included, the temporary folder goes and ``target`` stays what it was.
+
+    Raises:
+        DataError: the folder around it does not exist or cannot be written.
+    """
+    if not target.parent.is_dir():
+        raise DataError(f"the folder {target.parent} does not exist; create it, or name another target")
+    try:
+        scratch = Path(tempfile.mkdtemp(prefix=".writing-", dir=target.parent))
+    except OSError as error:
+        raise DataError(
+            f"cannot write into the folder {target.parent} ({error.strerror}); change its permissions or name another"
+        ) from error
+    try:
+        yield scratch / target.name
+        old = scratch / "replaced"
+        if target.exists():
+            target.replace(old)
+        try:
+            (scratch / target.name).replace(target)
+        except BaseException:
+            if old.exists():
+                old.replace(target)
+            raise
+    except OSError as error:
+        raise DataError(f"cannot write {target} ({error.strerror}); free some space or name another target") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _umask() -> int:

@@ -1,0 +1,296 @@
+"""The commands of recordings: `lowlight bag` and `lowlight replay`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from lowlight_enhance.core.errors import LowlightError
+
+if TYPE_CHECKING:
+    from lowlight_enhance.offline.bag_jobs import Job
+    from lowlight_enhance.offline.bag_settings import BagReport, BagSettings
+
+Commands = argparse._SubParsersAction
+
+EXIT_LEFT_OUT = 1
+EXIT_USER_ERROR = 2
+
+STREAM_OPTIONS: dict[str, type] = {
+    "strength": float,
+    "bypass_above": float,
+    "bypass_hysteresis": float,
+    "smoothing_s": float,
+    "output_encoding": str,
+    "max_pixels": int,
+    "metadata_tolerance_s": float,
+    "metadata_max_age_s": float,
+}
+"""Fields of ``StreamConfig`` that are options by their names."""
+
+METADATA_OPTIONS: dict[str, type] = {
+    "exposure_unit_s": float,
+    "base_iso": float,
+    "gain_unity": float,
+    "gain_min_db": float,
+    "gain_max_db": float,
+    "exposure_key": str,
+    "gain_key": str,
+    "exposure_field": str,
+    "exposure_scale_s": float,
+    "gain_field": str,
+    "gain_kind": str,
+    "stamp_field": str,
+    "frame_id": str,
+    "hardware_id": str,
+    "stale_under_auto_exposure": bool,
+}
+"""Fields of ``MetadataSettings`` that are options by their names behind ``metadata_``."""
+
+
+def add_bag(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Declare `lowlight bag`."""
+    from lowlight_enhance.cli import positive, seconds
+
+    parser = commands.add_parser("bag", help="enhance the cameras of recorded bags")
+    parser.add_argument("sources", type=Path, nargs="+", metavar="IN", help="rosbag2 folder, or .mcap or .db3 file")
+    parser.add_argument(
+        "target", type=Path, metavar="OUT", help="new bag; for several IN, the folder to put them into"
+    )
+    parser.add_argument("--force", action="store_true", help="replace bags that are there already")
+    parser.add_argument("--workers", type=positive, default=1, metavar="N", help="bags at once (default: %(default)s)")
+    topics = parser.add_argument_group("topics")
+    topics.add_argument(
+        "--topic", action="append", default=[], dest="images", help="image topic; repeatable (default: every camera)"
+    )
+    topics.add_argument("--replace", action="store_true", help="put enhanced images in place of the dark ones")
+    topics.add_argument(
+        "--exclude", action="append", default=[], metavar="TOPIC", help="topic not to copy; repeatable"
+    )
+    topics.add_argument(
+        "--camera-info",
+        action="append",
+        default=[],
+        metavar="[IMAGE=]TOPIC",
+        help="calibration; repeatable, 'none' for none (default: camera_info beside the image)",
+    )
+    topics.add_argument(
+        "--metadata",
+        action="append",
+        default=[],
+        metavar="[IMAGE=]TOPIC",
+        help="capture metadata; repeatable, 'none' for none (default: found by type and namespace)",
+    )
+    topics.add_argument("--metadata-type", default="", metavar="TYPE", help="take only topics of this type for it")
+    topics.add_argument("--iso", type=float, help="ISO where no metadata tells it")
+    topics.add_argument(
+        "--exposure", type=seconds, metavar="SECONDS", dest="exposure_s", help="exposure time where none tells it"
+    )
+    _add_network(parser)
+    _add_files(parser)
+    same = parser.add_argument_group("as the node's parameters of these names")
+    _add_fields(same, STREAM_OPTIONS, "")
+    _add_fields(same, METADATA_OPTIONS, "metadata_")
+    parser.set_defaults(run=_run_bag)
+
+
+def _add_network(parser: argparse.ArgumentParser) -> None:
+    from lowlight_enhance import cli
+
+    network = parser.add_argument_group("network")
+    network.add_argument("--model", type=cli.model, help=cli.MODEL_HELP)
+    network.add_argument("--runtime", choices=("onnxruntime", "openvino"), default="onnxruntime")
+    network.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of OpenVINO")
+    network.add_argument(
+        "--provider", action="append", dest="providers", help="of ONNX Runtime; repeatable, in order of preference"
+    )
+    network.add_argument("--threads", type=cli.positive, help="CPU threads (default: the runtime decides)")
+    network.add_argument(
+        "--working-size", type=cli.natural, metavar="PIXELS", help="shorter side of the copy that the network sees"
+    )
+    network.add_argument("--output-resolution", choices=("input", "model"), default="input", help="size of the output")
+
+
+def _add_files(parser: argparse.ArgumentParser) -> None:
+    from lowlight_enhance import cli
+
+    files = parser.add_argument_group("files")
+    files.add_argument(
+        "--format",
+        choices=("same", "raw", "jpeg", "png"),
+        default="same",
+        help="of enhanced images (default: raw as raw, JPEG as JPEG, PNG as PNG)",
+    )
+    files.add_argument("--jpeg-quality", type=cli.positive, metavar="1..100", help="of JPEG")
+    files.add_argument(
+        "--storage", choices=("same", "sqlite3", "mcap"), default="same", help="of the new bag (default: as IN)"
+    )
+    files.add_argument(
+        "--compression",
+        choices=("same", "none", "file", "message", "storage"),
+        default="same",
+        help="what is compressed by zstd; 'storage': the chunks of mcap (default: as IN)",
+    )
+
+
+def _add_fields(group: argparse._ArgumentGroup, names: dict[str, type], prefix: str) -> None:
+    """An option for each; absent from the parsed options where it is not given, so that defaults exist once."""
+    from lowlight_enhance.cli import positive
+
+    for name, kind in names.items():
+        option = f"--{prefix}{name}".replace("_", "-")
+        how: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
+        if kind is not bool:
+            how = {"type": positive if kind is int else kind, "metavar": "TEXT" if kind is str else "NUMBER"}
+        group.add_argument(option, dest=prefix + name, default=argparse.SUPPRESS, **how)
+
+
+def add_replay(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Declare `lowlight replay`."""
+    parser = commands.add_parser("replay", help="play a recorded bag into a live ROS graph, without ros2 bag")
+    parser.add_argument("bag", type=Path, metavar="BAG", help="rosbag2 folder, or .mcap or .db3 file")
+    parser.add_argument("--topics", nargs="+", default=[], metavar="TOPIC", help="play only these")
+    parser.add_argument("--rate", type=float, default=1.0, help="speed (default: %(default)g)")
+    parser.add_argument("--loop", action="store_true", help="play it over and over")
+    parser.add_argument(
+        "--clock",
+        type=float,
+        nargs="?",
+        const=100.0,
+        default=0.0,
+        metavar="HZ",
+        help="publish the bag's time on /clock, for nodes with use_sim_time (default: not; without HZ: %(const)g)",
+    )
+    parser.add_argument("--now", action="store_true", help="stamp messages as if they were taken now")
+    parser.add_argument(
+        "--start-offset", type=float, default=0.0, metavar="SECONDS", help="leave out so much at the begin"
+    )
+    parser.add_argument(
+        "--delay",
+        type=float,
+        default=1.0,
+        metavar="SECONDS",
+        help="wait before the first message, so that subscribers are there (default: %(default)g)",
+    )
+    parser.set_defaults(run=_run_replay)
+
+
+def _run_replay(options: argparse.Namespace) -> int:
+    from lowlight_enhance.ros import replay
+
+    playback = replay.Playback(
+        rate=options.rate,
+        loops=options.loop,
+        clock_hz=options.clock,
+        topics=tuple(dict.fromkeys(options.topics)),
+        start_offset_s=options.start_offset,
+        delay_s=options.delay,
+        restamps=options.now,
+    )
+    with _ending_on_sigterm():
+        replay.run(options.bag, playback)
+    return 0
+
+
+def _settings(options: argparse.Namespace) -> BagSettings:
+    from lowlight_enhance.core.capture import CaptureMetadata
+    from lowlight_enhance.core.metadata_messages import MetadataSettings
+    from lowlight_enhance.core.stream import StreamConfig
+    from lowlight_enhance.offline.bag_cameras import TopicChoice
+    from lowlight_enhance.offline.bag_settings import BagSettings
+    from lowlight_enhance.offline.image import given_capture
+
+    given = vars(options)
+    capture: CaptureMetadata = given_capture(options.iso, options.exposure_s)
+    metadata = MetadataSettings(**{k: given[f"metadata_{k}"] for k in METADATA_OPTIONS if f"metadata_{k}" in given})
+    stream = {name: given[name] for name in STREAM_OPTIONS if name in given}
+    more = {"providers": options.providers, "jpeg_quality": options.jpeg_quality}
+    return BagSettings(
+        topics=TopicChoice(
+            images=tuple(dict.fromkeys(options.images)),
+            camera_info=tuple(options.camera_info),
+            metadata=tuple(options.metadata),
+            metadata_type=options.metadata_type,
+            exclude=tuple(options.exclude),
+            replaces=options.replace,
+        ),
+        stream=StreamConfig(**stream, fallback=capture, metadata=metadata),
+        model=options.model,
+        runtime=options.runtime,
+        precision=options.precision,
+        threads=options.threads,
+        working_size=options.working_size,
+        output_resolution=options.output_resolution,
+        format=options.format,
+        storage=options.storage,
+        compression=options.compression,
+        **{name: value for name, value in more.items() if value is not None},
+    )
+
+
+def _run_bag(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from lowlight_enhance.offline import bag_jobs
+
+    settings = _settings(options)
+    failed: list[Job] = []
+    left_out = 0
+    jobs, frames = _look_at(bag_jobs.jobs_of(options.sources, options.target, options.force), settings, failed)
+
+    def done(job: Job, outcome: BagReport | LowlightError) -> None:
+        nonlocal left_out
+        if isinstance(outcome, LowlightError):
+            failed.append(job)
+            tqdm.write(f"lowlight: {outcome}", file=sys.stderr)
+            return
+        left_out += outcome.left_out
+        if outcome.fallback:
+            tqdm.write(f"{job.source}: {outcome.fallback}", file=sys.stderr)
+        tqdm.write(f"{job.target}: {outcome}", file=sys.stdout)
+
+    with _ending_on_sigterm(), tqdm(total=frames, unit="frame", disable=None) as progress:
+        bag_jobs.run(jobs, settings, options.workers, progress.update, done)
+    if failed:
+        return EXIT_USER_ERROR
+    return EXIT_LEFT_OUT if left_out else 0
+
+
+def _look_at(jobs: list[Job], settings: BagSettings, failed: list[Job]) -> tuple[list[Job], int]:
+    """Tell which cameras will be enhanced; the bags that have some, and how many frames there are."""
+    from lowlight_enhance.offline.bag import look_at
+
+    frames, usable = 0, []
+    for job in jobs:
+        try:
+            found = look_at(job.source, settings)
+        except LowlightError as error:
+            failed.append(job)
+            print(f"lowlight: {error}", file=sys.stderr)
+            continue
+        usable.append(job)
+        frames += sum(camera.frames for camera in found.cameras)
+        for camera in found.cameras:
+            print(f"{job.source}: {camera}")
+        for topic, reason in found.left_out.items():
+            print(f"{job.source}: not {topic} ({reason}); --topic {topic} takes it")
+    return usable, frames
+
+
+@contextlib.contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """Within the block SIGTERM ends this process in order, as an interrupt does, with exit code 143."""
+
+    def end(_number: int, _frame: Any) -> NoReturn:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,58 @@
+"""Work on a thread of its own beside the caller's: reading ahead, and writing behind."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+DEPTH = 4
+"""Items that are read, and calls that are not yet done, at once: enough that neither side waits for a hiccup."""
+
+
+def ahead(items: Iterator[T]) -> Generator[T, None, None]:
+    """The same items in the same order, with their errors, read while the caller is busy with those before."""
+    pool = ThreadPoolExecutor(1)
+    end: Any = object()
+    try:
+        waiting = deque(pool.submit(next, items, end) for _ in range(DEPTH))
+        while (item := waiting.popleft().result()) is not end:
+            waiting.append(pool.submit(next, items, end))
+            yield item
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+class Behind:
+    """Calls that are done one after the other while the caller goes on; a context manager that waits for the last.
+
+    The first error ends them: it is raised by one of the next calls, or at the end.
+    """
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1)
+        self._waiting: deque[Future[Any]] = deque()
+
+    def __call__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Have ``function`` called; waits while too many calls are not yet done."""
+        if len(self._waiting) >= DEPTH:
+            self._waiting.popleft().result()
+        self._waiting.append(self._pool.submit(function, *arguments))
+
+    def __enter__(self) -> Behind:
+        """Begin."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wait for all calls; after an error of the caller, only for the one that runs."""
+        try:
+            while kind is None and self._waiting:
+                self._waiting.popleft().result()
+        finally:
+            self._pool.shutdown(cancel_futures=True)

@@ -1,0 +1,118 @@
+"""How bags are enhanced, and what became of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from lowlight_enhance.bags import Compression, Storage
+from lowlight_enhance.core.compressed import JPEG_QUALITY
+from lowlight_enhance.core.enhancer import OutputResolution
+from lowlight_enhance.core.sessions import DEFAULT_PROVIDERS, Precision, Runtime
+from lowlight_enhance.core.stream import StreamConfig
+from lowlight_enhance.offline.bag_cameras import Camera, TopicChoice
+
+Format = Literal["same", "raw", "jpeg", "png"]
+"""What enhanced images are written as: raw as raw and files as such files, or all as one of these."""
+
+
+@dataclass(frozen=True, slots=True)
+class BagSettings:
+    """How bags are enhanced.
+
+    Attributes:
+        topics: which cameras.
+        stream: how frames are matched, enhanced and written.
+        model: ONNX file; None: the one that is shipped.
+        runtime: as in ``Enhancer``, like the next five.
+        precision: of OpenVINO.
+        providers: of ONNX Runtime.
+        threads: of one inference.
+        working_size: of the network's copy.
+        output_resolution: size of the result.
+        format: what images are written as.
+        jpeg_quality: 1 to 100.
+        storage: files of the new bag; "same": as those of the old one.
+        compression: of the new bag.
+    """
+
+    topics: TopicChoice = field(default_factory=TopicChoice)
+    stream: StreamConfig = field(default_factory=StreamConfig)
+    model: Path | None = None
+    runtime: Runtime = "onnxruntime"
+    precision: Precision = "float32"
+    providers: tuple[str, ...] = DEFAULT_PROVIDERS
+    threads: int | None = None
+    working_size: int | None = None
+    output_resolution: OutputResolution = "input"
+    format: Format = "same"
+    jpeg_quality: int = JPEG_QUALITY
+    storage: Storage | Literal["same"] = "same"
+    compression: Compression | Literal["same"] = "same"
+
+
+@dataclass(slots=True)
+class CameraReport:
+    """What became of one camera's frames.
+
+    Attributes:
+        camera: which.
+        enhanced: frames written, bypassed ones included.
+        bypassed: frames among them that passed through untouched.
+        matches: how many found their metadata how.
+        unread: messages of metadata and calibration that could not be used.
+        left_out: frames that could not be enhanced.
+        last_error: why the last of either could not.
+    """
+
+    camera: Camera
+    enhanced: int = 0
+    bypassed: int = 0
+    matches: Counter[str] = field(default_factory=Counter)
+    unread: int = 0
+    left_out: int = 0
+    last_error: str = ""
+
+    def __str__(self) -> str:
+        matches = ", ".join(f"{kind} {count}" for kind, count in sorted(self.matches.items())) or "none"
+        parts = [f"{self.camera.image} -> {self.camera.output}: {self.enhanced} frames (metadata: {matches})"]
+        if self.bypassed:
+            parts.append(f"{self.bypassed} of them passed through untouched")
+        if self.unread:
+            parts.append(f"{self.unread} messages of {self.camera.metadata or self.camera.camera_info} unusable")
+        if self.left_out:
+            parts.append(f"{self.left_out} damaged frames left out")
+        if self.last_error:
+            parts.append(f"the last error: {self.last_error}")
+        return "; ".join(parts)
+
+
+@dataclass(slots=True)
+class BagReport:
+    """What became of a bag.
+
+    Attributes:
+        cameras: one report each.
+        ignored: other image topics, and why.
+        copied: messages taken over as they were.
+        seconds: time from the first message read to the last one written.
+        fallback: what of the model's settings could not be had; "" where all could.
+    """
+
+    cameras: list[CameraReport]
+    ignored: dict[str, str]
+    copied: int = 0
+    seconds: float = 0.0
+    fallback: str = ""
+
+    def __str__(self) -> str:
+        frames = sum(report.enhanced for report in self.cameras)
+        lines = [f"{frames} frames enhanced in {self.seconds:.1f} s, {self.copied} messages copied"]
+        return "\n  ".join([*lines, *map(str, self.cameras)])
+
+    @property
+    def left_out(self) -> int:
+        """Frames that could not be enhanced."""
+        return sum(report.left_out for report in self.cameras)
