@@ -165,10 +165,10 @@ class Inputs:
 
     def _on_numbered_image(self, msg: Any, info: Mapping[str, Any]) -> None:
         """Count the images that the one publisher there is sent between the one before and this one."""
-        before, self._number = self._number, info.get("publication_sequence_number")
-        alone = "image" in self._open and self._open["image"].get_publisher_count() == 1
-        if alone and before is not None and self._number is not None:
-            self._handlers.skipped(max(0, self._number - before - 1))
+        before, number = self._number, info.get("publication_sequence_number")
+        self._number = number
+        if before is not None and number is not None and self._node.count_publishers(self.image_topic) == 1:
+            self._handlers.skipped(max(0, number - before - 1))
         self._handlers.image(msg)
 
     def _close(self, name: str) -> bool:

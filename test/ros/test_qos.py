@@ -95,6 +95,18 @@ def test_a_middleware_without_such_events_will_do(monkeypatch):
     assert qos.with_events(create, lambda matched=None: matched, matched=print) == "publisher"
 
 
+def test_images_that_nobody_wanted_are_not_counted_as_skipped(fly):
+    cell = fly()
+    cell.frame(dark_image(1))
+    stop_listening(cell)
+    cell.robot.until(lambda: subscriptions(cell) == {"/camera_info"})
+    for number in range(2, 8):
+        cell.robot.image_publisher.publish(dark_image(number))
+    cell.robot.node.create_subscription(Image, "image_enhanced", cell.robot.images.append, 1)
+    cell.frame(dark_image(9))
+    assert cell.node.reporter.skipped == 0
+
+
 def test_laziness_can_be_switched_off_in_flight(fly):
     cell = fly()
     stop_listening(cell)

@@ -33,15 +33,19 @@ def values(cell):
 
 
 def test_an_image_is_served_as_soon_as_its_metadata_comes(cell):
-    sent = dark_image(5)
-    cell.robot.image_publisher.publish(sent)
-    cell.robot.until(lambda: received(cell))
-    assert not cell.robot.images
-    began_s = time.monotonic()
-    cell.robot.metadata_publisher.publish(capture_metadata(sent))
-    cell.robot.until(lambda: cell.robot.images)
-    assert time.monotonic() - began_s < LONG_S
-    assert values(cell)["metadata.exact"] == "1"
+    robot, waits_s = cell.robot, []
+    for number in range(5, 10):
+        sent = dark_image(number)
+        robot.images.clear()
+        robot.image_publisher.publish(sent)
+        robot.until(lambda: received(cell))
+        assert not robot.images
+        began_s = time.monotonic()
+        robot.metadata_publisher.publish(capture_metadata(sent))
+        robot.until(lambda: robot.images)
+        waits_s.append(time.monotonic() - began_s)
+    assert sorted(waits_s)[2] < 0.2 * LONG_S
+    assert values(cell)["metadata.exact"] == "5"
     assert values(cell)["dropped"] == "0"
 
 
