@@ -72,6 +72,20 @@ def test_switched_off_it_stays_off_over_a_new_configuration(cell):
 # Parameters
 
 
+def test_strength_and_bypass_change_between_frames(cell):
+    assert gain_of(cell) == pytest.approx(2.0, abs=0.02)
+    cell.set(strength=0.5, smoothing_s=0.0)
+    assert gain_of(cell) == pytest.approx(1.5, abs=0.02)
+    cell.set(strength=0)  # a whole number serves as one
+    assert gain_of(cell) == 1.0
+    assert all(result.successful for result in cell.set(strength=1.0, bypass_above=30.0))
+    sent = dark_image(8)  # its mean luma is about 50
+    assert cell.frame(sent) == sent
+    assert values(cell)["bypassed"] != "0"
+    cell.set(bypass_above=0.0)
+    assert gain_of(cell, 9) == pytest.approx(2.0, abs=0.02)
+
+
 def test_encoding_and_working_size_change_between_frames(cell):
     assert cell.frame(dark_image(1)).encoding == "bgr8"
     results = cell.set(output_encoding="mono8", working_size=32)
