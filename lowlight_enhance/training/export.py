@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,15 +43,20 @@ class Exported:
 
 
 def export(
-    checkpoint: Path, target: Path, model_input: ModelInput | None = None, reduction: Reduction | None = None
+    checkpoint: Path,
+    target: Path,
+    model_input: ModelInput | None = None,
+    reduction: Reduction | None = None,
+    working_size: int | None = None,
 ) -> Exported:
     """Write ``target``, an ONNX file.
 
     Args:
         checkpoint: ``best.pt`` or ``last.pt`` of a training run.
         target: file to write; replaced only when the new one has passed.
-        model_input: instead of the checkpoint's own, e.g. with another working size.
+        model_input: instead of the checkpoint's own.
         reduction: to a precision below float32.
+        working_size: shorter side in pixels of the network's copy, instead of the model input's; 0: the frame's size.
 
     Raises:
         DataError: not a checkpoint, or frames that cannot be read.
@@ -59,6 +64,8 @@ def export(
     """
     network, its_own, step, _ = load_checkpoint(checkpoint)
     model_input = model_input or its_own
+    if working_size is not None:
+        model_input = replace(model_input, working_size=working_size)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         file = Path(folder) / "fp32.onnx"

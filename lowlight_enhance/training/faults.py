@@ -61,8 +61,8 @@ def dark_ssim(picture: Picture, reference: Picture) -> float:
 def noise_ratio(picture: Picture, reference: Picture) -> float:
     """Standard deviation of luma within flat blocks, of the picture over the reference; 1: as much grain as that has.
 
-    Flat are the tenth of the 8x8 blocks that deviate least in the reference, clipped ones left out; NaN where there are
-    no others. Rounding to 8 bits counts as grain, so that a reference without any is no division by zero.
+    Flat are the tenth of the 8x8 blocks that deviate least in the reference, clipped ones left out; NaN where all
+    are clipped. Rounding to 8 bits counts as grain, so that a reference without any is no division by zero.
     """
     mean, variance = _blocks(_luma(reference))
     usable = (mean > 255 - CLIPPED) & (mean < CLIPPED)

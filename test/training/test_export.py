@@ -45,6 +45,8 @@ def test_another_model_input_may_be_written(tmp_path: Path) -> None:
     other = ModelInput(working_size=64, size_multiple=8)
     export.export(write_student(tmp_path / "best.pt"), tmp_path / "net.onnx", other)
     assert Enhancer(tmp_path / "net.onnx").model_input == other
+    export.export(tmp_path / "best.pt", tmp_path / "large.onnx", working_size=512)
+    assert Enhancer(tmp_path / "large.onnx", threads=1).working_size == 512
 
 
 def test_a_picture_that_differs_is_noticed(tmp_path: Path) -> None:
