@@ -55,6 +55,13 @@ LEAST_KEPT = 0.02
 SAMPLE = 2
 """Medians are those of every so many blocks each way."""
 
+COMMON_SCALE, COMMON_FLOOR = 4.0, 0.01
+"""What a cell may contribute to the difference of two frames when a shift is judged: the floor and so many times the
+usual difference. So a light that is switched on, or a thing with a motion of its own, does not pass for a shift."""
+
+LEAST_SLOPE = np.diag(np.array([1e-4, 1e-4, 1e-4], np.float32))
+"""Keeps the equations for a shift solvable where the picture is flat."""
+
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -191,11 +198,43 @@ def _moved(before: Tensor, look: Tensor) -> tuple[Tensor, tuple[float, float]]:
     (x, y), _ = cv2.phaseCorrelate(old.copy(), new.copy(), _window(height, width))  # it may overwrite its input
     if max(abs(x), abs(y)) < LEAST_MOTION or abs(x) > LARGEST_MOTION * width or abs(y) > LARGEST_MOTION * height:
         return still
-    shift = np.array([[1.0, 0.0, x], [0.0, 1.0, y]])
-    moved = np.asarray(cv2.warpAffine(before, shift, (width, height), borderMode=cv2.BORDER_REPLICATE), np.float32)
-    if cv2.norm(moved[:, :, :3] @ LUMA, new, cv2.NORM_L1) >= cv2.norm(old, new, cv2.NORM_L1):
+    most = COMMON_SCALE * float(_median(np.abs(_difference(old, new)[::SAMPLE, ::SAMPLE].ravel()))) + COMMON_FLOOR
+    rough = _shifted(old, (x, y))
+    shift = _refined((x, y), rough, new, most)
+    candidates = (old, rough, _shifted(old, shift))
+    distances = [float(np.minimum(np.abs(_difference(picture, new)), most).mean()) for picture in candidates]
+    best = distances.index(min(distances))
+    if best == 0:
         return still
-    return moved, (x, y)
+    shift = shift if best == 2 else (x, y)
+    return _shifted(before, shift), shift
+
+
+def _shifted(picture: Tensor, shift: tuple[float, float]) -> Tensor:
+    matrix = np.array([[1.0, 0.0, shift[0]], [0.0, 1.0, shift[1]]])
+    size = (picture.shape[1], picture.shape[0])
+    return np.asarray(cv2.warpAffine(picture, matrix, size, borderMode=cv2.BORDER_REPLICATE), dtype=np.float32)
+
+
+def _difference(one: Tensor, other: Tensor) -> Tensor:
+    """How two pictures differ beyond their usual difference in brightness."""
+    difference = one - other
+    return difference - _median(difference[::SAMPLE, ::SAMPLE].ravel())
+
+
+def _refined(shift: tuple[float, float], moved: Tensor, new: Tensor, most: float) -> tuple[float, float]:
+    """``shift``, which made ``moved``, after one step of Lucas and Kanade (1981) towards ``new``.
+
+    Phase correlation finds a shift of any length, but too short a one where the picture is smooth. ``most`` is what a
+    cell may differ by at most, lest things with a motion of their own count too much.
+    """
+    rows, columns = np.s_[1:-1:SAMPLE], np.s_[1:-1:SAMPLE]
+    slope_x = (moved[:, 2:] - moved[:, :-2])[rows, ::SAMPLE].ravel() / 2.0
+    slope_y = (moved[2:] - moved[:-2])[::SAMPLE, columns].ravel() / 2.0
+    terms = np.stack((slope_x, slope_y, np.ones_like(slope_x)))
+    differing = np.clip(_difference(moved, new)[rows, columns].ravel(), -most, most)
+    x, y, _ = np.linalg.solve(terms @ terms.T + LEAST_SLOPE, terms @ differing)
+    return shift[0] + min(max(float(x), -1.0), 1.0), shift[1] + min(max(float(y), -1.0), 1.0)
 
 
 @functools.lru_cache(maxsize=8)
