@@ -94,14 +94,14 @@ def sequence(name: str, picture: Picture, other: Picture, options: SequenceOptio
     Args:
         name: one of ``SEQUENCES``.
         picture: (H, W, 3) uint8 photograph; it is enlarged or shrunk to what the frames need.
-        other: the photograph that a scene change leads to; ``picture`` itself is shown upside down then.
+        other: the photograph that a scene change leads to; where it is the same, that is shown upside down.
         options: size, light and noise.
         seed: of the noise.
     """
     rng = np.random.default_rng(seed)
     moves = name == "pan"
     scene = _covering(picture, options, moves)
-    if other is picture:
+    if np.array_equal(other, picture):
         other = np.ascontiguousarray(picture[::-1])
     changed = _covering(other, options, moves) if name == "scene change" else scene
     before = DarkExposure(options.stops, CaptureMetadata(options.iso, 1.0 / options.rate_hz), SENSORS["SonyA7S2"])

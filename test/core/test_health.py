@@ -163,3 +163,31 @@ def test_values_are_texts():
 def test_a_senseless_window_is_refused(window_s):
     with pytest.raises(ConfigError, match="window_s"):
         Health(window_s)
+
+
+def test_frames_that_passed_untouched_are_told_of() -> None:
+    health = Health()
+    for number in range(3):
+        health.received(number)
+        health.enhanced(None, 1)
+        if number:
+            health.bypassed()
+    report = health.report(10**9)
+    assert report.level == OK
+    assert report.message.endswith("; 2 of them passed through untouched")
+    assert report.values["bypassed"] == "2"
+
+
+def test_the_last_frames_metadata_and_its_age_are_reported() -> None:
+    health = Health()
+    values = health.report(1).values
+    assert (values["metadata_source"], values["metadata_age_ms"]) == ("", "unknown")
+    health.matched("nearest", 1_500_000)
+    values = health.report(2).values
+    assert (values["metadata_source"], values["metadata_age_ms"], values["metadata.nearest"]) == (
+        "nearest",
+        "1.50",
+        "1",
+    )
+    health.matched("fallback")
+    assert health.report(3).values["metadata_age_ms"] == "unknown"
