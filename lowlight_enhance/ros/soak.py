@@ -25,8 +25,11 @@ BURSTS = 3
 """Bursts of frames, each followed by a sample, between two changes."""
 
 SHORTEST_BURST_S, LONGEST_BURST_S = 0.2, 1.0
-BURSTS_A_RUN = 60.0
+BURSTS_A_RUN = 200.0
 """About so many bursts in a short run; in a long one each takes ``LONGEST_BURST_S``."""
+
+WARM_UPS = 3
+"""How often everything is done before it counts: memory fills up, allocators settle."""
 
 ORDER_S, FLOW_S = 60.0, 30.0
 """How long an order may take, and how long no frame may come out after it."""
@@ -106,7 +109,11 @@ def run(minutes: float = 10.0, model: Path | None = None, say: Say = print) -> i
 
 
 def perform(
-    seconds: float, model: Path | None = None, say: Say = print, changes: Sequence[Change] = CHANGES
+    seconds: float,
+    model: Path | None = None,
+    say: Say = print,
+    changes: Sequence[Change] = CHANGES,
+    warm_ups: int = WARM_UPS,
 ) -> SoakResult:
     """As ``run``, without the verdict.
 
@@ -119,7 +126,10 @@ def perform(
     with sigterm_as_exit(), Crew(crew_members, log.note) as crew:
         say("starting camera, node, listener and pilot, four processes over Fast DDS")
         meet(crew, log)
-        return _Soak(crew, log, say).fly(seconds, changes)
+        soak = _Soak(crew, log, say)
+        say(f"warming up: everything is done {warm_ups} times")
+        soak.warm_up(changes, warm_ups)
+        return soak.fly(seconds, changes)
 
 
 class _Soak:
@@ -131,17 +141,24 @@ class _Soak:
         self.sent = self.received = 0
         self.done: Counter[str] = Counter()
 
+    def warm_up(self, changes: Sequence[Change], times: int) -> None:
+        """Every change, in short bursts; nothing of it counts."""
+        for change in [*changes] * times:
+            self.make(change, round(RATE_HZ * SHORTEST_BURST_S))
+        self.sent = self.received = 0
+        self.done.clear()
+
     def fly(self, seconds: float, changes: Sequence[Change]) -> SoakResult:
-        """Bursts and changes in turn, each change at least once."""
+        """Bursts and changes in turn, each change at least twice."""
         frames = round(RATE_HZ * min(LONGEST_BURST_S, max(SHORTEST_BURST_S, seconds / BURSTS_A_RUN)))
         start = time.monotonic()
-        reported = 0
-        while (elapsed := time.monotonic() - start) < seconds or len(self.done) < len(changes):
+        reported = turn = 0
+        while (elapsed := time.monotonic() - start) < seconds or turn < 2 * len(changes):
             for _ in range(BURSTS):
                 self.burst(frames)
-                self.sample(time.monotonic() - start)
-            change = changes[sum(self.done.values()) % len(changes)]
-            self.make(change, frames)
+                self.sample(time.monotonic() - start, turn)
+            self.make(changes[turn % len(changes)], frames)
+            turn += 1
             if elapsed * REPORTS > reported * seconds:
                 reported += 1
                 self.report(elapsed)
@@ -161,10 +178,10 @@ class _Soak:
         self.received += out
         return out
 
-    def sample(self, at_s: float) -> None:
+    def sample(self, at_s: float, turn: int) -> None:
         """Look at the node, which rests."""
         held = footprint(self.crew.children["node"].process.pid)
-        self.samples.append(Sample(at_s, held, percentile(self.log.latencies_ms(), 50)))
+        self.samples.append(Sample(at_s, turn, held, percentile(self.log.latencies_ms(), 50)))
 
     def make(self, change: Change, frames: int) -> None:
         """Do it, let frames flow, undo it, and let frames flow until the node is as it was."""

@@ -7,17 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lowlight_enhance.core.machine import Footprint
-
-WARM_UP = 0.2
-"""Share of the run that is not judged: memory fills up, allocators settle."""
 
 FEWEST = 8
 """Samples below which nothing can be said."""
 
-MOST_FITTED = 600
-"""Samples that a line is fitted to; of more, neighbours are taken together by their medians."""
+MOST_FITTED = 200
+"""Turns of a phase that slopes are taken between; of more, neighbours are taken together by their medians."""
 
 MEMORY_GROWTH = 0.01
 LATENCY_DRIFT = 0.15
@@ -30,11 +28,13 @@ class Sample:
 
     Attributes:
         at_s: time since the soak began.
+        turn: number of the change that came before, from 0 on.
         held: memory, threads and file handles.
         latency_ms: median from stamp to receipt of the burst before; NaN where no frame came out.
     """
 
     at_s: float
+    turn: int
     held: Footprint
     latency_ms: float
 
@@ -56,7 +56,7 @@ class SoakResult:
     """A whole soak.
 
     Attributes:
-        samples: all, warm-up included.
+        samples: all after the warm-up.
         sent: frames that the camera published.
         received: of those, that came out.
         changes: how often each thing was done to the node in flight.
@@ -70,21 +70,18 @@ class SoakResult:
     errors: tuple[int, str]
 
     @property
-    def judged(self) -> tuple[Sample, ...]:
-        """Samples after the warm-up."""
-        if not self.samples:
-            return ()
-        begin = self.samples[0].at_s + WARM_UP * (self.samples[-1].at_s - self.samples[0].at_s)
-        return tuple(sample for sample in self.samples if sample.at_s >= begin)
+    def is_long_enough(self) -> bool:
+        """Whether anything can be said: everything has been done twice."""
+        passes = self.samples[-1].turn // max(1, len(self.changes)) if self.samples else 0
+        return len(self.samples) >= FEWEST and passes >= 1
 
     def rows(self) -> list[Row]:
-        """What must not change, in the samples that are judged."""
-        samples = self.judged
-        if len(samples) < FEWEST:
+        """What must not change."""
+        samples = self.samples
+        if not self.is_long_enough:
             return []
-        times = [sample.at_s for sample in samples]
         return [
-            memory_row(times, [sample.held.resident_bytes / 1e6 for sample in samples]),
+            memory_row(samples, len(self.changes)),
             constant_row("threads", [sample.held.threads for sample in samples]),
             constant_row("file handles", [sample.held.handles for sample in samples]),
             latency_row([sample.latency_ms for sample in samples]),
@@ -92,8 +89,8 @@ class SoakResult:
 
     def failures(self) -> list[str]:
         """What must not be, in plain sentences; empty after a good run."""
-        if len(self.judged) < FEWEST:
-            return [f"only {len(self.judged)} samples after the warm-up: too short a run to say anything"]
+        if not self.is_long_enough:
+            return [f"only {len(self.samples)} samples, and not everything done twice: too short a run"]
         found = [row.fault for row in self.rows() if row.fault]
         count, last = self.errors
         if count:
@@ -102,11 +99,10 @@ class SoakResult:
 
     def table(self) -> str:
         """The figures as text."""
-        judged = self.judged
-        minutes = (judged[-1].at_s - judged[0].at_s) / 60.0 if judged else 0.0
+        minutes = self.samples[-1].at_s / 60.0 if self.samples else 0.0
         done = ", ".join(f"{name} {count}" for name, count in self.changes.items())
         lines = [
-            f"{len(judged)} samples in {minutes:.1f} minutes after the warm-up; "
+            f"{len(self.samples)} samples in {minutes:.1f} minutes after the warm-up; "
             f"{self.received} of {self.sent} frames out",
             f"done in flight: {done}",
             "",
@@ -118,13 +114,14 @@ class SoakResult:
         return "\n".join(lines)
 
 
-def memory_row(times_s: Sequence[float], megabytes: Sequence[float]) -> Row:
-    """Resident memory must not grow: the fitted line rises by less than ``MEMORY_GROWTH`` of the median."""
-    grown = growth(times_s, megabytes)
+def memory_row(samples: Sequence[Sample], phases: int) -> Row:
+    """Resident memory must not grow: by less than ``MEMORY_GROWTH`` of its median."""
+    megabytes = [sample.held.resident_bytes / 1e6 for sample in samples]
+    grown = growth([sample.at_s for sample in samples], megabytes, [sample.turn for sample in samples], phases)
     first, last = quarters(megabytes)
     fault = ""
-    if grown >= MEMORY_GROWTH:
-        fault = f"resident memory grew by {100.0 * grown:.1f} % after the warm-up ({first:.1f} to {last:.1f} MB)"
+    if not grown < MEMORY_GROWTH:
+        fault = f"resident memory grew by {100.0 * grown:.1f} % ({first:.1f} to {last:.1f} MB)"
     return Row(
         "resident memory",
         f"{first:.1f} MB",
@@ -164,18 +161,37 @@ def _median(values: Sequence[float]) -> float:
     return float(np.median(numbers)) if numbers else math.nan
 
 
-def growth(times: Sequence[float], values: Sequence[float]) -> float:
-    """By which share of its median a series rises from its first to its last time, after Theil and Sen.
+def growth(times: Sequence[float], values: Sequence[float], turns: Sequence[int], phases: int) -> float:
+    """By which share of its median a series rises from its first to its last time.
 
-    The median of the slopes between all pairs (H. Theil, "A rank-invariant method of linear and polynomial regression
-    analysis", 1950; P. K. Sen, 1968): outliers in up to 29 % of the samples do not turn the line.
+    As H. Theil (1950) and P. K. Sen (1968) fit a line: by the median of the slopes between pairs, which outliers do
+    not turn. Pairs are of one phase, since memory depends on what was done last; each turn counts by its median.
+
+    Args:
+        times: of the samples, rising.
+        values: at those times, above 0.
+        turns: number of each sample's turn.
+        phases: after so many turns the same is done again.
+
+    Returns:
+        The share; NaN where no phase comes twice.
     """
-    x, y = _thinned(np.asarray(times, np.float64)), _thinned(np.asarray(values, np.float64))
-    first, second = np.triu_indices(len(x), k=1)
-    slope = np.median((y[second] - y[first]) / (x[second] - x[first]))
-    return float(slope * (x[-1] - x[0]) / np.median(y))
+    x, y, turn = np.asarray(times, np.float64), np.asarray(values, np.float64), np.asarray(turns)
+    numbers = np.unique(turn)
+    middles = np.array([(np.median(x[turn == number]), np.median(y[turn == number])) for number in numbers])
+    slopes = [_slopes(_thinned(middles[numbers % phases == phase])) for phase in range(phases)]
+    together = np.concatenate(slopes)
+    return float(np.median(together) * (x[-1] - x[0]) / np.median(y)) if together.size else math.nan
 
 
-def _thinned(values: np.ndarray) -> np.ndarray:
-    """At most ``MOST_FITTED`` values: medians of neighbours."""
-    return np.array([np.median(part) for part in np.array_split(values, min(MOST_FITTED, len(values)))])
+def _slopes(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Between all pairs of (n, 2) points."""
+    first, second = np.triu_indices(len(points), k=1)
+    run, rise = (points[second] - points[first]).T
+    return np.asarray(rise / run, np.float64)
+
+
+def _thinned(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """At most ``MOST_FITTED`` points: medians of neighbours."""
+    parts = np.array_split(points, max(1, min(MOST_FITTED, len(points))))
+    return np.array([np.median(part, axis=0) for part in parts if len(part)]).reshape(-1, 2)

@@ -16,7 +16,7 @@ from lowlight_enhance.ros.crew import CrewError
 from lowlight_enhance.ros.rig import Log
 from lowlight_enhance.ros.soak_report import Sample, SoakResult
 
-SAMPLES = tuple(Sample(float(at), Footprint(10**8, 20, 30), 30.0) for at in range(40))
+SAMPLES = tuple(Sample(float(at), at, Footprint(10**8, 20, 30), 30.0) for at in range(40))
 
 
 class Words:
@@ -50,8 +50,8 @@ def test_a_missing_model_is_told_before_any_process_starts(tmp_path: Path, monke
 @pytest.mark.parametrize(
     ("outcome", "code", "reason"),
     [
-        (SoakResult(SAMPLES, 10, 10, {}, (0, "")), 0, ""),
-        (SoakResult(SAMPLES, 10, 10, {}, (1, "ImageError: x")), 1, "the node reports 1 errors"),
+        (SoakResult(SAMPLES, 10, 10, {"enable": 40}, (0, "")), 0, ""),
+        (SoakResult(SAMPLES, 10, 10, {"enable": 40}, (1, "ImageError: x")), 1, "the node reports 1 errors"),
         (CrewError("the node ended with code -11"), 1, "the soak failed: the node ended with code -11"),
     ],
 )
@@ -83,16 +83,17 @@ def test_frames_that_stay_away_end_the_soak(monkeypatch: pytest.MonkeyPatch) -> 
         soak_of().flow(soak.CHANGES[0], 3)
 
 
-def test_a_short_soak_of_the_real_node(tmp_path: Path) -> None:
+def test_a_short_soak_of_the_real_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("rclpy")
     model = write_tiny_model(tmp_path / "brighter.onnx", gain=3.0)
-    chosen = ("320x240", "strength", "enable", "deactivate")
+    chosen = ("strength", "deactivate")
+    monkeypatch.setattr(soak, "RATE_HZ", 10)
     changes = [change for change in soak.CHANGES if change.name in chosen]
     said: list[str] = []
-    outcome = soak.perform(1.0, model, said.append, changes)
-    assert set(outcome.changes) == set(chosen)
+    outcome = soak.perform(0.5, model, said.append, changes, warm_ups=1)
+    assert outcome.changes == dict.fromkeys(chosen, 2)
     assert outcome.errors == (0, "")
     assert outcome.received >= 0.5 * outcome.sent  # nearly all of them, unless the machine is very busy
-    assert len({(sample.held.threads, sample.held.handles) for sample in outcome.judged}) == 1
+    assert len({(sample.held.threads, sample.held.handles) for sample in outcome.samples}) == 1
     assert len(outcome.rows()) == 4
     assert any("file handles" in line for line in said)

@@ -12,7 +12,7 @@ from lowlight_enhance.core.machine import Footprint
 from lowlight_enhance.ros.soak_report import MOST_FITTED, Sample, SoakResult, growth
 
 MINUTES = 10.0
-COUNT = 300
+COUNT, BURSTS, PHASES = 300, 3, 2
 
 
 def result(
@@ -26,11 +26,11 @@ def result(
     series = [np.broadcast_to(values, count) for values in (megabytes, latencies_ms, threads, handles)]
     samples = [
         Sample(
-            60.0 * MINUTES * number / count, Footprint(round(1e6 * memory), int(thread), int(handle)), float(latency)
+            60.0 * MINUTES * number / count, number // BURSTS, Footprint(round(1e6 * memory), *held), float(latency)
         )
-        for number, (memory, latency, thread, handle) in enumerate(zip(*series, strict=True))
+        for number, (memory, latency, *held) in enumerate(zip(*series, strict=True))
     ]
-    return SoakResult(tuple(samples), 18000, 17990, {"enable": 12, "deactivate": 12}, (0, ""))
+    return SoakResult(tuple(samples), 18000, 17990, {"enable": 50, "deactivate": 50}, (0, ""))
 
 
 def noise(scale: float, seed: int = 0) -> np.ndarray:
@@ -58,23 +58,18 @@ def test_a_leak_is_found_under_noise(seed: int) -> None:
     assert "resident memory grew by 2." in fault or "resident memory grew by 3." in fault
 
 
-def test_a_leak_shows_though_memory_is_given_back_now_and_then() -> None:
-    sawtooth = 20.0 * (np.arange(COUNT) % 25) / 25.0
-    assert result(megabytes=250.0 + sawtooth).failures() == []
-    (fault,) = result(megabytes=250.0 + sawtooth + ramp(12.0)).failures()
-    assert "resident memory" in fault
+def test_memory_that_depends_on_what_was_done_last_is_no_leak_and_hides_none() -> None:
+    level = np.where(np.arange(COUNT) // BURSTS % PHASES == 0, 0.0, 25.0)
+    level[-BURSTS:] += 5.0  # the last turn is an outlier
+    assert result(megabytes=250.0 + level).failures() == []
+    (fault,) = result(megabytes=250.0 + level + ramp(8.0)).failures()
+    assert "resident memory grew by 3.0 %" in fault
 
 
 def test_outliers_do_not_turn_the_line() -> None:
     spikes = np.zeros(COUNT)
     spikes[-COUNT // 6 :: 2] = 400.0
     assert result(megabytes=250.0 + spikes).failures() == []
-
-
-def test_the_warm_up_is_not_judged() -> None:
-    warming = 250.0 - 100.0 * np.exp(-np.arange(COUNT) / 8.0)
-    assert result(megabytes=warming).failures() == []
-    assert len(result().judged) == pytest.approx(0.8 * COUNT, abs=1)
 
 
 @pytest.mark.parametrize("what", ["threads", "handles"])
@@ -114,7 +109,7 @@ def test_too_few_samples_are_no_proof(count: int) -> None:
 def test_the_table_says_what_was_done_and_what_came_of_it() -> None:
     table = result(megabytes=250.0 + ramp(10.0)).table()
     assert "17990 of 18000 frames out" in table
-    assert "enable 12, deactivate 12" in table
+    assert "enable 50, deactivate 50" in table
     rows = {line.split("  ")[0]: line.split()[-2:] for line in table.splitlines()[3:]}
     assert {what: verdict[0] == "NOT" for what, verdict in rows.items() if what} == {
         "resident memory": True,
@@ -125,12 +120,14 @@ def test_the_table_says_what_was_done_and_what_came_of_it() -> None:
 
 
 def test_growth_is_the_share_of_the_median_that_a_line_gains() -> None:
-    times = np.arange(11.0)
-    assert growth(times, 100.0 + 0.5 * times) == pytest.approx(5.0 / 102.5)
-    assert growth(times, np.full(11, 7.0)) == 0.0
+    times, turns = np.arange(11.0), np.arange(11)
+    assert growth(times, 100.0 + 0.5 * times, turns, phases=1) == pytest.approx(5.0 / 102.5)
+    assert growth(times, 100.0 + 0.5 * times, turns, phases=3) == pytest.approx(5.0 / 102.5)
+    assert growth(times, np.full(11, 7.0), turns, phases=3) == 0.0
+    assert math.isnan(growth(times, np.full(11, 7.0), turns, phases=11))
 
 
 def test_long_series_are_fitted_too() -> None:
-    times = np.arange(10.0 * MOST_FITTED)
+    times = np.arange(30.0 * MOST_FITTED)
     values = 100.0 + times / len(times) + np.random.default_rng(0).normal(0.0, 1.0, len(times))
-    assert growth(times, values) == pytest.approx(0.01, abs=0.001)
+    assert growth(times, values, np.arange(len(times)), phases=8) == pytest.approx(0.01, abs=0.002)
