@@ -3,7 +3,9 @@
 ros2 launch lowlight_enhance replay.launch.py bag:=night_flight image_topic:=/camera/image_raw
 """
 
+import importlib.util
 import os
+import sys
 
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchDescription
@@ -22,6 +24,7 @@ ARGUMENTS = {
     "bag": (None, "the bag to play"),
     "rate": ("1.0", "speed; below 1.0 where the computer cannot enhance every frame in time"),
     "loop": ("false", "play it again and again"),
+    "player": ("auto", "ros2bag, lowlight (lowlight replay), or auto: ros2bag where it is installed"),
     "delay": ("5.0", "seconds for the node to load its model before the first message"),
     "namespace": ("", "namespace of the node"),
     "image_topic": ("image_raw", "the bag's dark images"),
@@ -35,9 +38,17 @@ ARGUMENTS = {
     "fastdds_profile": ("", "Fast DDS profile for both: a path, or 'true' for the one shipped; empty: none"),
 }
 
-OF_THE_BAG = ("bag", "rate", "loop", "delay")
+OF_THE_BAG = ("bag", "rate", "loop", "delay", "player")
 
 CLOCK_HZ = "100"
+
+
+def player(choice):
+    if choice == "auto":
+        return "lowlight" if importlib.util.find_spec("ros2bag") is None else "ros2bag"
+    if choice not in ("ros2bag", "lowlight"):
+        raise ValueError(f"player:={choice}: choose ros2bag, lowlight or auto")
+    return choice
 
 
 def describe(context):
@@ -47,8 +58,10 @@ def describe(context):
         PythonLaunchDescriptionSource(os.path.join(SHARE, "launch", "enhance.launch.py")),  # noqa: PTH118
         launch_arguments=[*passed_on, ("use_sim_time", "true")],
     )
-    command = ["ros2", "bag", "play", values["bag"], "--clock", CLOCK_HZ, "--rate", values["rate"]]
-    command += ["--delay", values["delay"], "--disable-keyboard-controls"]
+    command = [sys.executable, "-m", "lowlight_enhance.cli", "replay", values["bag"]]
+    if player(values["player"]) == "ros2bag":
+        command = ["ros2", "bag", "play", values["bag"], "--disable-keyboard-controls"]
+    command += ["--clock", CLOCK_HZ, "--rate", values["rate"], "--delay", values["delay"]]
     if values["loop"].lower() == "true":
         command.append("--loop")
     return [enhance, ExecuteProcess(cmd=command, output="screen", on_exit=Shutdown(reason="the bag has ended"))]

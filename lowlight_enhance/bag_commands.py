@@ -209,7 +209,8 @@ def _settings(options: argparse.Namespace) -> BagSettings:
     capture: CaptureMetadata = given_capture(options.iso, options.exposure_s)
     metadata = MetadataSettings(**{k: given[f"metadata_{k}"] for k in METADATA_OPTIONS if f"metadata_{k}" in given})
     stream = {name: given[name] for name in STREAM_OPTIONS if name in given}
-    more = {"providers": options.providers, "jpeg_quality": options.jpeg_quality}
+    providers = None if options.providers is None else tuple(options.providers)
+    more = {"providers": providers, "jpeg_quality": options.jpeg_quality}
     return BagSettings(
         topics=TopicChoice(
             images=tuple(dict.fromkeys(options.images)),
@@ -234,9 +235,8 @@ def _settings(options: argparse.Namespace) -> BagSettings:
 
 
 def _run_bag(options: argparse.Namespace) -> int:
+    from lowlight_enhance.offline import bag_jobs  # isort: skip (it is to be missed before tqdm, which other extras have too)
     from tqdm import tqdm
-
-    from lowlight_enhance.offline import bag_jobs
 
     settings = _settings(options)
     failed: list[Job] = []

@@ -92,7 +92,7 @@ class Bag:
     def compression(self) -> Compression:
         """How it is compressed."""
         mode = self._reader.compression_mode
-        if mode is not None:
+        if mode:
             return "file" if mode == "file" else "message"
         chunks = [chunk for part in self._parts() for chunk in getattr(part, "chunks", ())]
         return "storage" if any(chunk.compression for chunk in chunks) else "none"

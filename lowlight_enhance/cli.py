@@ -25,6 +25,8 @@ EXTRAS = {
     "std_msgs": "ros",
     "diagnostic_msgs": "ros",
     "lifecycle_msgs": "ros",
+    "rosbags": "offline",
+    "apsw": "offline",
     "skimage": "demo",
     "torch": "train",
     "accelerate": "train",

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import importlib.util
 import itertools
-import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -24,6 +22,7 @@ from rosgraph_msgs.msg import Clock
 from lowlight_enhance.bags import Bag
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.ros.restamp import NS_PER_S, Restamp
+from lowlight_enhance.ros.topics import installed_class
 
 LEAST_DEPTH, LARGEST_DEPTH = 10, 1000
 """Messages that a publisher keeps; of a latched topic as many as the bag has, within these."""
@@ -33,8 +32,6 @@ ACKNOWLEDGED_WITHIN_S = 2.0
 
 Message = tuple[Connection, int, bytes]
 """As bags give them: whose it is, time of receipt, and content."""
-
-_TYPE_NAME = re.compile(r"([a-z][a-z0-9_]*)/msg/([A-Z][A-Za-z0-9]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +65,8 @@ class Playback:
         for name in ("clock_hz", "start_offset_s", "delay_s"):
             value = getattr(self, name)
             if not (0.0 <= value < float("inf")):
-                raise ConfigError(f"--{name.rpartition('_')[0]} {value:g}: give a number of 0 or more")
+                option = name.rpartition("_")[0].replace("_", "-")
+                raise ConfigError(f"--{option} {value:g}: give a number of 0 or more")
         if self.restamps and self.clock_hz:
             raise ConfigError("--now gives messages the stamps of the present, --clock tells the bag's: choose one")
 
@@ -124,9 +122,9 @@ class Player:
         for topic in playback.topics or names:
             connections = bag.of_topic(topic)
             try:
-                kind = message_class(connections[0].msgtype)
-            except ConfigError as error:
-                self.skipped[topic] = str(error)
+                kind = installed_class(connections[0].msgtype)
+            except ImportError as error:
+                self.skipped[topic] = f"its type {connections[0].msgtype} cannot be had: {error}"
                 continue
             self._publishers[topic] = node.create_publisher(kind, topic, quality(connections))
             self._restamps[topic] = Restamp(kind)
@@ -186,29 +184,6 @@ class Player:
             self._clock.publish(message)
             self._next_tick_ns = now_ns + round(rate / self._playback.clock_hz * NS_PER_S)
         return round((min(due_ns, self._next_tick_ns) - now_ns) / rate) if due_ns > now_ns else 0
-
-
-def message_class(type_name: str) -> type:
-    """The Python class of a message type that a bag names.
-
-    Nothing is imported but packages of messages: those with a folder ``msg``.
-
-    Raises:
-        ConfigError: it is none, or its package is not installed.
-    """
-    found = _TYPE_NAME.fullmatch(type_name)
-    if found is None:
-        raise ConfigError(f"{type_name} is no message type")
-    package, name = found.groups()
-    spec = importlib.util.find_spec(package)
-    folders = list(spec.submodule_search_locations or ()) if spec is not None else []
-    if not any((Path(folder) / "msg" / "__init__.py").is_file() for folder in folders):
-        raise ConfigError(f"the package {package} of its type {type_name} is not installed")
-    try:
-        kind: type = getattr(importlib.import_module(f"{package}.msg"), name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"the package {package} does not provide its type {type_name} ({error})") from error
-    return kind
 
 
 def quality(connections: Iterable[Connection]) -> QoSProfile:

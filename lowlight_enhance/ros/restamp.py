@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import struct
 from collections.abc import Callable
 from typing import Any
 
 from rclpy.serialization import deserialize_message, serialize_message
+
+from lowlight_enhance.ros.topics import installed_class
 
 NS_PER_S = 1_000_000_000
 HEADER = "std_msgs/Header"
@@ -78,7 +79,7 @@ def _has_header(type_text: str, seen: set[str]) -> bool:
     seen.add(found[0])
     if found[0] == HEADER:
         return True
-    kind = getattr(importlib.import_module(f"{found[1]}.msg"), found[2])
+    kind = installed_class(f"{found[1]}/msg/{found[2]}")
     return any(_has_header(inner, seen) for inner in _field_types(kind).values())
 
 

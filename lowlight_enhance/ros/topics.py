@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
@@ -24,17 +26,39 @@ def message_class(type_name: str, parameter: str = "metadata_type") -> type:
     Raises:
         ConfigError: no such name, or its package is not installed; names ``parameter`` and the Debian package.
     """
-    if not _TYPE_NAME.fullmatch(type_name):  # before anything is imported by it
+    if not _TYPE_NAME.fullmatch(type_name):
         raise ConfigError(f"parameter '{parameter}': '{type_name}' is no message type such as sensor_msgs/msg/Image")
-    package, _, name = type_name.partition("/msg/")
     try:
-        found = getattr(importlib.import_module(f"{package}.msg"), name)
-    except (ImportError, AttributeError, ValueError) as error:
+        return installed_class(type_name)
+    except ImportError as error:
+        package = type_name.partition("/")[0]
         raise ConfigError(
             f"parameter '{parameter}': {type_name} cannot be imported ({error}); install its package (apt: "
             f"ros-<distribution>-{package.replace('_', '-')}) and source it before starting, or set it to ''"
         ) from error
-    return found  # type: ignore[no-any-return]
+
+
+def installed_class(type_name: str) -> type:
+    """The same for a name from anywhere: nothing is imported but ``.msg`` of a package that has it.
+
+    Raises:
+        ImportError: no such name, or its package is not installed.
+    """
+    if not _TYPE_NAME.fullmatch(type_name):  # before anything is imported by it
+        raise ImportError(f"{type_name} is no message type")
+    package, _, name = type_name.partition("/msg/")
+    try:
+        spec = importlib.util.find_spec(package)
+    except ValueError as error:
+        raise ImportError(f"package {package}: {error}") from error
+    folders = [] if spec is None else list(spec.submodule_search_locations or ())
+    if not any((Path(folder) / "msg" / "__init__.py").is_file() for folder in folders):
+        raise ImportError(f"no package {package} with messages is installed")
+    try:
+        found: type = getattr(importlib.import_module(f"{package}.msg"), name)
+    except (AttributeError, ValueError) as error:
+        raise ImportError(str(error)) from error
+    return found
 
 
 class WhileWanted(CallbackGroup):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lowlight_enhance.core.errors import DataError
-from lowlight_enhance.core.files import replacing
+from lowlight_enhance.core.files import replacing, replacing_folder
 
 
 def test_the_file_appears_when_the_block_ends(tmp_path: Path) -> None:
@@ -71,6 +71,43 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="No space left"):
         write_half(tmp_path / "out.png", OSError(28, "No space left on device"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_appears_when_the_block_ends_and_replaces_what_was_there(tmp_path: Path) -> None:
+    target = tmp_path / "bag"
+    for content in ("first", "second"):
+        with replacing_folder(target) as folder:
+            assert folder.name == "bag"
+            folder.mkdir()
+            (folder / content).touch()
+    assert [path.name for path in target.iterdir()] == ["second"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, DataError])
+def test_an_error_leaves_the_old_folder_and_nothing_else(tmp_path: Path, error: type[BaseException]) -> None:
+    target = tmp_path / "bag"
+    (target / "old").mkdir(parents=True)
+    with pytest.raises(error):
+        write_half_folder(target, error())
+    assert [path.name for path in target.iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_that_was_not_made_leaves_the_old_one(tmp_path: Path) -> None:
+    target = tmp_path / "bag"
+    (target / "old").mkdir(parents=True)
+    with pytest.raises(DataError, match="cannot write"), replacing_folder(target):
+        pass
+    assert [path.name for path in target.iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def write_half_folder(target: Path, error: BaseException) -> None:
+    with replacing_folder(target) as folder:
+        folder.mkdir()
+        (folder / "half").touch()
+        raise error
 
 
 def write_half(target: Path, error: BaseException) -> None:

@@ -162,7 +162,8 @@ def test_camera_and_detector_can_be_left_out(stand_ins):
 
 
 def test_replay_runs_on_the_bags_clock_and_ends_with_it(stand_ins):
-    include, player = launched("replay", bag="night", loop="true", image_topic="/camera/image_raw")
+    arguments = {"bag": "night", "player": "ros2bag", "image_topic": "/camera/image_raw"}
+    include, player = launched("replay", **arguments, loop="true")
     given = dict(include[2]["launch_arguments"])
     assert given.keys() <= load("enhance").ARGUMENTS.keys()
     assert (given["use_sim_time"], given["image_topic"]) == ("true", "/camera/image_raw")
@@ -170,7 +171,21 @@ def test_replay_runs_on_the_bags_clock_and_ends_with_it(stand_ins):
     assert command[:4] == ["ros2", "bag", "play", "night"]
     assert {"--clock", "--rate", "--delay", "--loop"} <= set(command)
     assert type(player[2]["on_exit"]).__name__ == "Shutdown"
-    assert "--loop" not in launched("replay", bag="night")[1][2]["cmd"]
+    assert "--loop" not in launched("replay", **arguments)[1][2]["cmd"]
+
+
+def test_replay_without_ros2_bag_uses_our_own_player(stand_ins, monkeypatch):
+    from lowlight_enhance.cli import build_parser
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    command = launched("replay", bag="night", rate="0.5", loop="true")[1][2]["cmd"]
+    assert command[:3] == [sys.executable, "-m", "lowlight_enhance.cli"]
+    options = build_parser().parse_args(command[3:])
+    assert (options.command, str(options.bag), options.rate, options.loop, options.clock) == (
+        *("replay", "night", 0.5, True, 100.0),
+    )
+    with pytest.raises(ValueError, match="choose ros2bag, lowlight or auto"):
+        launched("replay", bag="night", player="vlc")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)

@@ -1,0 +1,33 @@
+"""Bags enhanced in the test's own process, by something that tells what it saw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lowlight_enhance.bags import Bag
+from lowlight_enhance.core.capture import CaptureMetadata
+from lowlight_enhance.offline.bag import copy_enhanced
+from lowlight_enhance.offline.bag_settings import BagReport, BagSettings
+
+
+class Doubler:
+    """Doubles every pixel and remembers what it was told of each frame."""
+
+    def __init__(self) -> None:
+        self.captures: list[CaptureMetadata] = []
+
+    def __call__(self, rgb: Any, capture: CaptureMetadata) -> Any:
+        self.captures.append(capture)
+        return np.minimum(2 * rgb.astype(np.uint16), 255).astype(np.uint8)
+
+    @property
+    def told(self) -> list[tuple[float | None, float | None]]:
+        return [(capture.iso, capture.exposure_s) for capture in self.captures]
+
+
+def enhanced(source: Path, target: Path, enhance: Any = None, **settings: Any) -> BagReport:
+    with Bag(source) as bag:
+        return copy_enhanced(bag, target, enhance or Doubler(), BagSettings(**settings), lambda _: None)
