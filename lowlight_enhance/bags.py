@@ -220,7 +220,7 @@ def _open(reader: Reader) -> None:
 
 def _version(path: Path) -> Literal[8, 9]:
     try:
-        found = re.search(r"^\s*version:\s*(\d+)", (path / "metadata.yaml").read_text(encoding="utf-8"), re.MULTILINE)
+        found = re.search(r"^  version:\s*(\d+)", (path / "metadata.yaml").read_text(encoding="utf-8"), re.MULTILINE)
     except (OSError, UnicodeDecodeError):
         return 8
     return 9 if found and int(found[1]) >= 9 else 8
