@@ -19,6 +19,7 @@ from bag_maker import FIRST_NS, IMAGE, PERIOD_NS, Sent, T, header
 from lowlight_enhance.bags import Bag
 from lowlight_enhance.core.capture import CaptureMetadata
 from lowlight_enhance.core.enhancer import Enhancer, open_enhancer
+from lowlight_enhance.core.malloc import keep_image_buffers
 from lowlight_enhance.core.shipped import find_model
 from lowlight_enhance.offline.bag import copy_enhanced
 from lowlight_enhance.offline.bag_settings import BagSettings
@@ -57,6 +58,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--model")
     options = parser.parse_args()
+    keep_image_buffers()
     frame = dark_frame(WIDTH, HEIGHT, CAPTURE)
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:

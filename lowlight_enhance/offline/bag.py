@@ -14,6 +14,7 @@ from pathlib import Path
 from lowlight_enhance.bags import Bag, Compression, MessageTypes, Storage
 from lowlight_enhance.core.enhancer import Enhance, open_enhancer
 from lowlight_enhance.core.errors import ConfigError
+from lowlight_enhance.core.malloc import keep_image_buffers
 from lowlight_enhance.offline.background import Behind, ahead
 from lowlight_enhance.offline.bag_cameras import Found, find_cameras
 from lowlight_enhance.offline.bag_lane import Lane, read_ahead
@@ -49,6 +50,7 @@ def enhance_bag(source: Path, folder: Path, settings: BagSettings, tell: Tell) -
         DataError: a damaged bag, or no space for the new one.
         ModelError: no usable model.
     """
+    keep_image_buffers()
     enhancer = open_enhancer(
         settings.runtime,
         settings.model,

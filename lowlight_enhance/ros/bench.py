@@ -16,11 +16,11 @@ from lowlight_enhance.core.enhancer import Enhancer, open_enhancer
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.files import replacing
 from lowlight_enhance.core.machine import busy_s, check_proc, cores, cpu_s, processor_name
+from lowlight_enhance.core.malloc import keep_image_buffers
 from lowlight_enhance.core.model_input import Rgb
 from lowlight_enhance.core.sessions import Runtime, runtime_version
 from lowlight_enhance.ros.bench_report import NodeBench, SizeFigures, Turn, figures
 from lowlight_enhance.ros.crew import Crew, sigterm_as_exit
-from lowlight_enhance.ros.malloc import keep_image_buffers
 from lowlight_enhance.ros.rig import CAPTURE, Log, ask, check_rclpy, counts, meet, members, pictures, send
 
 DEFAULT_SIZES = ((640, 480), (1280, 720))

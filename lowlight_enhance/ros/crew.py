@@ -36,7 +36,7 @@ MALLOC = {
     "MALLOC_TRIM_THRESHOLD_": str(512 << 20),
     "MALLOC_TOP_PAD_": str(64 << 20),
 }
-"""Keeps freed image buffers inside a process; see ``lowlight_enhance.ros.malloc``."""
+"""Keeps freed image buffers inside a process; see ``lowlight_enhance.core.malloc``."""
 
 
 class CrewError(LowlightError):

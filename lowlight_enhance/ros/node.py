@@ -21,10 +21,10 @@ from std_srvs.srv import SetBool
 
 from lowlight_enhance.core.errors import ConfigError, LowlightError
 from lowlight_enhance.core.health import ERROR, OK
+from lowlight_enhance.core.malloc import keep_image_buffers
 from lowlight_enhance.ros import declare, names
 from lowlight_enhance.ros.camera_parameters import full_name
 from lowlight_enhance.ros.flight import Finding, Flight
-from lowlight_enhance.ros.malloc import keep_image_buffers
 from lowlight_enhance.ros.model_slot import read_file
 from lowlight_enhance.ros.params import MODEL_PARAMETERS, NAMES, NodeParams
 from lowlight_enhance.ros.qos import Overrides

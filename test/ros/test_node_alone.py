@@ -11,8 +11,8 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from robot import Robot, capture_metadata, dark_image
 
+from lowlight_enhance.core import malloc
 from lowlight_enhance.core.errors import ConfigError
-from lowlight_enhance.ros import malloc
 from lowlight_enhance.ros.node import EnhanceNode
 from lowlight_enhance.ros.topics import message_class
 

@@ -20,8 +20,8 @@ SWITCH = "LOWLIGHT_MALLOC_TUNING"
 def keep_image_buffers() -> bool:
     """Make glibc reuse the memory of freed images, instead of mapping and faulting it in anew for each message.
 
-    Cuts what rclpy spends on an image several-fold; costs some tens of MiB of resident memory. Call it before
-    messages flow.
+    Cuts what rclpy spends on an image several-fold, and halves what copying one from bag to bag costs; takes some tens
+    of MiB of resident memory. Call it before messages flow.
 
     Returns:
         True where it was applied: glibc, and not switched off.
