@@ -89,13 +89,7 @@ def copy_enhanced(bag: Bag, folder: Path, enhance: Enhance, settings: BagSetting
 def _plan(bag: Bag, types: MessageTypes, settings: BagSettings) -> Found:
     """The cameras; raises ConfigError where the settings cannot be met."""
     _files(bag, settings)
-    found = find_cameras(bag, types, settings.topics, settings.stream.metadata)
-    for camera in found.cameras if settings.topics.replaces else ():
-        if settings.format != "same" and camera.is_compressed != (settings.format != "raw"):
-            raise ConfigError(
-                f"--replace keeps the type of {camera.image}, {camera.type_name}: leave out --format {settings.format}"
-            )
-    return found
+    return find_cameras(bag, types, settings.topics, settings.stream.metadata)
 
 
 def _files(bag: Bag, settings: BagSettings) -> tuple[Storage, Compression]:

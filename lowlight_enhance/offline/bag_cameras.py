@@ -6,9 +6,9 @@ import contextlib
 import difflib
 import itertools
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from lowlight_enhance.bags import Bag, MessageTypes
 from lowlight_enhance.core.encodings import SUPPORTED_ENCODINGS
@@ -27,6 +27,9 @@ NO_PICTURES = ("depth", "disparity", "enhanced")
 NO_ENCODINGS = ("16UC1",)
 """What would be read, but is usually depth."""
 
+Format = Literal["same", "raw", "jpeg", "png"]
+"""What enhanced images are written as: raw as raw and files as such files, or all as one of these."""
+
 NONE = "none"
 LOOKED_AT = 8
 """Messages of a topic that are tried until one tells its encoding."""
@@ -43,6 +46,7 @@ class TopicChoice:
         metadata_type: only topics of this type are metadata; empty: all that can be read.
         exclude: topics that are not copied.
         replaces: enhanced images take the place of the dark ones, under their topic.
+        format: what they are written as.
     """
 
     images: tuple[str, ...] = ()
@@ -51,6 +55,7 @@ class TopicChoice:
     metadata_type: str = ""
     exclude: tuple[str, ...] = ()
     replaces: bool = False
+    format: Format = "same"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,8 @@ class Camera:
         camera_info: topic of its calibration, or "".
         metadata: topic of its capture metadata, or "".
         settings: how that is read.
-        output: topic of the enhanced images; compressed ones go to its compressed form, unless it is ``image``.
+        output: topic of the enhanced images.
+        output_type: their type.
         output_info: topic of their calibration.
     """
 
@@ -75,12 +81,8 @@ class Camera:
     metadata: str
     settings: MetadataSettings
     output: str
+    output_type: str
     output_info: str
-
-    @property
-    def is_compressed(self) -> bool:
-        """Whether its images are CompressedImage messages."""
-        return self.type_name == COMPRESSED_IMAGE
 
     def __str__(self) -> str:
         own = f"camera_info {self.camera_info or 'none'}, metadata {self.metadata or 'none'}"
@@ -105,7 +107,7 @@ def find_cameras(bag: Bag, types: MessageTypes, choice: TopicChoice, settings: M
         settings: how capture metadata is read.
 
     Raises:
-        ConfigError: no camera, or a topic that is not in the bag or of another type.
+        ConfigError: no camera, a topic that is not in the bag or of another type, or one that is there already.
         DataError: the bag is damaged.
     """
     topics = _types_by_topic(bag)
@@ -125,7 +127,7 @@ def find_cameras(bag: Bag, types: MessageTypes, choice: TopicChoice, settings: M
         raise ConfigError(f"{bag.path} shows no camera ({why}); name one with --topic")
     for topic in choice.exclude:
         _check(topic, (), topics)
-    outputs = {} if choice.replaces else _outputs(images, set(topics) - set(choice.exclude))
+    outputs = {} if choice.replaces else _outputs(images, choice, topics)
     cameras = tuple(
         Camera(
             image=topic,
@@ -135,6 +137,7 @@ def find_cameras(bag: Bag, types: MessageTypes, choice: TopicChoice, settings: M
             metadata=(metadata := _metadata(topic, choice, settings, topics)),
             settings=_own_settings(topic, metadata, samples[topic], settings, topics),
             output=topic if choice.replaces else outputs[topic][0],
+            output_type=_output_type(topic, choice, topics),
             output_info=info if choice.replaces else outputs[topic][1],
         )
         for topic in images
@@ -187,13 +190,14 @@ def _no_camera(topic: str, sample: Any, topics: dict[str, str]) -> str:
     return ""
 
 
-def _outputs(images: Sequence[str], copied: Collection[str]) -> dict[str, tuple[str, str]]:
+def _outputs(images: Sequence[str], choice: TopicChoice, topics: dict[str, str]) -> dict[str, tuple[str, str]]:
     """Topics of the enhanced images and their calibration: as the node names them, where they stay apart.
 
     Raises:
         ConfigError: such a topic is in the bag already.
     """
     shared = Counter(_namespace(topic) for topic in images)
+    copied = set(topics) - set(choice.exclude)
     found = {}
     for topic in images:
         namespace, base = _namespace(topic), _base(topic)
@@ -206,8 +210,20 @@ def _outputs(images: Sequence[str], copied: Collection[str]) -> dict[str, tuple[
                 f"the bag has a topic {taken[0]} already, which the enhanced {topic} would go to; leave the old one "
                 f"out with --exclude {taken[0]}, or use --replace"
             )
-        found[topic] = image, info
+        found[topic] = compressed(image) if _output_type(topic, choice, topics) == COMPRESSED_IMAGE else image, info
     return found
+
+
+def _output_type(topic: str, choice: TopicChoice, topics: dict[str, str]) -> str:
+    """Type of the enhanced images of a topic.
+
+    Raises:
+        ConfigError: another than the dark ones', which they are to replace.
+    """
+    kind = {"same": topics[topic], "raw": IMAGE}.get(choice.format, COMPRESSED_IMAGE)
+    if choice.replaces and kind != topics[topic]:
+        raise ConfigError(f"--replace keeps the type of {topic}, {topics[topic]}: leave out --format {choice.format}")
+    return kind
 
 
 def _camera_info(topic: str, choice: TopicChoice, topics: dict[str, str]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import shutil
 import signal
 from collections import deque
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from lowlight_enhance.core.errors import DataError, LowlightError
 from lowlight_enhance.core.files import replacing_folder
+from lowlight_enhance.core.machine import cores
 from lowlight_enhance.offline.bag import Tell, enhance_bag
 from lowlight_enhance.offline.bag_settings import BagReport, BagSettings
 
@@ -107,7 +107,7 @@ def _run_here(job: Job, settings: BagSettings, tell: Tell) -> BagReport | Lowlig
 
 def _run_apart(jobs: Sequence[Job], settings: BagSettings, workers: int, tell: Tell, done: Done) -> None:
     if settings.threads is None:
-        settings = replace(settings, threads=max(1, len(os.sched_getaffinity(0)) // workers))
+        settings = replace(settings, threads=max(1, cores() // workers))
     waiting, running = deque(jobs), list[_Worker]()
     try:
         while waiting or running:

@@ -11,7 +11,7 @@ from rosbags.interfaces import Connection
 from lowlight_enhance.bags import Bag, MessageTypes
 from lowlight_enhance.core.image_messages import fill_compressed, fill_message
 from lowlight_enhance.core.stream import EnhancedFrame
-from lowlight_enhance.offline.bag_cameras import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, Camera, compressed
+from lowlight_enhance.offline.bag_cameras import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, Camera
 from lowlight_enhance.offline.bag_settings import BagSettings
 from lowlight_enhance.offline.bag_writer import BagWriter
 
@@ -34,7 +34,7 @@ class Outlet:
             settings: how they are written.
         """
         self._bag, self._writer, self._types = bag, writer, types
-        self._format, self._quality = settings.format, settings.jpeg_quality
+        self._format, self._quality = settings.topics.format, settings.jpeg_quality
         self._copies: dict[int, Connection] = {}
         self._images: dict[str, Connection] = {}
         self._infos: dict[str, Connection] = {}
@@ -46,10 +46,7 @@ class Outlet:
             if connection.topic not in left_out:
                 self._copies[connection.id] = writer.adopt(connection)
         for camera in cameras:
-            kind = {"same": camera.type_name, "raw": IMAGE}.get(self._format, COMPRESSED_IMAGE)
-            beside = kind == COMPRESSED_IMAGE and not replaces
-            topic = compressed(camera.output) if beside else camera.output
-            self._images[camera.image] = self._announce(topic, kind, camera.image)
+            self._images[camera.image] = self._announce(camera.output, camera.output_type, camera.image)
             if camera.camera_info and (rescales or not replaces):
                 self._infos[camera.image] = self._announce(camera.output_info, CAMERA_INFO, camera.camera_info)
 
@@ -98,7 +95,7 @@ class Outlet:
         return image
 
     def _compressed_image(self, message: Any, frame: EnhancedFrame) -> Any:
-        kind = self._format
+        kind: str = self._format
         if kind == "same":
             kind = "png" if bytes(message.data[: len(_PNG_START)]) == _PNG_START else "jpeg"
         image = self._types.of(COMPRESSED_IMAGE)(frame.header, "", np.empty(0, np.uint8))

@@ -14,16 +14,13 @@ from lowlight_enhance.core.sessions import DEFAULT_PROVIDERS, Precision, Runtime
 from lowlight_enhance.core.stream import StreamConfig
 from lowlight_enhance.offline.bag_cameras import Camera, TopicChoice
 
-Format = Literal["same", "raw", "jpeg", "png"]
-"""What enhanced images are written as: raw as raw and files as such files, or all as one of these."""
-
 
 @dataclass(frozen=True, slots=True)
 class BagSettings:
     """How bags are enhanced.
 
     Attributes:
-        topics: which cameras.
+        topics: which cameras, and what is written of them.
         stream: how frames are matched, enhanced and written.
         model: ONNX file; None: the one that is shipped.
         runtime: as in ``Enhancer``, like the next five.
@@ -32,7 +29,6 @@ class BagSettings:
         threads: of one inference.
         working_size: of the network's copy.
         output_resolution: size of the result.
-        format: what images are written as.
         jpeg_quality: 1 to 100.
         storage: files of the new bag; "same": as those of the old one.
         compression: of the new bag.
@@ -47,7 +43,6 @@ class BagSettings:
     threads: int | None = None
     working_size: int | None = None
     output_resolution: OutputResolution = "input"
-    format: Format = "same"
     jpeg_quality: int = JPEG_QUALITY
     storage: Storage | Literal["same"] = "same"
     compression: Compression | Literal["same"] = "same"

@@ -106,9 +106,21 @@ class BagWriter(Writer):
         try:
             self.write(connection, stamp_ns, raw)
         except Exception as error:  # of the storage below: sqlite3, files, zstd
-            raise DataError(
-                f"cannot write {self.path.name} ({error}); free some space or name another target"
-            ) from error
+            raise self._cannot_write(error) from error
+
+    def close(self) -> None:
+        """Complete it.
+
+        Raises:
+            DataError: no space is left, or the like.
+        """
+        try:
+            super().close()
+        except Exception as error:  # as above
+            raise self._cannot_write(error) from error
+
+    def _cannot_write(self, error: Exception) -> DataError:
+        return DataError(f"cannot write {self.path.name} ({error}); free some space or name another target")
 
     def _announce(self, wanted: Connection) -> Connection:
         if self.storage is None:

@@ -309,18 +309,18 @@ def test_compressed_images_stay_compressed(kind: str, tmp_path: Path) -> None:
     assert [m.format for m in made] == [f"bgr8; {kind} compressed bgr8"] * 3
     assert [m.header for m in made] == [message.content.header for message in sent]
 
-    enhanced(source, tmp_path / "raw", format="raw")
+    enhanced(source, tmp_path / "raw", topics=TopicChoice(format="raw"))
     raw = bag_maker.objects(tmp_path / "raw", "/camera/image_enhanced")
     assert [(m.encoding, m.height, m.width) for m in raw] == [("bgr8", 24, 32)] * 3
     enhanced(source, tmp_path / "replaced", topics=TopicChoice(replaces=True))
     assert set(bag_maker.connections(tmp_path / "replaced")) == {topic}
     with pytest.raises(ConfigError, match="leave out --format raw"):
-        enhanced(source, tmp_path / "bad", topics=TopicChoice(replaces=True), format="raw")
+        enhanced(source, tmp_path / "bad", topics=TopicChoice(replaces=True, format="raw"))
 
 
 def test_raw_images_as_files_on_request(tmp_path: Path) -> None:
     source = write_bag(tmp_path / "in", STYLES["flir"]().sent)
-    enhanced(source, tmp_path / "out", format="png")
+    enhanced(source, tmp_path / "out", topics=TopicChoice(format="png"))
     made = bag_maker.objects(tmp_path / "out", "/flir_camera/image_enhanced/compressed")
     assert [m.format for m in made] == ["mono8; png compressed mono8"] * 4
 

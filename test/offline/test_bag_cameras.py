@@ -101,7 +101,7 @@ def test_a_compressed_camera_without_its_raw_form(tmp_path: Path) -> None:
     depth.content.format = "16UC1; compressedDepth png"
     found = find(tmp_path, [compressed("/cam/image_raw/compressed"), depth, info("/cam/camera_info")])
     assert (only(found).image, only(found).camera_info, only(found).output) == (
-        *("/cam/image_raw/compressed", "/cam/camera_info", "/cam/image_enhanced"),
+        *("/cam/image_raw/compressed", "/cam/camera_info", "/cam/image_enhanced/compressed"),
     )
     assert list(found.left_out) == ["/cam/image_rect/compressedDepth"]
 

@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import signal
+import sqlite3
 import struct
 import subprocess
 import sys
@@ -21,6 +22,7 @@ pytest.importorskip("rosbags", reason="makes and reads the bags")
 
 import bag_maker
 from bag_maker import FIRST_NS, IMAGE, STYLES, Sent, write_bag
+from rosbags.rosbag2 import Writer
 
 from lowlight_enhance import bag_commands, cli
 from lowlight_enhance.core.errors import DataError, LowlightError
@@ -95,7 +97,7 @@ def test_options_reach_the_settings() -> None:
     assert (topics.images, topics.metadata, topics.camera_info) == (("/a", "/b"), ("/a=/m", "none"), ("/i",))
     assert (topics.metadata_type, topics.exclude, topics.replaces) == ("x_msgs/msg/Y", ("/c",), True)
     assert (settings.threads, settings.working_size, settings.runtime) == (2, 0, "openvino")
-    assert (settings.format, settings.jpeg_quality, settings.providers) == ("png", 70, ("A", "B"))
+    assert (topics.format, settings.jpeg_quality, settings.providers) == ("png", 70, ("A", "B"))
     assert (settings.storage, settings.compression) == ("mcap", "storage")
 
 
@@ -138,6 +140,21 @@ def test_left_out_frames_are_told_of_and_exit_1(
 def test_an_error_leaves_nothing(night: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["bag", str(night), str(tmp_path / "out"), "--model", str(tmp_path / "no.onnx")]) == 2
     assert "lowlight: " in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("method", ["write", "close"])
+def test_a_full_disk_leaves_nothing(
+    method: str, night: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(Writer, method, refuse)
+    seen = Outcomes()
+    jobs = bag_jobs.jobs_of([night], tmp_path / "out", force=False)
+    bag_jobs.run(jobs, BagSettings(model=tiny_model, threads=1), 1, lambda _: None, seen)
+    assert "cannot write out (database or disk is full)" in str(seen["night"])
     assert list(tmp_path.iterdir()) == []
 
 
