@@ -380,6 +380,7 @@ def _add_export(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("export", help="write a checkpoint as an ONNX file, checked against it")
     parser.add_argument("checkpoint", type=Path, help="best.pt or last.pt of a run")
     parser.add_argument("target", type=Path, metavar="OUT.onnx", help="file to write")
+    parser.add_argument("--working-size", type=natural, help="shorter side in pixels of the copy the network sees")
     parser.add_argument(
         "--precision",
         choices=("fp32", "fp16", "int8"),
@@ -423,7 +424,7 @@ def _run_export(options: argparse.Namespace) -> int:
         raise ConfigError(f"--precision {options.precision} needs --calibration CSV: frames that show what is lost")
     else:
         reduction = Reduction(options.precision, read_shots(options.calibration), Limits(**limits))
-    exported = export(options.checkpoint, options.target, reduction=reduction)
+    exported = export(options.checkpoint, options.target, reduction=reduction, working_size=options.working_size)
     print(f"{options.target} (largest difference to the checkpoint: {exported.difference:.2g} of full scale)")
     if exported.fidelity:
         print(f"{options.precision}: {exported.fidelity}")

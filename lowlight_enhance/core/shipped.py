@@ -10,6 +10,7 @@ from lowlight_enhance.core.resources import resource
 SHIPPED = {
     "student_int8": "the default: convolutions in int8, for CPUs",
     "student": "the same network in float32, for GPUs and for CPUs without int8 instructions",
+    "quality": "the default's weights on a larger copy of the frame: more detail, more milliseconds",
 }
 """Name, which is the file's name in ``models/`` without its suffix, and what it is for."""
 
