@@ -45,7 +45,7 @@ EXTRAS = {
         "mypy==2.4.1",
         "import-linter>=2.1,<3",
         "rosbags>=0.11,<0.12",
-        "rosbags-image>=0.11,<0.12",
+        "rosbags-image>=0.10.4,<0.12",
         "onnx>=1.16",
         "pyyaml>=6,<7",
         "colcon-common-extensions==0.3.0",
