@@ -232,7 +232,8 @@ def _run_flicker(options: argparse.Namespace) -> int:
     from lowlight_enhance.offline import flicker
     from lowlight_enhance.offline.sequences import SequenceOptions
 
-    how = SequenceOptions(*options.size, options.frames, options.rate, options.iso, options.stops, options.step)
+    width, height = options.size
+    how = SequenceOptions(width, height, options.frames, options.rate, options.iso, options.stops, options.step)
     smoothing_s = SMOOTHING_S if options.smoothing is None else options.smoothing
     report = flicker.run(options.photographs, how, smoothing_s, options.model, options.threads)
     print(report.table())
