@@ -34,8 +34,15 @@ class MapEnhance(Protocol):
             change; and (3, h, w) the network's copy of the frame in 0..1.
         """
 
-    def apply(self, maps: Tensor, small: Tensor, rgb: Rgb) -> NDArray[np.uint8]:
-        """Second half: the enhanced frame from what ``maps`` returned and the full-size frame."""
+    def apply(self, maps: Tensor, small: Tensor, rgb: Rgb, correction: Tensor | None = None) -> NDArray[np.uint8]:
+        """Second half: the enhanced frame.
+
+        Args:
+            maps: what ``maps`` returned first.
+            small: what it returned second.
+            rgb: the full-size frame.
+            correction: (3, rows, columns) to add to the enhanced R, G, B, in 0..1, on any coarser grid.
+        """
 
     def untouched(self, rgb: Rgb) -> NDArray[np.uint8]:
         """The frame as it is, at the size of enhanced ones."""
@@ -171,11 +178,11 @@ class Enhancer:
         """Third stage: the enhanced frame from the network's output, its input tensor and the full-size frame."""
         return self.apply(*self._unpadded(output, tensor, rgb), rgb)
 
-    def apply(self, maps: Tensor, small: Tensor, rgb: Rgb) -> NDArray[np.uint8]:
-        """The enhanced frame from what ``maps`` returned and the full-size frame."""
+    def apply(self, maps: Tensor, small: Tensor, rgb: Rgb, correction: Tensor | None = None) -> NDArray[np.uint8]:
+        """The enhanced frame from what ``maps`` returned, as in ``MapEnhance``."""
         if self.output_resolution == "model" and small.shape[1:] != rgb.shape[:2]:
             rgb = self.model_input.shrink(rgb)
-        return enlarge(maps, small, rgb, self.upsampling, self._local_affine)
+        return enlarge(maps, small, rgb, self.upsampling, self._local_affine, correction)
 
     def untouched(self, rgb: Rgb) -> NDArray[np.uint8]:
         """The frame as it is, at the size of enhanced ones.

@@ -27,15 +27,15 @@ COARSE = 96
 LEAST_SIDE = 16
 """With fewer cells on the shorter side motion is not looked for."""
 
-LEAST_MOTION, LARGEST_MOTION = 0.02, 0.25
-"""Motion between two frames that is followed: in cells, and as a part of the grid's sides."""
+LEAST_MOTION, LARGEST_MOTION = 0.05, 16.0
+"""Motion between two frames that is followed, in cells."""
 
 REGION = 3
 """Corrections are means of so many blocks of 2x2 cells each way: finer ones would smear what moves."""
 
-ODD_SCALE, ODD_FLOOR = 3.0, 0.06
+ODD_SCALE, ODD_FLOOR, ODD_MOST = 3.0, 0.06, 0.3
 """A block is odd where its change of colour (R + G + B, 0..3) differs from that of the picture by more than the floor
-and this many times the usual difference. It then counts less, and at twice that not at all."""
+and this many times the usual difference, or by the most. It then counts less, and at twice that not at all."""
 
 CHANGE = 0.06
 """Relative change of a region's input luma up to which it counts as noise; at twice that nothing is held on to."""
@@ -62,6 +62,9 @@ usual difference. So a light that is switched on, or a thing with a motion of it
 LEAST_SLOPE = np.diag(np.array([1e-4, 1e-4, 1e-4], np.float32))
 """Keeps the equations for a shift solvable where the picture is flat."""
 
+GREEN = 1
+"""The channel of a look by which motion is found."""
+
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -71,78 +74,62 @@ class Steady:
     def __init__(self) -> None:
         self._look: Tensor | None = None
         self._stamp_ns = 0
-        self._halves, self._enlarged = np.empty((3, 0, 0), np.float32), np.empty((0, 0), np.float32)
 
-    def __call__(self, maps: Tensor, small: Tensor, stamp_ns: int, smoothing_s: float) -> None:
-        """Steady the next frame, in place.
+    def __call__(self, maps: Tensor, small: Tensor, stamp_ns: int, smoothing_s: float) -> Tensor | None:
+        """Look at the next frame.
 
         Args:
             maps: (6, h, w) gain R, G, B and offset R, G, B, or (3, h, w) enhanced picture; 0..1 of full scale.
             small: (3, h, w) the network's copy of the frame in 0..1.
             stamp_ns: the frame's stamp. One that jumps back, stands still, or leaves a gap begins anew.
             smoothing_s: time constant, above 0: after it a difference has shrunk to 1/e.
+
+        Returns:
+            (3, rows, columns) what is to be added to R, G, B of the enhanced frame, in 0..1, on a coarse grid; None
+            where that is nothing.
         """
         elapsed_s = (stamp_ns - self._stamp_ns) / 1e9
         kept = math.exp(-elapsed_s / smoothing_s) if elapsed_s > 0.0 else 0.0
-        before, self._look, self._stamp_ns = self._look, self._seen(maps, small), stamp_ns
-        if before is None or self._look is None or before.shape != self._look.shape or kept < LEAST_KEPT:
-            return
+        before, self._look, self._stamp_ns = self._look, _seen(maps, small), stamp_ns
+        if before is None or before.shape != self._look.shape or kept < LEAST_KEPT:
+            return None
         correction = _correction(before, self._look, kept)
-        if correction is not None:
-            rows, columns = self._look.shape[:2]
-            self._look += cv2.resize(correction, (columns, rows), interpolation=cv2.INTER_LINEAR)
-            self._add(correction, maps[-3:])
-
-    def _seen(self, maps: Tensor, small: Tensor) -> Tensor | None:
-        """(rows, columns, 4) of the coarse grid: output R, G, B and input luma; None where they are no numbers."""
-        height, width = maps.shape[1:]
-        halvings = max(0, round(math.log2(min(height, width) / COARSE)))
-        first = min(halvings, 1)
-        shape = (3, height >> first, width >> first)
-        if self._halves.shape != shape:  # kept, as fresh memory costs more than the arithmetic
-            self._halves = np.empty(shape, np.float32)
-        outputs, inputs = [], []
-        for channel in range(3):
-            output, rgb, offset = self._halves
-            _mean_of_blocks(maps[channel], output)
-            _mean_of_blocks(small[channel], rgb)
-            if maps.shape[0] == 6:
-                _mean_of_blocks(maps[3 + channel], offset)
-                np.multiply(output, rgb, out=output)
-                np.add(output, offset, out=output)
-            outputs.append(_halved(output, halvings - first))
-            inputs.append(_halved(rgb, halvings - first))
-        luma = sum(weight * plane for weight, plane in zip(LUMA, inputs, strict=True))
-        look = np.asarray(cv2.merge([*outputs, luma]), dtype=np.float32)
-        return look if math.isfinite(cv2.norm(look, cv2.NORM_L1)) else None
-
-    def _add(self, correction: Tensor, planes: Tensor) -> None:
-        """Add R, G, B of ``correction`` to ``planes`` (3, h, w)."""
-        height, width = planes.shape[1:]
-        if self._enlarged.shape != (height, width):
-            self._enlarged = np.empty((height, width), np.float32)
-        for plane, coarse in zip(planes, cv2.split(correction)[:3], strict=True):
-            cv2.resize(coarse, (width, height), dst=self._enlarged, interpolation=cv2.INTER_LINEAR)
-            np.add(plane, self._enlarged, out=plane)
+        if correction is None:
+            return None
+        rows, columns = self._look.shape[:2]
+        self._look += cv2.resize(correction, (columns, rows), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(cv2.split(correction)[:3])
 
 
-def _mean_of_blocks(plane: Tensor, out: Tensor) -> None:
-    """``plane`` at the size of ``out``, which is its own or half of it; a last odd row or column is left out."""
-    height, width = out.shape
-    if plane.shape == out.shape:
-        np.copyto(out, plane)
-    else:
-        cv2.resize(plane[: 2 * height, : 2 * width], (width, height), dst=out, interpolation=cv2.INTER_AREA)
+def _seen(maps: Tensor, small: Tensor) -> Tensor:
+    """(rows, columns, 4) of the coarse grid: output R, G, B and input luma.
+
+    The input is averaged over each cell, for its noise. Of the maps, which are smooth, two pixels stand for a cell, as
+    reading all of them would take as long as half of the rest.
+    """
+    halvings = max(0, round(math.log2(min(maps.shape[1:]) / COARSE)))
+    cell, rgb = 1 << halvings, small
+    for _ in range(halvings):
+        rgb = _halved(rgb)
+    rows, columns = rgb.shape[1:]
+    row = maps[:, cell // 2 :: cell][:, :rows]
+    both = row[:, :, ::cell][:, :, :columns] + row[:, :, cell // 2 :: cell][:, :, :columns]
+    if len(both) == 6:
+        both = both[:3] * rgb + both[3:]
+    luma = LUMA @ rgb.reshape(3, -1)
+    return np.asarray(cv2.merge([*(both * np.float32(0.5)), luma.reshape(rows, columns)]), dtype=np.float32)
 
 
-def _halved(plane: Tensor, times: int) -> Tensor:
-    """A fresh copy of ``plane`` (rows, columns[, channels]), halved by area ``times`` times."""
-    result = plane.copy() if times == 0 else plane
-    for _ in range(times):
-        height, width = result.shape[0] // 2, result.shape[1] // 2
-        even = result[: 2 * height, : 2 * width]
-        result = np.asarray(cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA), dtype=np.float32)
-    return result
+def _halved(planes: Tensor) -> Tensor:
+    """Means of 2x2 pixels of (C, h, w); a last odd row or column is left out."""
+    rows, columns = planes.shape[1] // 2, planes.shape[2] // 2
+    even = planes[:, : 2 * rows, : 2 * columns]
+    if even.flags.c_contiguous:  # one call does for all, as one ends where a block ends
+        even = even.reshape(1, -1, 2 * columns)
+    size = (columns, even.shape[1] // 2)
+    return np.asarray([cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in even]).reshape(
+        len(planes), rows, columns
+    )
 
 
 def _correction(before: Tensor, look: Tensor, kept: float) -> Tensor | None:
@@ -159,25 +146,28 @@ def _correction(before: Tensor, look: Tensor, kept: float) -> Tensor | None:
     if min(look.shape[:2]) < 2:
         return None
     before, motion = _moved(before, look)
-    blocks = _halved(look, 1)
-    change = _halved(before, 1) - blocks
-    counts, relative = _counts(change), change[:, :, 3] / (blocks[:, :, 3] + np.float32(DARK))
+    rows, columns = look.shape[0] // 2, look.shape[1] // 2
+    change = (before - look)[: 2 * rows, : 2 * columns]
+    change = np.asarray(cv2.resize(change, (columns, rows), interpolation=cv2.INTER_AREA), dtype=np.float32)
+    luma = look[: 2 * rows : 2, : 2 * columns : 2, 3]
+    counts, relative = _counts(change), change[:, :, 3] / (luma + np.float32(DARK))
     for plane in (counts, relative):
         _clear_uncovered(plane, motion)
     region = (REGION, REGION)
     support, relative = cv2.split(cv2.blur(cv2.merge([counts, relative]), region))
     unchanged = np.clip(np.float32(2.0) - np.abs(relative) / np.float32(CHANGE), 0.0, 1.0)
-    if float(np.mean(unchanged * counts)) < LEAST_UNCHANGED:
+    if not float(np.mean(unchanged * counts)) >= LEAST_UNCHANGED:
         return None
     share = unchanged * np.float32(kept) / np.maximum(support, np.float32(LEAST_SUPPORT))
-    return np.asarray(cv2.blur(change * counts[:, :, None], region) * share[:, :, None], dtype=np.float32)
+    correction = np.asarray(cv2.blur(change * counts[:, :, None], region) * share[:, :, None], dtype=np.float32)
+    return correction if math.isfinite(cv2.norm(correction, cv2.NORM_L1)) else None
 
 
 def _counts(change: Tensor) -> Tensor:
     """(rows, columns) 1 where a block's change of colour is that of the picture, 0 where it is a thing's own."""
     colour = change[:, :, :3]
     odd = np.abs(colour - _median(colour[::SAMPLE, ::SAMPLE].reshape(-1, 3))) @ np.ones(3, np.float32)
-    limit = ODD_SCALE * float(_median(odd[::SAMPLE, ::SAMPLE].reshape(-1))) + ODD_FLOOR
+    limit = min(ODD_SCALE * float(_median(odd[::SAMPLE, ::SAMPLE].reshape(-1))) + ODD_FLOOR, ODD_MOST)
     counts: Tensor = np.clip(np.float32(2.0) - odd / np.float32(limit), 0.0, 1.0)
     return counts
 
@@ -194,20 +184,16 @@ def _moved(before: Tensor, look: Tensor) -> tuple[Tensor, tuple[float, float]]:
     still = before, (0.0, 0.0)
     if min(height, width) < LEAST_SIDE:
         return still
-    old, new = before[:, :, :3] @ LUMA, look[:, :, :3] @ LUMA
+    old, new = before[:, :, GREEN].copy(), look[:, :, GREEN].copy()
     (x, y), _ = cv2.phaseCorrelate(old.copy(), new.copy(), _window(height, width))  # it may overwrite its input
-    if max(abs(x), abs(y)) < LEAST_MOTION or abs(x) > LARGEST_MOTION * width or abs(y) > LARGEST_MOTION * height:
+    if not LEAST_MOTION <= max(abs(x), abs(y)) <= LARGEST_MOTION:
         return still
-    most = COMMON_SCALE * float(_median(np.abs(_difference(old, new)[::SAMPLE, ::SAMPLE].ravel()))) + COMMON_FLOOR
-    rough = _shifted(old, (x, y))
-    shift = _refined((x, y), rough, new, most)
-    candidates = (old, rough, _shifted(old, shift))
-    distances = [float(np.minimum(np.abs(_difference(picture, new)), most).mean()) for picture in candidates]
-    best = distances.index(min(distances))
-    if best == 0:
-        return still
-    shift = shift if best == 2 else (x, y)
-    return _shifted(before, shift), shift
+    standing = np.abs(_difference(old, new))
+    most = COMMON_SCALE * float(_median(standing.ravel())) + COMMON_FLOOR
+    shift = _refined((x, y), _shifted(old, (x, y)), new, most)
+    moved = _shifted(before, shift)
+    going = np.abs(_difference(moved[:, :, GREEN], new))
+    return (moved, shift) if np.minimum(going, most).mean() < np.minimum(standing, most).mean() else still
 
 
 def _shifted(picture: Tensor, shift: tuple[float, float]) -> Tensor:
@@ -217,9 +203,9 @@ def _shifted(picture: Tensor, shift: tuple[float, float]) -> Tensor:
 
 
 def _difference(one: Tensor, other: Tensor) -> Tensor:
-    """How two pictures differ beyond their usual difference in brightness."""
-    difference = one - other
-    return difference - _median(difference[::SAMPLE, ::SAMPLE].ravel())
+    """How two pictures differ beyond their usual difference in brightness, in every other cell each way."""
+    difference = (one - other)[1:-1:SAMPLE, 1:-1:SAMPLE]
+    return difference - _median(difference.ravel())
 
 
 def _refined(shift: tuple[float, float], moved: Tensor, new: Tensor, most: float) -> tuple[float, float]:
@@ -228,11 +214,10 @@ def _refined(shift: tuple[float, float], moved: Tensor, new: Tensor, most: float
     Phase correlation finds a shift of any length, but too short a one where the picture is smooth. ``most`` is what a
     cell may differ by at most, lest things with a motion of their own count too much.
     """
-    rows, columns = np.s_[1:-1:SAMPLE], np.s_[1:-1:SAMPLE]
-    slope_x = (moved[:, 2:] - moved[:, :-2])[rows, ::SAMPLE].ravel() / 2.0
-    slope_y = (moved[2:] - moved[:-2])[::SAMPLE, columns].ravel() / 2.0
+    slope_x = (moved[:, 2:] - moved[:, :-2])[1:-1:SAMPLE, ::SAMPLE].ravel() / np.float32(2.0)
+    slope_y = (moved[2:] - moved[:-2])[::SAMPLE, 1:-1:SAMPLE].ravel() / np.float32(2.0)
     terms = np.stack((slope_x, slope_y, np.ones_like(slope_x)))
-    differing = np.clip(_difference(moved, new)[rows, columns].ravel(), -most, most)
+    differing = np.clip(_difference(moved, new).ravel(), -most, most)
     x, y, _ = np.linalg.solve(terms @ terms.T + LEAST_SLOPE, terms @ differing)
     return shift[0] + min(max(float(x), -1.0), 1.0), shift[1] + min(max(float(y), -1.0), 1.0)
 

@@ -243,14 +243,15 @@ class FrameStream:
     def _enhanced(self, rgb: Rgb, capture: CaptureMetadata, stamp: int) -> NDArray[np.uint8]:
         """The frame, steadied and weakened as the configuration asks; on the network's maps where there are any."""
         enhance, strength, smoothing_s = self.enhance, self.config.strength, self.config.smoothing_s
-        if isinstance(enhance, MapEnhance) and (strength < 1.0 or smoothing_s > 0.0):
+        if (strength < 1.0 or smoothing_s > 0.0) and isinstance(enhance, MapEnhance):
             maps, small = enhance.maps(rgb, capture)
-            if smoothing_s > 0.0:
-                self._steady(maps, small, stamp, smoothing_s)
+            correction = self._steady(maps, small, stamp, smoothing_s) if smoothing_s > 0.0 else None
             if maps.shape[0] == 6:
                 weaken(maps, strength)
-                return enhance.apply(maps, small, rgb)
-            enhanced = enhance.apply(maps, small, rgb)
+                if correction is not None:
+                    correction *= np.float32(strength)
+                return enhance.apply(maps, small, rgb, correction)
+            enhanced = enhance.apply(maps, small, rgb, correction)
         else:
             enhanced = enhance(rgb, capture)
         return enhanced if strength == 1.0 else blend(self._untouched(rgb), enhanced, strength)

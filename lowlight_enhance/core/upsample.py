@@ -30,16 +30,18 @@ class LocalAffine:
     """
 
     def __init__(self) -> None:
-        self._gain, self._offset, self._product, self._small = (np.empty((0, 0), np.float32) for _ in range(4))
+        self._gain, self._offset, self._product = (np.empty((0, 0), np.float32) for _ in range(3))
+        self._small, self._added = (np.empty((0, 0), np.float32) for _ in range(2))
         self._inputs: tuple[Rgb, ...] = ()
         self._planes: tuple[NDArray[np.uint8], ...] = ()
 
-    def __call__(self, maps: Tensor, rgb: Rgb) -> NDArray[np.uint8]:
+    def __call__(self, maps: Tensor, rgb: Rgb, correction: Tensor | None = None) -> NDArray[np.uint8]:
         """Apply ``maps`` to ``rgb``.
 
         Args:
             maps: (6, h, w) gain R, G, B and offset R, G, B; the offset in 0..1 of full scale.
             rgb: (H, W, 3) uint8 or uint16.
+            correction: (3, rows, columns) to add, in 0..1, on any coarser grid.
 
         Returns:
             (H, W, 3) uint8, clipped; the caller's own.
@@ -51,15 +53,25 @@ class LocalAffine:
         if not self._inputs or self._inputs[0].shape != (height, width) or self._inputs[0].dtype != rgb.dtype:
             self._inputs = tuple(np.empty((height, width), rgb.dtype) for _ in range(3))
         if self._small.shape != maps.shape[1:]:
-            self._small = np.empty(maps.shape[1:], np.float32)
+            rows, columns = maps.shape[1:]
+            self._small, self._added = (np.empty((rows, columns), np.float32) for _ in range(2))
         to_byte = 255.0 / np.iinfo(rgb.dtype).max
         cv2.split(rgb, self._inputs)
         for channel, plane in enumerate(self._inputs):
             gain = _enlarged(maps[channel], self._gain)
-            offset = _enlarged(np.multiply(maps[3 + channel], np.float32(255.0), out=self._small), self._offset)
+            self._raise(maps[3 + channel], None if correction is None else correction[channel])
+            offset = _enlarged(self._small, self._offset)
             cv2.multiply(plane, gain, dst=self._product, scale=to_byte, dtype=cv2.CV_32F)
             cv2.add(self._product, offset, dst=self._planes[channel], dtype=cv2.CV_8U)
         return np.asarray(cv2.merge(self._planes), dtype=np.uint8)
+
+    def _raise(self, offset: Tensor, correction: Tensor | None) -> None:
+        """Put 255 times the sum of both in the buffer for offsets before they are enlarged."""
+        if correction is None:
+            np.multiply(offset, np.float32(255.0), out=self._small)
+            return
+        cv2.resize(correction * np.float32(255.0), offset.shape[::-1], dst=self._added, interpolation=cv2.INTER_LINEAR)
+        cv2.scaleAdd(offset, 255.0, self._added, dst=self._small)
 
 
 def _enlarged(plane: Tensor, buffer: Tensor) -> Tensor:
@@ -70,7 +82,14 @@ def _enlarged(plane: Tensor, buffer: Tensor) -> Tensor:
     return buffer
 
 
-def enlarge(maps: Tensor, small: Tensor, rgb: Rgb, way: Upsampling, local_affine: LocalAffine) -> NDArray[np.uint8]:
+def enlarge(
+    maps: Tensor,
+    small: Tensor,
+    rgb: Rgb,
+    way: Upsampling,
+    local_affine: LocalAffine,
+    correction: Tensor | None = None,
+) -> NDArray[np.uint8]:
     """The enhanced frame at the size of ``rgb``.
 
     Args:
@@ -79,6 +98,7 @@ def enlarge(maps: Tensor, small: Tensor, rgb: Rgb, way: Upsampling, local_affine
         rgb: (H, W, 3) uint8 or uint16, the full-size input.
         way: how.
         local_affine: what applies maps of this frame's size.
+        correction: (3, rows, columns) to add to the enhanced frame, in 0..1, on any coarser grid.
 
     Returns:
         (H, W, 3) uint8.
@@ -95,8 +115,11 @@ def enlarge(maps: Tensor, small: Tensor, rgb: Rgb, way: Upsampling, local_affine
             + (", and upsampling 'local_affine' needs 6" if way == "local_affine" else "")
         )
     if maps.shape[0] == 6 and way in ("auto", "local_affine"):
-        return local_affine(maps, rgb)
+        return local_affine(maps, rgb, correction)
     picture = maps if maps.shape[0] == 3 else maps[:3] * small + maps[3:]
+    if correction is not None:
+        size = (picture.shape[2], picture.shape[1])
+        picture = picture + [cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR) for plane in correction]
     if way == "resize":
         return to_bytes(_resized(np.clip(picture, 0.0, 1.0), rgb, cv2.INTER_CUBIC))
     if way == "gain":

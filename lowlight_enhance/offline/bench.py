@@ -274,8 +274,8 @@ class _Subject:
         output = self._time("inference", self.enhancer.infer, tensor)
         maps = self.enhancer.model_input.decode(output, self.height, self.width)
         small = tensor[0, :3, : maps.shape[1], : maps.shape[2]]
-        self._time("steady", self.steady, maps, small, self.stamp_ns, SMOOTHING_S)
-        enhanced = self._time("upsample", self.enhancer.apply, maps, small, rgb)
+        correction = self._time("steady", self.steady, maps, small, self.stamp_ns, SMOOTHING_S)
+        enhanced = self._time("upsample", self.enhancer.apply, maps, small, rgb, correction)
         self._time("message build", self._build, enhanced)
 
     def _total(self) -> None:

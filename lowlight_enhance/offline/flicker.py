@@ -162,11 +162,10 @@ def judge(
     stamp_ns = 1_000_000_000
     for frame in frames:
         maps, small = enhance.maps(frame.dark, frame.capture)
-        plain = enhance.apply(maps.copy(), small, frame.dark)
-        steady(maps, small, stamp_ns, smoothing_s)
+        correction = steady(maps, small, stamp_ns, smoothing_s)
         stamp_ns += round(1e9 / rate_hz)
-        off.add(plain, frame)
-        on.add(enhance.apply(maps, small, frame.dark), frame)
+        off.add(enhance.apply(maps, small, frame.dark), frame)
+        on.add(enhance.apply(maps, small, frame.dark, correction), frame)
         dark.add(frame.dark, frame, is_output=False)
     gain = float(np.sum(off.means) / max(float(np.sum(dark.means)), 1e-6))
     response = response_frames(off.blocks, on.blocks, off.change_at)

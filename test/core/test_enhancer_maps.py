@@ -39,6 +39,30 @@ def test_maps_may_be_changed_between_the_halves(tmp_path: Path) -> None:
     assert np.all(enhancer(rgb, UNKNOWN) == 40)
 
 
+@pytest.mark.parametrize("way", ["auto", "guided", "gain", "resize"])
+@pytest.mark.parametrize("channels", [3, 6])
+@pytest.mark.parametrize("resolution", ["input", "model"])
+def test_a_correction_is_added_to_the_frame(tmp_path: Path, channels: int, way: str, resolution: str) -> None:
+    file = write_tiny_model(tmp_path / "tiny.onnx", 2.0, 0.0, WORKING, channels=channels)
+    enhancer = Enhancer(file, upsampling=way, output_resolution=resolution)
+    rgb = np.full((96, 96, 3), 20, np.uint8)
+    correction = np.zeros((3, 5, 7), np.float32)
+    correction[:] = np.array([10.0, -10.0, 0.0], np.float32)[:, None, None] / 255.0
+    levels = enhancer.apply(*enhancer.maps(rgb, UNKNOWN), rgb, correction)
+    np.testing.assert_allclose(levels.reshape(-1, 3), np.full((levels.shape[0] ** 2, 3), [50, 30, 40]), atol=1)
+
+
+def test_a_correction_varies_over_the_frame(tmp_path: Path) -> None:
+    enhancer = Enhancer(write_tiny_model(tmp_path / "tiny.onnx", 1.0, 0.0, WORKING))
+    rgb = np.full((96, 96, 3), 100, np.uint8)
+    correction = np.zeros((3, 1, 2), np.float32)
+    correction[:, :, 1] = 0.2
+    out = enhancer.apply(*enhancer.maps(rgb, UNKNOWN), rgb, correction)
+    assert np.all(out[:, :20] == 100)
+    assert np.all(out[:, -20:] == 151)
+    assert np.all(np.diff(out[0, :, 0].astype(int)) >= 0)
+
+
 def test_an_untouched_frame_has_the_size_of_enhanced_ones(tmp_path: Path) -> None:
     file = write_tiny_model(tmp_path / "tiny.onnx", model_input=WORKING)
     rgb = noise(70, 100)

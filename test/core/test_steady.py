@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -36,9 +37,15 @@ def texture(height: int = 192, width: int = 256, seed: int = 0) -> np.ndarray:
 def steadied(
     steady: Steady, maps: np.ndarray, small: np.ndarray, time_s: float, smoothing_s: float = HALF
 ) -> np.ndarray:
-    out = maps.copy()
-    steady(out, small, SECOND + round(time_s * SECOND), smoothing_s)
-    return out
+    """The maps as they come out of being corrected."""
+    before = maps.copy()
+    correction = steady(maps, small, SECOND + round(time_s * SECOND), smoothing_s)
+    np.testing.assert_array_equal(maps, before)
+    if correction is not None:
+        assert np.isfinite(correction).all()
+        size = (maps.shape[2], maps.shape[1])
+        before[-3:] += [cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR) for plane in correction]
+    return before
 
 
 def test_the_first_frame_is_left_alone() -> None:
@@ -119,7 +126,7 @@ def test_a_moving_camera_smears_nothing_and_flickers_less(step: tuple[int, int])
         offsets.append(steadied(steady, maps_of(192, 256, offset=flicker), small, number / 30.0)[3:][inner])
     tones = [float(offset.mean()) for offset in offsets]
     assert max(np.abs(np.diff(tones[2:]))) < 0.01
-    assert max(float(np.abs(offset - tone).max()) for offset, tone in zip(offsets, tones, strict=True)) < 0.005
+    assert max(float(np.abs(offset - tone).max()) for offset, tone in zip(offsets, tones, strict=True)) < 0.008
 
 
 def test_what_moves_leaves_no_ghost() -> None:
@@ -170,13 +177,13 @@ def test_maps_may_be_a_part_of_a_larger_array() -> None:
     steady, small = Steady(), texture()
     padded = np.zeros((1, 6, 224, 288), np.float32)
     view = padded[0, :, :192, :256]
+    padded_small = np.zeros((1, 5, 224, 288), np.float32)
+    padded_small[0, :3, :192, :256] = small
+    small = padded_small[0, :3, :192, :256]
     view[:] = maps_of(192, 256, offset=0.1)
-    steady(view, small, SECOND, HALF)
+    steadied(steady, view, small, 0.0)
     view[:] = maps_of(192, 256, offset=0.2)
-    steady(view, small, SECOND + SECOND // 10, HALF)
-    np.testing.assert_allclose(view[3:], 0.15, atol=1e-5)
-    assert not padded[0, :, 192:].any()
-    assert not padded[0, :, :, 256:].any()
+    np.testing.assert_allclose(steadied(steady, view, small, 0.1)[3:], 0.15, atol=1e-5)
 
 
 def test_the_same_frames_give_the_same_maps() -> None:
@@ -212,5 +219,6 @@ def test_whatever_comes_stays_finite(frames: list[tuple[int, int, int, int, floa
     for height, width, channels, stamp_ns, smoothing_s in frames:
         for later in range(2):
             maps = rng.normal(1.0, 3.0, (channels, height, width)).astype(np.float32)
-            steady(maps, rng.random((3, height, width), np.float32), stamp_ns + later * SECOND // 30, smoothing_s)
-            assert np.isfinite(maps).all()
+            small = rng.random((3, height, width), np.float32)
+            correction = steady(maps, small, stamp_ns + later * SECOND // 30, smoothing_s)
+            assert correction is None or np.isfinite(correction).all()

@@ -42,8 +42,10 @@ class Wavering:
         self.frames += 1
         return maps, np.ascontiguousarray(rgb.transpose(2, 0, 1), np.float32) / np.float32(255.0)
 
-    def apply(self, maps: np.ndarray, _small: np.ndarray, rgb: np.ndarray) -> np.ndarray:
-        return LocalAffine()(maps, rgb)
+    def apply(
+        self, maps: np.ndarray, _small: np.ndarray, rgb: np.ndarray, correction: np.ndarray | None = None
+    ) -> np.ndarray:
+        return LocalAffine()(maps, rgb, correction)
 
     def untouched(self, rgb: np.ndarray) -> np.ndarray:
         return rgb
