@@ -276,7 +276,7 @@ def test_openvino_makes_the_same_picture_of_the_shipped_models(name: str) -> Non
         for runtime in RUNTIMES
     ]
     error = np.mean((pictures[0].astype(float) - pictures[1]) ** 2)
-    assert error < (0.01 if name == "student.onnx" else 2.0)  # int8: as far from one another as from float32
+    assert error < (0.01 if name == "student.onnx" else 4.0)  # int8: as far from one another as from float32
 
 
 @needs_openvino
