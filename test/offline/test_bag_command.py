@@ -235,7 +235,14 @@ def test_several_workers_do_what_one_does_and_an_error_stops_none_of_them(
 
 
 def start(*arguments: object, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "lowlight_enhance.cli", "bag", *map(str, arguments)]
+    script = (
+        "import signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore\n"
+        "if __name__ == '__main__':\n"
+        "    from lowlight_enhance import cli\n"
+        "    sys.exit(cli.main(sys.argv[1:]))\n"
+    )
+    command = [sys.executable, "-c", script, "bag", *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, start_new_session=True)
 
 

@@ -54,8 +54,12 @@ def rows(index: Path) -> list[dict[str, str]]:
 
 
 def versions(out: Path) -> dict[str, int]:
-    """When each PNG was written."""
-    return {str(path.relative_to(out)): path.stat().st_mtime_ns for path in sorted(out.rglob("*.png"))}
+    """When each PNG was written; one that is renamed meanwhile is left out."""
+    written = {}
+    for path in sorted(out.rglob("*.png")):
+        with contextlib.suppress(FileNotFoundError):
+            written[str(path.relative_to(out))] = path.stat().st_mtime_ns
+    return written
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
