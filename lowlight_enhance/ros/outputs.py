@@ -112,7 +112,7 @@ class Outputs:
                 image = CompressedImage()
                 fill_compressed(image, *picture(), header, format=self._format, quality=quality)
             self._compressed.publish(image)
-        if info is not None:
+        if info is not None and self._info.get_subscription_count():
             self._info.publish(info)
 
     def tell_latency(self, age_ns: int) -> None:
