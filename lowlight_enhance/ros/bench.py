@@ -139,6 +139,7 @@ class _Bench:
             latencies_ms=latencies,
             out_hz=1e9 * (out - 1) / (received[-1] - received[0]) if out > 1 else math.nan,
             processing_ms=_number(self.log.values.get("processing_median_ms", "")),
+            age_ms=_number(self.log.values.get("latency_p99_ms", "")),
             node_cpu_ms=1e3 * used / out if out else math.nan,
             bare_ms=bare_ms,
             bare_cpu_ms=bare_cpu_ms,
