@@ -56,8 +56,7 @@ class LocalAffine:
             rows, columns = maps.shape[1:]
             self._small, self._added = (np.empty((rows, columns), np.float32) for _ in range(2))
         to_byte = 255.0 / np.iinfo(rgb.dtype).max
-        cv2.split(rgb, self._inputs)
-        for channel, plane in enumerate(self._inputs):
+        for channel, plane in enumerate(cv2.split(rgb, self._inputs)):
             gain = _enlarged(maps[channel], self._gain)
             self._raise(maps[3 + channel], None if correction is None else correction[channel])
             offset = _enlarged(self._small, self._offset)
