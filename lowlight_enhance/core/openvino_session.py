@@ -16,6 +16,7 @@ from lowlight_enhance.core.errors import ConfigError, ModelError
 from lowlight_enhance.core.model_file import ModelFile
 from lowlight_enhance.core.model_input import Tensor
 from lowlight_enhance.core.sessions import Precision, failed, in_one_line
+from lowlight_enhance.core.signal_stack import signal_stack_kept
 
 SHAPES = 4
 """Input shapes that have a network compiled for them alone."""
@@ -55,7 +56,7 @@ class OpenVinoSession:
         self._core.set_property({"FORCE_TBB_TERMINATE": True})  # else closing leaves the threads behind
         self.providers: tuple[str, ...] = ("OpenVINO CPU",)
         self.fallback = ""
-        if precision == "bfloat16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        if precision == "bfloat16" and not self._computes_in_bfloat16():
             precision = "float32"
             self.fallback = "this processor does not compute in bfloat16: running in float32"
         self._options: dict[str, Any] = {
@@ -93,6 +94,10 @@ class OpenVinoSession:
         self._compiled.clear()
         self._any_shape = self._model = self._core = None
 
+    def _computes_in_bfloat16(self) -> bool:
+        with signal_stack_kept():
+            return "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
     def _request(self, shape: tuple[int, ...]) -> Any:
         """What infers a tensor of ``shape``."""
         self._runs += 1
@@ -120,7 +125,9 @@ class OpenVinoSession:
         if shape is not None:
             model = model.clone()
             model.reshape(list(shape))
-        return _Compiled(self._core.compile_model(model, "CPU", self._options).create_infer_request(), self._runs)
+        with signal_stack_kept():
+            compiled = self._core.compile_model(model, "CPU", self._options)
+        return _Compiled(compiled.create_infer_request(), self._runs)
 
 
 def import_openvino() -> Any:

@@ -24,6 +24,7 @@ from lowlight_enhance.core.enhancer import Enhancer, open_enhancer
 from lowlight_enhance.core.errors import ConfigError, ModelError
 from lowlight_enhance.core.model_input import ModelInput
 from lowlight_enhance.core.shipped import default_model
+from lowlight_enhance.core.signal_stack import signal_stack_kept
 
 TASKS = Path("/proc/self/task")
 DEADLINE_S = 10.0
@@ -281,11 +282,39 @@ def test_openvino_makes_the_same_picture_of_the_shipped_models(name: str) -> Non
 
 @needs_openvino
 def test_openvino_says_that_the_processor_lacks_bfloat16_or_uses_it(tiny: Path) -> None:
-    core = openvino_session.import_openvino().Core()
-    has = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    with signal_stack_kept():
+        core = openvino_session.import_openvino().Core()
+        has = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     enhancer = open_enhancer("openvino", tiny, precision="bfloat16")
     assert ("bfloat16" in enhancer.fallback) is not has
     assert np.abs(enhancer(frame(), UNKNOWN).astype(int) - 60).max() <= 1
+
+
+CLOSED_ELSEWHERE = """
+import os, signal, sys, threading
+import numpy as np
+from pathlib import Path
+from lowlight_enhance.core.capture import UNKNOWN
+from lowlight_enhance.core.enhancer import open_enhancer
+
+told = []
+signal.signal(signal.SIGUSR1, lambda *_: told.append(1))
+for precision in ("float32", "bfloat16"):
+    enhancer = open_enhancer("openvino", Path(sys.argv[1]), precision=precision)
+    enhancer(np.zeros((48, 64, 3), np.uint8), UNKNOWN)
+    thread = threading.Thread(target=enhancer.close)
+    thread.start()
+    thread.join()
+    os.kill(os.getpid(), signal.SIGUSR1)
+assert told == [1, 1]
+"""
+
+
+@needs_openvino
+def test_signals_arrive_after_another_thread_closed_openvino(tiny: Path) -> None:
+    """As with a model swapped in flight; Ctrl-C must still work after it."""
+    child = subprocess.run([sys.executable, "-c", CLOSED_ELSEWHERE, str(tiny)], capture_output=True, text=True)
+    assert child.returncode == 0, child.stderr or f"ended by signal {-child.returncode}"
 
 
 @needs_openvino
