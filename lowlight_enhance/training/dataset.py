@@ -61,6 +61,8 @@ class DataConfig:
             so that the network is told one thing about frames of middling brightness.
         guessed_capture: probability that a real pair of unknown capture is told a plausible one: a low ISO, as on a
             tripod, and any exposure time. Otherwise, to know the capture would mean a darkened photograph.
+        guessed_exposure: probability that a well-lit pair is told any exposure time in place of its own. Otherwise an
+            exposure time as in those few scenes would mean that the frame is well lit.
         memory_gb: for decoded pictures, in 1e9 bytes; the others are decoded again each time that they are drawn.
         turn: probability that a sample is turned by a random number of quarter turns; 0 in the paper.
     """
@@ -82,6 +84,7 @@ class DataConfig:
     well_lit_pairs: float = 0.0
     dark_below: float = 255.0
     guessed_capture: float = 0.0
+    guessed_exposure: float = 0.0
     turn: float = 0.0
     memory_gb: float = DEFAULT_MEMORY_GB
 
@@ -138,7 +141,9 @@ class Batches(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
         pair = self.pictures.pairs[places[int(rng.integers(len(places)))]]
         dark, bright = crop((pair.dark, pair.bright), size, rng)
         if lit:
-            return dark, bright, pair.capture
+            known = pair.capture.exposure_s is not None
+            told = known and self.config.guessed_exposure and rng.random() < self.config.guessed_exposure
+            return dark, bright, replace(pair.capture, exposure_s=_any_exposure_s(rng)) if told else pair.capture
         middling = bool(dark.mean() > self.config.dark_below)
         if middling or rng.random() < self.config.redarken:
             # a stop divides the mean of an sRGB frame by about 2 ** (1 / 2.2)
@@ -147,7 +152,7 @@ class Batches(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
             return darken(dark, exposure, rng), bright, exposure.capture
         guess = self.config.guessed_capture
         if guess and pair.capture == CaptureMetadata() and rng.random() < guess:
-            return dark, bright, CaptureMetadata(100.0 * 2.0 ** rng.uniform(-0.7, 3.0), 2.0 ** rng.uniform(-11.0, 1.0))
+            return dark, bright, CaptureMetadata(100.0 * 2.0 ** rng.uniform(-0.7, 3.0), _any_exposure_s(rng))
         return dark, bright, pair.capture
 
     def _withhold(self, capture: CaptureMetadata, rng: np.random.Generator) -> CaptureMetadata:
@@ -157,6 +162,11 @@ class Batches(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
         if draw < self.config.withhold_one:
             return replace(capture, iso=None) if rng.random() < 0.5 else replace(capture, exposure_s=None)
         return capture
+
+
+def _any_exposure_s(rng: np.random.Generator) -> float:
+    """From 1/2048 s to 2 s, as often in each stop."""
+    return float(2.0 ** rng.uniform(-11.0, 1.0))
 
 
 def _large(pictures: TrainingPictures, size: int) -> list[tuple[Sequence[Picture], int]]:

@@ -180,6 +180,17 @@ def test_unknown_captures_are_guessed_as_often_as_asked() -> None:
     assert torch.all(pairs_only([known], guessed_capture=1.0, redarken=0.0)[0][0][:, 3] == float(plane))
 
 
+def test_exposure_times_of_well_lit_pairs_are_guessed_as_often_as_asked() -> None:
+    lit = LoadedPair(photo(1), photo(1), CaptureMetadata(6400.0, 0.01))
+    own = ModelInput().encode(photo(), lit.capture)[0, 3:, 0, 0]
+    told = pairs_only([lit], guessed_exposure=1.0, well_lit_pairs=1.0)[0][0][:, 3:, 0, 0].numpy()
+    assert np.all(told[:, 0] == own[0])
+    assert len(set(told[:, 1])) == len(told)
+    assert np.all(pairs_only([lit], well_lit_pairs=1.0)[0][0][:, 3:, 0, 0].numpy() == own)
+    unknown = LoadedPair(lit.dark, lit.bright, CaptureMetadata())
+    assert torch.all(pairs_only([unknown], guessed_exposure=1.0, well_lit_pairs=1.0)[0][0][:, 3:] == -1.0)
+
+
 def test_both_pictures_of_a_sample_are_turned_alike() -> None:
     picture = photo(1)
     pair = LoadedPair(picture, picture, CaptureMetadata())
