@@ -11,7 +11,7 @@ MINUTES ?= 10
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
-TYPED := lowlight_enhance/core lowlight_enhance/offline lowlight_enhance/*.py
+TYPED := lowlight_enhance/core lowlight_enhance/commands lowlight_enhance/offline lowlight_enhance/*.py
 
 .PHONY: help setup setup-dev demo train-smoke test lint bench soak clean
 

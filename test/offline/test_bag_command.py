@@ -24,7 +24,8 @@ import bag_maker
 from bag_maker import FIRST_NS, IMAGE, STYLES, Sent, write_bag
 from rosbags.rosbag2 import Writer
 
-from lowlight_enhance import bag_commands, cli
+from lowlight_enhance import cli
+from lowlight_enhance.commands import bags as bag_commands
 from lowlight_enhance.core.errors import DataError, LowlightError
 from lowlight_enhance.core.metadata_messages import MetadataSettings
 from lowlight_enhance.core.stream import StreamConfig

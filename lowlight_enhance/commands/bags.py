@@ -10,13 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from lowlight_enhance.commands.arguments import MODEL_HELP, Commands, model, natural, positive, seconds
 from lowlight_enhance.core.errors import LowlightError
 
 if TYPE_CHECKING:
     from lowlight_enhance.offline.bag_jobs import Job
     from lowlight_enhance.offline.bag_settings import BagReport, BagSettings
-
-Commands = argparse._SubParsersAction
 
 EXIT_LEFT_OUT = 1
 EXIT_USER_ERROR = 2
@@ -55,8 +54,6 @@ METADATA_OPTIONS: dict[str, type] = {
 
 def add_bag(commands: Commands[argparse.ArgumentParser]) -> None:
     """Declare `lowlight bag`."""
-    from lowlight_enhance.cli import positive, seconds
-
     parser = commands.add_parser("bag", help="enhance the cameras of recorded bags")
     parser.add_argument("sources", type=Path, nargs="+", metavar="IN", help="rosbag2 folder, or .mcap or .db3 file")
     parser.add_argument(
@@ -100,24 +97,22 @@ def add_bag(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _add_network(parser: argparse.ArgumentParser) -> None:
-    from lowlight_enhance import cli
 
     network = parser.add_argument_group("network")
-    network.add_argument("--model", type=cli.model, help=cli.MODEL_HELP)
+    network.add_argument("--model", type=model, help=MODEL_HELP)
     network.add_argument("--runtime", choices=("onnxruntime", "openvino"), default="onnxruntime")
     network.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of OpenVINO")
     network.add_argument(
         "--provider", action="append", dest="providers", help="of ONNX Runtime; repeatable, in order of preference"
     )
-    network.add_argument("--threads", type=cli.positive, help="CPU threads (default: the runtime decides)")
+    network.add_argument("--threads", type=positive, help="CPU threads (default: the runtime decides)")
     network.add_argument(
-        "--working-size", type=cli.natural, metavar="PIXELS", help="shorter side of the copy that the network sees"
+        "--working-size", type=natural, metavar="PIXELS", help="shorter side of the copy that the network sees"
     )
     network.add_argument("--output-resolution", choices=("input", "model"), default="input", help="size of the output")
 
 
 def _add_files(parser: argparse.ArgumentParser) -> None:
-    from lowlight_enhance import cli
 
     files = parser.add_argument_group("files")
     files.add_argument(
@@ -126,7 +121,7 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         default="same",
         help="of enhanced images (default: raw as raw, JPEG as JPEG, PNG as PNG)",
     )
-    files.add_argument("--jpeg-quality", type=cli.positive, metavar="1..100", help="of JPEG")
+    files.add_argument("--jpeg-quality", type=positive, metavar="1..100", help="of JPEG")
     files.add_argument(
         "--storage", choices=("same", "sqlite3", "mcap"), default="same", help="of the new bag (default: as IN)"
     )
@@ -140,8 +135,6 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
 
 def _add_fields(group: argparse._ArgumentGroup, names: dict[str, type], prefix: str) -> None:
     """An option for each; absent from the parsed options where it is not given, so that defaults exist once."""
-    from lowlight_enhance.cli import positive
-
     for name, kind in names.items():
         option = f"--{prefix}{name}".replace("_", "-")
         how: dict[str, Any] = {"action": argparse.BooleanOptionalAction}

@@ -1,0 +1,98 @@
+"""The commands of single pictures and of sequences: `lowlight image` and `lowlight flicker`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from lowlight_enhance.commands.arguments import (
+    Commands,
+    add_model_options,
+    add_runtime_option,
+    natural,
+    positive,
+    seconds,
+    size,
+)
+
+
+def add_image(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Declare `lowlight image`."""
+    parser = commands.add_parser("image", help="enhance one picture file")
+    parser.add_argument("source", type=Path, metavar="DARK", help="picture to read")
+    parser.add_argument("target", type=Path, metavar="OUT", help="picture to write; its suffix names the format")
+    parser.add_argument("--iso", type=float, help="ISO of the exposure (default: from EXIF, else unknown)")
+    parser.add_argument(
+        "--exposure",
+        type=seconds,
+        metavar="SECONDS",
+        dest="exposure_s",
+        help="exposure time, e.g. 0.03 or 1/30 (default: from EXIF, else unknown)",
+    )
+    add_model_options(parser)
+    add_runtime_option(parser)
+    parser.add_argument("--working-size", type=natural, help="shorter side in pixels of the copy the network sees")
+    parser.set_defaults(run=_run_image)
+
+
+def _run_image(options: argparse.Namespace) -> int:
+    from lowlight_enhance.offline.image import enhance_file
+
+    capture = enhance_file(
+        options.source,
+        options.target,
+        options.iso,
+        options.exposure_s,
+        options.model,
+        options.working_size,
+        options.threads,
+        options.runtime,
+    )
+    iso = "unknown" if capture.iso is None else f"{capture.iso:g}"
+    exposure = "unknown" if capture.exposure_s is None else f"{capture.exposure_s:.4g} s"
+    print(f"{options.target} (ISO {iso}, exposure {exposure})")
+    return 0
+
+
+def add_flicker(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Declare `lowlight flicker`."""
+    parser = commands.add_parser("flicker", help="measure how steady brightness and colour are from frame to frame")
+    parser.add_argument("photographs", type=Path, nargs="+", metavar="PHOTO", help="well-lit pictures")
+    parser.add_argument(
+        "--size", type=size, default=(640, 480), metavar="WIDTHxHEIGHT", help="of a frame (default: 640x480)"
+    )
+    parser.add_argument("--frames", type=positive, default=24, help="of each sequence (default: %(default)s)")
+    parser.add_argument(
+        "--rate", type=float, default=30.0, metavar="HZ", help="frames a second (default: %(default)g)"
+    )
+    parser.add_argument("--iso", type=float, default=3200.0, help="of the camera (default: %(default)g)")
+    parser.add_argument(
+        "--stops", type=float, default=3.0, help="under-exposure of the photographs (default: %(default)g)"
+    )
+    parser.add_argument(
+        "--step", type=float, default=1.0, metavar="STOPS", help="how far the exposure is cut (default: %(default)g)"
+    )
+    parser.add_argument(
+        "--smoothing",
+        type=float,
+        metavar="SECONDS",
+        help="time constant to compare with none (default: the node's)",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
+    add_model_options(parser)
+    parser.set_defaults(run=_run_flicker)
+
+
+def _run_flicker(options: argparse.Namespace) -> int:
+    from lowlight_enhance.core.steady import SMOOTHING_S
+    from lowlight_enhance.offline import flicker
+    from lowlight_enhance.offline.sequences import SequenceOptions
+
+    width, height = options.size
+    how = SequenceOptions(width, height, options.frames, options.rate, options.iso, options.stops, options.step)
+    smoothing_s = SMOOTHING_S if options.smoothing is None else options.smoothing
+    report = flicker.run(options.photographs, how, smoothing_s, options.model, options.threads)
+    print(report.table())
+    if options.json:
+        flicker.write_json(report, options.json)
+    return 0

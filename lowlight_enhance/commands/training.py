@@ -1,0 +1,310 @@
+"""The commands of the offline half: data, training, export, evaluation."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lowlight_enhance.commands.arguments import Commands, model, natural, positive
+
+if TYPE_CHECKING:
+    from lowlight_enhance.training.evaluate import Frame
+
+
+def add_prepare_sid(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Declare `lowlight prepare-sid`."""
+    parser = commands.add_parser("prepare-sid", help="develop the raw files of See-in-the-Dark as pairs of pictures")
+    parser.add_argument(
+        "folder", type=Path, metavar="DIR", help="holds Sony/, Fuji/ or both, and the data set's lists"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder to write; completed if it exists"
+    )
+    parser.add_argument(
+        "--camera", choices=("sony", "fuji", "both"), default="both", help="whose photographs (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--bits", type=int, choices=(8, 16), default=8, help="depth of the PNGs (default: %(default)s)"
+    )
+    parser.add_argument("--jobs", type=positive, metavar="N", help="processes at once (default: one a core)")
+    parser.set_defaults(run=_run_prepare_sid)
+
+
+def _run_prepare_sid(options: argparse.Namespace) -> int:
+    from lowlight_enhance.training import sid
+
+    cameras = sid.CAMERAS if options.camera == "both" else (options.camera,)
+    prepared = sid.prepare(options.folder, options.out, cameras, options.bits, options.jobs)
+    for index, pairs in prepared.pairs.items():
+        print(f"{index}: {pairs} pairs")
+    print(f"{prepared.developed} raw files developed, {prepared.kept} were there already")
+    if not prepared.broken:
+        return 0
+    print(f"{len(prepared.broken)} left out:", *prepared.broken, sep="\n  ", file=sys.stderr)
+    return 1
+
+
+def add_noise_figure(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Declare `lowlight noise-figure`."""
+    parser = commands.add_parser("noise-figure", help="draw the noise of darkened photographs against the light")
+    parser.add_argument("target", type=Path, metavar="OUT.png", help="picture to write")
+    parser.add_argument("--iso", type=float, default=1600.0, help="of the exposure (default: %(default)g)")
+    parser.set_defaults(run=_run_noise_figure)
+
+
+def _run_noise_figure(options: argparse.Namespace) -> int:
+    from lowlight_enhance.training.noise_figure import draw
+
+    largest = draw(options.target, options.iso)
+    print(f"{options.target} (measured variance within {100.0 * largest:.1f} % of the model's)")
+    return 0
+
+
+def add_train_teacher(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Declare `lowlight train-teacher`."""
+    parser = commands.add_parser("train-teacher", help="train the paper's teacher against a discriminator")
+    _add_training_options(parser)
+    parser.set_defaults(run=_run_train_teacher)
+
+
+def _run_train_teacher(options: argparse.Namespace) -> int:
+    from lowlight_enhance.training.config import load_config
+    from lowlight_enhance.training.gan import TrainTeacherConfig, train_teacher
+
+    best = train_teacher(load_config(TrainTeacherConfig, options.config), options.pairs, options.photos, options.out)
+    print(f"{best} (lowlight distill {best} --out DIR trains a student from it)")
+    return 0
+
+
+def add_distill(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Declare `lowlight distill`."""
+    parser = commands.add_parser("distill", help="train a student to put out what a teacher does")
+    parser.add_argument("teacher", type=Path, metavar="TEACHER.pt", help="best.pt or last.pt of train-teacher")
+    _add_training_options(parser)
+    parser.set_defaults(run=_run_distill)
+
+
+def _run_distill(options: argparse.Namespace) -> int:
+    from lowlight_enhance.training.config import load_config
+    from lowlight_enhance.training.distill import DistillConfig, distill
+
+    config = load_config(DistillConfig, options.config)
+    print(distill(config, options.teacher, options.pairs, options.photos, options.out))
+    return 0
+
+
+def add_summary(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Declare `lowlight summary`."""
+    parser = commands.add_parser("summary", help="parameters, memory and arithmetic of the networks")
+    parser.add_argument(
+        "--size", type=positive, help="pixels of the square input, a multiple of 32 (default: the paper's sizes)"
+    )
+    parser.set_defaults(run=_run_summary)
+
+
+def _run_summary(options: argparse.Namespace) -> int:
+    from lowlight_enhance.training import summary
+
+    print("\n".join(summary.table(options.size)))
+    return 0
+
+
+def _add_training_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pairs", type=Path, nargs="+", default=[], metavar="CSV", help="indices of real pairs")
+    parser.add_argument("--photos", type=Path, nargs="+", default=[], metavar="CSV", help="indices of photographs")
+    parser.add_argument("--config", type=Path, metavar="YAML", help="settings that differ from the defaults")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run; one found there is continued")
+
+
+def add_train_student(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Declare `lowlight train-student`."""
+    parser = commands.add_parser("train-student", help="train the student on pairs and on darkened photographs")
+    _add_training_options(parser)
+    parser.add_argument(
+        "--init", type=Path, metavar="CHECKPOINT", help="start from this student's weights; a run in --out goes first"
+    )
+    parser.set_defaults(run=_run_train_student)
+
+
+def _run_train_student(options: argparse.Namespace) -> int:
+    from lowlight_enhance.training.config import load_config
+    from lowlight_enhance.training.train import TrainStudentConfig, train_student
+
+    config = load_config(TrainStudentConfig, options.config)
+    best = train_student(config, options.pairs, options.photos, options.out, options.init)
+    print(f"{best} (lowlight export {best} student.onnx makes it fly)")
+    return 0
+
+
+def add_export(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Declare `lowlight export`."""
+    parser = commands.add_parser("export", help="write a checkpoint as an ONNX file, checked against it")
+    parser.add_argument("checkpoint", type=Path, help="best.pt or last.pt of a run")
+    parser.add_argument("target", type=Path, metavar="OUT.onnx", help="file to write")
+    parser.add_argument("--working-size", type=natural, help="shorter side in pixels of the copy the network sees")
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "fp16", "int8"),
+        default="fp32",
+        help="of weights and arithmetic; fp16 is for GPUs, int8 for CPUs (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="CSV",
+        help="fp16 and int8: index of pairs, or of frames (file, iso, exposure_s), in every light that the robot sees",
+    )
+    parser.add_argument(
+        "--min-psnr",
+        type=float,
+        metavar="DB",
+        help="fp16 and int8: refuse pictures that are less like the fp32 file's (default: 40)",
+    )
+    parser.add_argument(
+        "--max-loss",
+        type=float,
+        metavar="DB",
+        help="fp16 and int8: refuse to lose more PSNR against the references of pairs (default: 0.25)",
+    )
+    parser.set_defaults(run=_run_export)
+
+
+def _run_export(options: argparse.Namespace) -> int:
+    from lowlight_enhance.core.errors import ConfigError
+    from lowlight_enhance.training.export import export
+    from lowlight_enhance.training.index import read_shots
+    from lowlight_enhance.training.precision import Limits, Reduction
+
+    given = {"min_psnr_db": options.min_psnr, "max_loss_db": options.max_loss}
+    limits = {name: value for name, value in given.items() if value is not None}
+    reduction = None
+    if options.precision == "fp32":
+        if options.calibration or limits:
+            raise ConfigError("--calibration, --min-psnr and --max-loss are for --precision fp16 or int8")
+    elif options.calibration is None:
+        raise ConfigError(f"--precision {options.precision} needs --calibration CSV: frames that show what is lost")
+    else:
+        reduction = Reduction(options.precision, read_shots(options.calibration), Limits(**limits))
+    exported = export(options.checkpoint, options.target, reduction=reduction, working_size=options.working_size)
+    print(f"{options.target} (largest difference to the checkpoint: {exported.difference:.2g} of full scale)")
+    if exported.fidelity:
+        print(f"{options.precision}: {exported.fidelity}")
+    return 0
+
+
+def add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Declare `lowlight evaluate`."""
+    parser = commands.add_parser("evaluate", help="score a model on pairs of photographs, or on darkened ones")
+    parser.add_argument(
+        "model", type=model, nargs="?", help="shipped model, ONNX file or checkpoint (default: student_int8)"
+    )
+    _add_frame_options(parser, isos=[800.0])
+    parser.add_argument("--metadata-test", action="store_true", help="also with metadata withheld and shuffled")
+    parser.add_argument("--working-size", type=natural, help="shorter side in pixels of the copy the network sees")
+    parser.add_argument(
+        "--upsampling",
+        choices=["auto", "local_affine", "guided", "gain", "resize"],
+        default="auto",
+        help="way up to full size",
+    )
+    parser.add_argument("--threads", type=positive, help="CPU threads (default: ONNX Runtime decides)")
+    parser.add_argument("--out", type=Path, help="folder for frames.csv and summary.json")
+    parser.set_defaults(run=_run_evaluate)
+
+
+def _run_evaluate(options: argparse.Namespace) -> int:
+    from lowlight_enhance.core.shipped import default_model
+    from lowlight_enhance.training import evaluate
+
+    chosen = options.model or default_model()
+    enhance = evaluate.load_enhance(chosen, options.working_size, options.threads, options.upsampling)
+    rows = evaluate.evaluate(_frames(options, options.command), enhance, options.metadata_test)
+    print(evaluate.describe(f"{chosen.name} on {options.data or options.photos}", rows))
+    if options.out:
+        evaluate.write(rows, options.out)
+    return 0
+
+
+def add_figures(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Declare `lowlight figures`."""
+    parser = commands.add_parser("figures", help="draw the paper's figures of runs, evaluations and models")
+    parser.add_argument(
+        "--run",
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="RUN",
+        dest="runs",
+        help="folders of trainings: losses.png and psnr.png",
+    )
+    parser.add_argument("--evaluation", type=Path, metavar="DIR", help="folder of an evaluation: evaluation.png")
+    parser.add_argument(
+        "--models",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="MODEL",
+        help="ONNX files or checkpoints, e.g. teacher and student: strips.png and times.png; on --data or --photos",
+    )
+    _add_frame_options(parser, isos=[200.0, 800.0, 2000.0, 6400.0, 25600.0])
+    parser.add_argument("--scenes", type=positive, default=1, help="strips of each ISO bin (default: %(default)s)")
+    parser.add_argument(
+        "--size", type=positive, default=256, help="pixels of the square frame that is timed (default: %(default)s)"
+    )
+    parser.add_argument("--rounds", type=positive, default=30, help="calls of each model (default: %(default)s)")
+    parser.add_argument("--threads", type=positive, help="CPU threads (default: the frameworks decide)")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    parser.set_defaults(run=_run_figures)
+
+
+def _run_figures(options: argparse.Namespace) -> int:
+    from lowlight_enhance.core.errors import DataError
+    from lowlight_enhance.training import figures
+
+    if not options.runs and not options.evaluation and not options.models:
+        raise DataError("nothing to draw: give --run, --evaluation, or --models with --data or --photos")
+    frames = _frames(options, "--models") if options.models else []
+    drawn: list[str] = []
+    if options.runs:
+        drawn += figures.of_runs(options.runs, options.out)
+    if options.evaluation:
+        drawn += figures.of_evaluation(options.evaluation, options.out)
+    if options.models:
+        how = figures.Comparison(options.scenes, options.size, options.rounds, options.threads)
+        drawn += figures.of_models(options.models, frames, how, options.out)
+    print("\n".join(drawn))
+    return 0
+
+
+def _add_frame_options(parser: argparse.ArgumentParser, isos: list[float]) -> None:
+    parser.add_argument("--data", type=Path, metavar="CSV", help="index of real pairs")
+    parser.add_argument("--photos", type=Path, metavar="CSV", help="index of photographs to darken")
+    parser.add_argument("--split", default="val", help="val, train, test or all (default: %(default)s)")
+    parser.add_argument(
+        "--max-mean", type=float, default=255.0, help="largest mean (0..255) of a dark frame of a pair"
+    )
+    parser.add_argument(
+        "--stops", type=float, default=3.0, help="under-exposure of photographs (default: %(default)g)"
+    )
+    parser.add_argument(
+        "--iso",
+        type=float,
+        nargs="+",
+        default=isos,
+        help=f"ISO of darkened photographs, in turn (default: {' '.join(f'{iso:g}' for iso in isos)})",
+    )
+    parser.add_argument("--sensor", default="SonyA7S2", help="whose noise darkened photographs have")
+
+
+def _frames(options: argparse.Namespace, asker: str) -> list[Frame]:
+    from lowlight_enhance.core.errors import DataError
+    from lowlight_enhance.training import evaluate
+
+    if (options.data is None) == (options.photos is None):
+        raise DataError(f"{asker} needs one of --data and --photos: pictures to enhance")
+    if options.data:
+        return evaluate.real_frames(options.data, options.split, options.max_mean)
+    return evaluate.darkened_frames(options.photos, options.stops, options.iso, options.split, options.sensor)
