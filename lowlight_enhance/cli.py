@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from lowlight_enhance import __version__
-from lowlight_enhance.commands import bags, node, pictures, training
+from lowlight_enhance.commands import bags, evaluate, node, pictures, training
 from lowlight_enhance.core.errors import LowlightError
 
 EXIT_USER_ERROR = 2
@@ -79,7 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
     training.add_train_student(commands)
     training.add_summary(commands)
     training.add_export(commands)
-    training.add_evaluate(commands)
+    evaluate.add_evaluate(commands)
     training.add_figures(commands)
     return parser
 

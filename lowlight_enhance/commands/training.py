@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lowlight_enhance.commands.arguments import Commands, model, natural, positive
+from lowlight_enhance.commands.arguments import Commands, natural, positive
+from lowlight_enhance.commands.evaluate import add_frame_options, frames_of
 
 if TYPE_CHECKING:
-    from lowlight_enhance.training.evaluate import Frame
+    pass
 
 
 def add_prepare_sid(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -194,39 +195,6 @@ def _run_export(options: argparse.Namespace) -> int:
     return 0
 
 
-def add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
-    """Declare `lowlight evaluate`."""
-    parser = commands.add_parser("evaluate", help="score a model on pairs of photographs, or on darkened ones")
-    parser.add_argument(
-        "model", type=model, nargs="?", help="shipped model, ONNX file or checkpoint (default: student_int8)"
-    )
-    _add_frame_options(parser, isos=[800.0])
-    parser.add_argument("--metadata-test", action="store_true", help="also with metadata withheld and shuffled")
-    parser.add_argument("--working-size", type=natural, help="shorter side in pixels of the copy the network sees")
-    parser.add_argument(
-        "--upsampling",
-        choices=["auto", "local_affine", "guided", "gain", "resize"],
-        default="auto",
-        help="way up to full size",
-    )
-    parser.add_argument("--threads", type=positive, help="CPU threads (default: ONNX Runtime decides)")
-    parser.add_argument("--out", type=Path, help="folder for frames.csv and summary.json")
-    parser.set_defaults(run=_run_evaluate)
-
-
-def _run_evaluate(options: argparse.Namespace) -> int:
-    from lowlight_enhance.core.shipped import default_model
-    from lowlight_enhance.training import evaluate
-
-    chosen = options.model or default_model()
-    enhance = evaluate.load_enhance(chosen, options.working_size, options.threads, options.upsampling)
-    rows = evaluate.evaluate(_frames(options, options.command), enhance, options.metadata_test)
-    print(evaluate.describe(f"{chosen.name} on {options.data or options.photos}", rows))
-    if options.out:
-        evaluate.write(rows, options.out)
-    return 0
-
-
 def add_figures(commands: Commands[argparse.ArgumentParser]) -> None:
     """Declare `lowlight figures`."""
     parser = commands.add_parser("figures", help="draw the paper's figures of runs, evaluations and models")
@@ -249,7 +217,7 @@ def add_figures(commands: Commands[argparse.ArgumentParser]) -> None:
         metavar="MODEL",
         help="ONNX files or checkpoints, e.g. teacher and student: strips.png and times.png; on --data or --photos",
     )
-    _add_frame_options(parser, isos=[200.0, 800.0, 2000.0, 6400.0, 25600.0])
+    add_frame_options(parser, isos=[200.0, 800.0, 2000.0, 6400.0, 25600.0])
     parser.add_argument("--scenes", type=positive, default=1, help="strips of each ISO bin (default: %(default)s)")
     parser.add_argument(
         "--size", type=positive, default=256, help="pixels of the square frame that is timed (default: %(default)s)"
@@ -266,7 +234,7 @@ def _run_figures(options: argparse.Namespace) -> int:
 
     if not options.runs and not options.evaluation and not options.models:
         raise DataError("nothing to draw: give --run, --evaluation, or --models with --data or --photos")
-    frames = _frames(options, "--models") if options.models else []
+    frames = frames_of(options, "--models") if options.models else []
     drawn: list[str] = []
     if options.runs:
         drawn += figures.of_runs(options.runs, options.out)
@@ -277,34 +245,3 @@ def _run_figures(options: argparse.Namespace) -> int:
         drawn += figures.of_models(options.models, frames, how, options.out)
     print("\n".join(drawn))
     return 0
-
-
-def _add_frame_options(parser: argparse.ArgumentParser, isos: list[float]) -> None:
-    parser.add_argument("--data", type=Path, metavar="CSV", help="index of real pairs")
-    parser.add_argument("--photos", type=Path, metavar="CSV", help="index of photographs to darken")
-    parser.add_argument("--split", default="val", help="val, train, test or all (default: %(default)s)")
-    parser.add_argument(
-        "--max-mean", type=float, default=255.0, help="largest mean (0..255) of a dark frame of a pair"
-    )
-    parser.add_argument(
-        "--stops", type=float, default=3.0, help="under-exposure of photographs (default: %(default)g)"
-    )
-    parser.add_argument(
-        "--iso",
-        type=float,
-        nargs="+",
-        default=isos,
-        help=f"ISO of darkened photographs, in turn (default: {' '.join(f'{iso:g}' for iso in isos)})",
-    )
-    parser.add_argument("--sensor", default="SonyA7S2", help="whose noise darkened photographs have")
-
-
-def _frames(options: argparse.Namespace, asker: str) -> list[Frame]:
-    from lowlight_enhance.core.errors import DataError
-    from lowlight_enhance.training import evaluate
-
-    if (options.data is None) == (options.photos is None):
-        raise DataError(f"{asker} needs one of --data and --photos: pictures to enhance")
-    if options.data:
-        return evaluate.real_frames(options.data, options.split, options.max_mean)
-    return evaluate.darkened_frames(options.photos, options.stops, options.iso, options.split, options.sensor)
