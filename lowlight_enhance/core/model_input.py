@@ -123,8 +123,8 @@ class ModelInput:
         height, width = small.shape[:2]
         tensor = np.empty((1, CHANNELS, grid.padded_height, grid.padded_width), np.float32)
         scale = 1.0 / np.iinfo(rgb.dtype).max
-        for channel in range(3):
-            np.multiply(small[:, :, channel], np.float32(scale), out=tensor[0, channel, :height, :width])
+        for channel, plane in enumerate(cv2.split(small)):
+            np.multiply(plane, np.float32(scale), out=tensor[0, channel, :height, :width])
         tensor[0, :3, height:, :width] = tensor[0, :3, height - 1 : height, :width]
         tensor[0, :3, :, width:] = tensor[0, :3, :, width - 1 : width]
         tensor[0, 3], tensor[0, 4] = self.planes(capture)

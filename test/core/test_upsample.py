@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
+from lowlight_enhance.core import upsample
 from lowlight_enhance.core.errors import ConfigError, ModelError
 from lowlight_enhance.core.upsample import LocalAffine, Upsampling, enlarge, guided_coefficients
 
@@ -41,6 +42,31 @@ def test_channels_are_not_mixed() -> None:
 def test_sixteen_bit_input_uses_its_depth() -> None:
     rgb = np.full((8, 8, 3), 257 * 2 + 128, np.uint16)  # 2.498 of 255
     assert np.all(LocalAffine()(constant_maps(10.0, 0.0, 8, 8), rgb) == 25)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize(
+    "size", [(480, 96, 384, 77), (90, 64, 48, 34), (97, 31, 61, 20), (64, 64, 64, 64), (7, 9, 1, 2)]
+)
+def test_bands_leave_no_edges(
+    size: tuple[int, int, int, int], dtype: type[np.generic], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    height, width, rows, columns = size
+    rng = np.random.default_rng(0)
+    rgb = rng.integers(0, np.iinfo(dtype).max, (height, width, 3), dtype=dtype)
+    maps = rng.normal(0.5, 0.5, (6, rows + 3, columns + 2)).astype(np.float32)[:, :rows, :columns]
+    correction = rng.normal(0.0, 0.1, (3, 3, 4)).astype(np.float32)
+    results = []
+    for pixels in (height * width, height * width // 5, 1):
+        monkeypatch.setattr(upsample, "BAND_PIXELS", pixels)
+        results += [LocalAffine()(maps, rgb), LocalAffine()(maps, rgb, correction)]
+    gain, offset = (np.stack([cv2.resize(m, (width, height)) for m in part]) for part in (maps[:3], maps[3:]))
+    plain = gain.transpose(1, 2, 0) * (rgb * (255.0 / np.iinfo(dtype).max)) + 255.0 * offset.transpose(1, 2, 0)
+    assert np.abs(results[0] - np.clip(plain, 0, 255)).max() <= 0.51
+    assert not np.array_equal(results[0], results[1])
+    for plainly, corrected in zip(results[2::2], results[3::2], strict=True):
+        assert np.array_equal(plainly, results[0])
+        assert np.array_equal(corrected, results[1])
 
 
 def test_the_result_is_clipped() -> None:
