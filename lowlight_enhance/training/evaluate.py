@@ -7,7 +7,6 @@ import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,9 @@ import numpy as np
 import torch
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
+from lowlight_enhance.core.bins import EXPOSURE_BINS_S, ISO_BINS, by_bin
 from lowlight_enhance.core.capture import UNKNOWN, CaptureMetadata
+from lowlight_enhance.core.colour import hue_error_deg
 from lowlight_enhance.core.darken import SENSORS, DarkExposure, darken
 from lowlight_enhance.core.enhancer import Enhance, Enhancer
 from lowlight_enhance.core.errors import DataError
@@ -28,9 +29,6 @@ from lowlight_enhance.training.pictures import LoadedPair, Picture, load_pairs, 
 
 MAX_PSNR_DB = 100.0
 """Of identical pictures, so that means stay finite."""
-
-ISO_BINS = (0.0, 400.0, 1600.0, 3200.0, 12800.0, math.inf)
-EXPOSURE_BINS_S = (0.0, 1 / 250, 1 / 30, 1 / 4, 2.0, math.inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +49,7 @@ class Scores:
         psnr: dB.
         ssim: torchmetrics' default (Gaussian window 11, sigma 1.5) on RGB, data range 1.
         l1: mean absolute difference of R, G and B, 0..1.
-        hue_deg: ``faults.hue_error_deg``.
+        hue_deg: ``colour.hue_error_deg``.
         cast_a: ``faults.cast``: mean difference in CIELAB a*.
         cast_b: the same in b*.
         dark_ssim: ``faults.dark_ssim``: of the reference's darkest quarter.
@@ -95,7 +93,7 @@ def measure(picture: Picture, reference: Picture) -> Scores:
         psnr=min(float(peak_signal_noise_ratio(a, b, data_range=1.0)), MAX_PSNR_DB),
         ssim=float(structural_similarity_index_measure(a, b, data_range=1.0)),  # type: ignore[arg-type]
         l1=float((a - b).abs().mean()),
-        hue_deg=faults.hue_error_deg(picture, reference),
+        hue_deg=hue_error_deg(picture, reference),
         cast_a=cast_a,
         cast_b=cast_b,
         dark_ssim=faults.dark_ssim(picture, reference),
@@ -155,18 +153,6 @@ def over_scenes(rows: Iterable[Row], which: str = "after") -> Scores:
 def darkest_fifth(rows: Sequence[Row]) -> list[Row]:
     """The fifth of the rows, at least one, whose input has the lowest mean."""
     return sorted(rows, key=lambda row: row.dark_mean)[: max(1, len(rows) // 5)]
-
-
-def by_bin(rows: Sequence[Row], value: Callable[[Row], float | None], edges: Sequence[float]) -> dict[str, list[Row]]:
-    """Rows by the bin (low, high] that ``value`` falls in, and those without one; empty bins are left out."""
-    bins: dict[str, list[Row]] = {}
-    for low, high in pairwise(edges):
-        inside = [row for row in rows if (v := value(row)) is not None and low < v <= high]
-        label = f"over {low:.5g}" if math.isinf(high) else f"{low:.5g} to {high:.5g}"
-        bins.update({label: inside} if inside else {})
-    unknown = [row for row in rows if value(row) is None]
-    bins.update({"unknown": unknown} if unknown else {})
-    return bins
 
 
 def iso_of(row: Row) -> float | None:

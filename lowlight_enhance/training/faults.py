@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import math
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
+from lowlight_enhance.core.colour import lab
 from lowlight_enhance.training.pictures import Picture
-
-MIN_CHROMA = 10.0
-"""CIELAB chroma below which a reference pixel has no hue worth comparing."""
 
 FLAT_BLOCK = 8
 """Side in pixels of the blocks among which flat ones are sought."""
@@ -32,19 +29,9 @@ CLIPPED = 254
 """A channel at or above this has lost what was there."""
 
 
-def hue_error_deg(picture: Picture, reference: Picture) -> float:
-    """Mean absolute difference of the CIELAB hue angle, degrees 0..180; NaN where the reference is grey throughout."""
-    (_, a, b), (_, a0, b0) = cv2.split(_lab(picture)), cv2.split(_lab(reference))
-    coloured = np.hypot(a0, b0) > MIN_CHROMA
-    if not coloured.any():
-        return math.nan
-    difference = np.abs(np.degrees(np.arctan2(b, a) - np.arctan2(b0, a0)))[coloured]
-    return float(np.minimum(difference, 360.0 - difference).mean())
-
-
 def cast(picture: Picture, reference: Picture) -> tuple[float, float]:
     """Mean CIELAB a* and b* of the picture minus the reference's: (-, ) is a green cast, (+, -) a purple one."""
-    difference = (_lab(picture) - _lab(reference)).mean((0, 1))
+    difference = (lab(picture) - lab(reference)).mean((0, 1))
     return float(difference[1]), float(difference[2])
 
 
@@ -77,10 +64,6 @@ def clipped_excess(picture: Picture, reference: Picture) -> float:
     """Share of pixels with a channel of 254 or more, -1..1: of the picture minus the reference's."""
     ours, theirs = ((p.max(2) >= CLIPPED).mean() for p in (picture, reference))
     return float(ours - theirs)
-
-
-def _lab(picture: Picture) -> NDArray[np.float32]:
-    return np.asarray(cv2.cvtColor(picture.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2Lab), np.float32)
 
 
 def _luma(picture: Picture) -> NDArray[np.float32]:

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from lowlight_enhance.core.colour import hue_error_deg
 from lowlight_enhance.training import faults
 
 GREY = np.full((32, 32, 3), 128, np.uint8)
@@ -18,17 +19,17 @@ def test_hue_error_sees_a_cast_and_ignores_grey() -> None:
     red, green = (np.zeros((8, 8, 3), np.uint8) for _ in range(2))
     red[..., 0], green[..., 1] = 200, 200
     angle = [math.degrees(math.atan2(b, a)) for a, b in ((80.1, 67.2), (-86.2, 83.2))]  # CIELAB of sRGB red and green
-    assert faults.hue_error_deg(red, red) == 0.0
-    assert faults.hue_error_deg(green, red) == pytest.approx(angle[1] - angle[0], abs=1.0)
-    assert math.isnan(faults.hue_error_deg(green, GREY))
+    assert hue_error_deg(red, red) == 0.0
+    assert hue_error_deg(green, red) == pytest.approx(angle[1] - angle[0], abs=1.0)
+    assert math.isnan(hue_error_deg(green, GREY))
     half = np.concatenate((red, GREY[:8, :8]))
-    assert faults.hue_error_deg(half, half) == 0.0
+    assert hue_error_deg(half, half) == 0.0
 
 
 def test_hue_is_an_angle() -> None:
     """Two reds on either side of hue zero are neighbours."""
     below, above = (np.full((4, 4, 3), colour, np.uint8) for colour in ((200, 60, 135), (200, 60, 120)))
-    assert faults.hue_error_deg(below, above) < 20.0
+    assert hue_error_deg(below, above) < 20.0
 
 
 @pytest.mark.parametrize(
