@@ -34,7 +34,8 @@ FLOAT = 1
 _RUNTIME_OPTIONS_KEY = "ort_config"
 """Metadata from which ONNX Runtime can be told to take its own options."""
 
-_REMEDY = "write it with 'lowlight export'"
+EXPORT_IT = "write it with 'lowlight export'"
+"""Remedy for a network of this package."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,36 +74,41 @@ class ModelFile:
     outputs: tuple[Port, ...]
 
 
-def read_model(path: Path) -> ModelFile:
+def read_model(path: Path, remedy: str = EXPORT_IT) -> ModelFile:
     """The model file, read once and looked at.
+
+    Args:
+        path: an ONNX file.
+        remedy: what to do about one that is refused.
 
     Raises:
         ModelError: missing, too large, damaged, or with anything in it that a runtime would follow out of the file.
     """
-    return parse_model(_read(path), path)
+    return parse_model(_read(path, remedy), path, remedy)
 
 
-def parse_model(content: bytes, path: Path) -> ModelFile:
+def parse_model(content: bytes, path: Path, remedy: str = EXPORT_IT) -> ModelFile:
     """The model of these bytes.
 
     Args:
         content: an ONNX file.
         path: where it came from, for messages.
+        remedy: as in ``read_model``.
 
     Raises:
         ModelError: as ``read_model``.
     """
-    look = _Look(content, path)
+    look = _Look(content, path, remedy)
     try:
         look.model()
     except WireError as error:
-        raise ModelError(f"{path} is no ONNX model that can be read ({error}); copy it again, or {_REMEDY}") from error
+        raise ModelError(f"{path} is no ONNX model that can be read ({error}); copy it again, or {remedy}") from error
     digest = hashlib.sha256(content).hexdigest()
     inputs = tuple(port for port in look.inputs if port.name not in look.constants)
     return ModelFile(path, content, digest, look.metadata, inputs, tuple(look.outputs))
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, remedy: str) -> bytes:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -118,14 +124,14 @@ def _read(path: Path) -> bytes:
             f"cannot read the model {path}: {reason}; set the parameter 'model' (or --model) to an ONNX file "
             "written by 'lowlight export', or leave it empty for the one that is shipped"
         ) from error
-    raise ModelError(f"the model {path} is larger than {MAX_BYTES // 2**20} MiB: no network for a robot; {_REMEDY}")
+    raise ModelError(f"the model {path} is larger than {MAX_BYTES // 2**20} MiB: no network for a robot; {remedy}")
 
 
 class _Look:
     """One walk through a file's messages. Each method takes the field that holds the message it is named after."""
 
-    def __init__(self, content: bytes, path: Path) -> None:
-        self.wire, self.path = Wire(content), path
+    def __init__(self, content: bytes, path: Path, remedy: str) -> None:
+        self.wire, self.path, self.remedy = Wire(content), path, remedy
         self.metadata: dict[str, str] = {}
         self.inputs: list[Port] = []
         self.outputs: list[Port] = []
@@ -259,5 +265,5 @@ class _Look:
 
     def _refusal(self, what: str) -> ModelError:
         return ModelError(
-            f"{self.path} {what}: only self-contained networks of ONNX's own operators are opened; {_REMEDY}"
+            f"{self.path} {what}: only self-contained networks of ONNX's own operators are opened; {self.remedy}"
         )
