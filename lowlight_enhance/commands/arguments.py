@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import signal
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any, NoReturn
 
 Commands = argparse._SubParsersAction  # argparse names the type of its command list only so
+
+STREAM_OPTIONS: dict[str, type] = {
+    "strength": float,
+    "bypass_above": float,
+    "bypass_hysteresis": float,
+    "smoothing_s": float,
+    "output_encoding": str,
+    "max_pixels": int,
+    "metadata_tolerance_s": float,
+    "metadata_max_age_s": float,
+}
+"""Fields of ``StreamConfig`` that are options by their names."""
 
 MODEL_HELP = "name of a shipped model or path of an ONNX file (default: student_int8)"
 
@@ -25,6 +41,39 @@ def add_runtime_option(parser: argparse.ArgumentParser) -> None:
         default="onnxruntime",
         help="library that runs the network; docs/runtimes.md compares them (default: %(default)s)",
     )
+
+
+def add_network_options(parser: argparse.ArgumentParser) -> None:
+    """A group with the fields of ``NetworkSettings``."""
+    network = parser.add_argument_group("network")
+    network.add_argument("--model", type=model, help=MODEL_HELP)
+    network.add_argument("--runtime", choices=("onnxruntime", "openvino"), default="onnxruntime")
+    network.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of OpenVINO")
+    network.add_argument(
+        "--provider", action="append", dest="providers", help="of ONNX Runtime; repeatable, in order of preference"
+    )
+    network.add_argument("--threads", type=positive, help="CPU threads (default: the runtime decides)")
+    network.add_argument(
+        "--working-size", type=natural, metavar="PIXELS", help="shorter side of the copy that the network sees"
+    )
+    network.add_argument("--output-resolution", choices=("input", "model"), default="input", help="size of the output")
+
+
+def network_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """Keywords of ``NetworkSettings`` that the options of ``add_network_options`` give."""
+    fields = ("model", "runtime", "precision", "threads", "working_size", "output_resolution")
+    providers = {} if options.providers is None else {"providers": tuple(options.providers)}
+    return {name: getattr(options, name) for name in fields} | providers
+
+
+def add_fields(group: argparse._ArgumentGroup, names: dict[str, type], prefix: str) -> None:
+    """An option for each; absent from the parsed options where it is not given, so that defaults exist once."""
+    for name, kind in names.items():
+        option = f"--{prefix}{name}".replace("_", "-")
+        how: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
+        if kind is not bool:
+            how = {"type": positive if kind is int else kind, "metavar": "TEXT" if kind is str else "NUMBER"}
+        group.add_argument(option, dest=prefix + name, default=argparse.SUPPRESS, **how)
 
 
 def seconds(text: str) -> float:
@@ -72,3 +121,17 @@ def natural(text: str) -> int:
     if number < 0:
         raise argparse.ArgumentTypeError("must be 0 or more")
     return number
+
+
+@contextlib.contextmanager
+def ending_on_sigterm() -> Iterator[None]:
+    """Within the block SIGTERM ends this process in order, as an interrupt does, with exit code 143."""
+
+    def end(_number: int, _frame: Any) -> NoReturn:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

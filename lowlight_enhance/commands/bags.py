@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
-from lowlight_enhance.commands.arguments import MODEL_HELP, Commands, model, natural, positive, seconds
+from lowlight_enhance.commands.arguments import (
+    STREAM_OPTIONS,
+    Commands,
+    add_fields,
+    add_network_options,
+    ending_on_sigterm,
+    network_settings,
+    positive,
+    seconds,
+)
 from lowlight_enhance.core.errors import LowlightError
 
 if TYPE_CHECKING:
@@ -19,18 +25,6 @@ if TYPE_CHECKING:
 
 EXIT_LEFT_OUT = 1
 EXIT_USER_ERROR = 2
-
-STREAM_OPTIONS: dict[str, type] = {
-    "strength": float,
-    "bypass_above": float,
-    "bypass_hysteresis": float,
-    "smoothing_s": float,
-    "output_encoding": str,
-    "max_pixels": int,
-    "metadata_tolerance_s": float,
-    "metadata_max_age_s": float,
-}
-"""Fields of ``StreamConfig`` that are options by their names."""
 
 METADATA_OPTIONS: dict[str, type] = {
     "exposure_unit_s": float,
@@ -88,28 +82,12 @@ def add_bag(commands: Commands[argparse.ArgumentParser]) -> None:
     topics.add_argument(
         "--exposure", type=seconds, metavar="SECONDS", dest="exposure_s", help="exposure time where none tells it"
     )
-    _add_network(parser)
+    add_network_options(parser)
     _add_files(parser)
     same = parser.add_argument_group("as the node's parameters of these names")
-    _add_fields(same, STREAM_OPTIONS, "")
-    _add_fields(same, METADATA_OPTIONS, "metadata_")
+    add_fields(same, STREAM_OPTIONS, "")
+    add_fields(same, METADATA_OPTIONS, "metadata_")
     parser.set_defaults(run=_run_bag)
-
-
-def _add_network(parser: argparse.ArgumentParser) -> None:
-
-    network = parser.add_argument_group("network")
-    network.add_argument("--model", type=model, help=MODEL_HELP)
-    network.add_argument("--runtime", choices=("onnxruntime", "openvino"), default="onnxruntime")
-    network.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of OpenVINO")
-    network.add_argument(
-        "--provider", action="append", dest="providers", help="of ONNX Runtime; repeatable, in order of preference"
-    )
-    network.add_argument("--threads", type=positive, help="CPU threads (default: the runtime decides)")
-    network.add_argument(
-        "--working-size", type=natural, metavar="PIXELS", help="shorter side of the copy that the network sees"
-    )
-    network.add_argument("--output-resolution", choices=("input", "model"), default="input", help="size of the output")
 
 
 def _add_files(parser: argparse.ArgumentParser) -> None:
@@ -131,16 +109,6 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         default="same",
         help="what is compressed by zstd; 'storage': the chunks of mcap (default: as IN)",
     )
-
-
-def _add_fields(group: argparse._ArgumentGroup, names: dict[str, type], prefix: str) -> None:
-    """An option for each; absent from the parsed options where it is not given, so that defaults exist once."""
-    for name, kind in names.items():
-        option = f"--{prefix}{name}".replace("_", "-")
-        how: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
-        if kind is not bool:
-            how = {"type": positive if kind is int else kind, "metavar": "TEXT" if kind is str else "NUMBER"}
-        group.add_argument(option, dest=prefix + name, default=argparse.SUPPRESS, **how)
 
 
 def add_replay(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -185,7 +153,7 @@ def _run_replay(options: argparse.Namespace) -> int:
         delay_s=options.delay,
         restamps=options.now,
     )
-    with _ending_on_sigterm():
+    with ending_on_sigterm():
         replay.run(options.bag, playback)
     return 0
 
@@ -202,8 +170,7 @@ def _settings(options: argparse.Namespace) -> BagSettings:
     capture: CaptureMetadata = given_capture(options.iso, options.exposure_s)
     metadata = MetadataSettings(**{k: given[f"metadata_{k}"] for k in METADATA_OPTIONS if f"metadata_{k}" in given})
     stream = {name: given[name] for name in STREAM_OPTIONS if name in given}
-    providers = None if options.providers is None else tuple(options.providers)
-    more = {"providers": providers, "jpeg_quality": options.jpeg_quality}
+    more = {} if options.jpeg_quality is None else {"jpeg_quality": options.jpeg_quality}
     return BagSettings(
         topics=TopicChoice(
             images=tuple(dict.fromkeys(options.images)),
@@ -215,15 +182,10 @@ def _settings(options: argparse.Namespace) -> BagSettings:
             format=options.format,
         ),
         stream=StreamConfig(**stream, fallback=capture, metadata=metadata),
-        model=options.model,
-        runtime=options.runtime,
-        precision=options.precision,
-        threads=options.threads,
-        working_size=options.working_size,
-        output_resolution=options.output_resolution,
         storage=options.storage,
         compression=options.compression,
-        **{name: value for name, value in more.items() if value is not None},
+        **network_settings(options),
+        **more,
     )
 
 
@@ -247,7 +209,7 @@ def _run_bag(options: argparse.Namespace) -> int:
             tqdm.write(f"{job.source}: {outcome.fallback}", file=sys.stderr)
         tqdm.write(f"{job.target}: {outcome}", file=sys.stdout)
 
-    with _ending_on_sigterm(), tqdm(total=frames, unit="frame", disable=None) as progress:
+    with ending_on_sigterm(), tqdm(total=frames, unit="frame", disable=None) as progress:
         bag_jobs.run(jobs, settings, options.workers, progress.update, done)
     if failed:
         return EXIT_USER_ERROR
@@ -273,17 +235,3 @@ def _look_at(jobs: list[Job], settings: BagSettings, failed: list[Job]) -> tuple
         for topic, reason in found.left_out.items():
             print(f"{job.source}: not {topic} ({reason}); --topic {topic} takes it")
     return usable, frames
-
-
-@contextlib.contextmanager
-def _ending_on_sigterm() -> Iterator[None]:
-    """Within the block SIGTERM ends this process in order, as an interrupt does, with exit code 143."""
-
-    def end(_number: int, _frame: Any) -> NoReturn:
-        raise SystemExit(128 + signal.SIGTERM)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lowlight_enhance.bags import Bag, Compression, MessageTypes, Storage
-from lowlight_enhance.core.enhancer import Enhance, open_enhancer
+from lowlight_enhance.core.enhancer import Enhance
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.malloc import keep_image_buffers
 from lowlight_enhance.offline.background import Behind, ahead
@@ -51,15 +51,7 @@ def enhance_bag(source: Path, folder: Path, settings: BagSettings, tell: Tell) -
         ModelError: no usable model.
     """
     keep_image_buffers()
-    enhancer = open_enhancer(
-        settings.runtime,
-        settings.model,
-        settings.providers,
-        settings.threads,
-        settings.working_size,
-        settings.output_resolution,
-        settings.precision,
-    )
+    enhancer = settings.open()
     try:
         with Bag(source) as bag:
             report = copy_enhanced(bag, folder, enhancer, settings, tell)

@@ -4,31 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 from lowlight_enhance.bags import Compression, Storage
 from lowlight_enhance.core.compressed import JPEG_QUALITY
-from lowlight_enhance.core.enhancer import OutputResolution
-from lowlight_enhance.core.sessions import DEFAULT_PROVIDERS, Precision, Runtime
 from lowlight_enhance.core.stream import StreamConfig
 from lowlight_enhance.offline.bag_cameras import Camera, TopicChoice
+from lowlight_enhance.offline.network import NetworkSettings
 
 
 @dataclass(frozen=True, slots=True)
-class BagSettings:
-    """How bags are enhanced.
+class BagSettings(NetworkSettings):
+    """How bags are enhanced; the network's attributes are those of ``NetworkSettings``.
 
     Attributes:
         topics: which cameras, and what is written of them.
         stream: how frames are matched, enhanced and written.
-        model: ONNX file; None: the one that is shipped.
-        runtime: as in ``Enhancer``, like the next five.
-        precision: of OpenVINO.
-        providers: of ONNX Runtime.
-        threads: of one inference.
-        working_size: of the network's copy.
-        output_resolution: size of the result.
         jpeg_quality: 1 to 100.
         storage: files of the new bag; "same": as those of the old one.
         compression: of the new bag.
@@ -36,13 +27,6 @@ class BagSettings:
 
     topics: TopicChoice = field(default_factory=TopicChoice)
     stream: StreamConfig = field(default_factory=StreamConfig)
-    model: Path | None = None
-    runtime: Runtime = "onnxruntime"
-    precision: Precision = "float32"
-    providers: tuple[str, ...] = DEFAULT_PROVIDERS
-    threads: int | None = None
-    working_size: int | None = None
-    output_resolution: OutputResolution = "input"
     jpeg_quality: int = JPEG_QUALITY
     storage: Storage | Literal["same"] = "same"
     compression: Compression | Literal["same"] = "same"
