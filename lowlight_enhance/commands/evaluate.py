@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lowlight_enhance.commands.arguments import Commands, model, natural, positive
+from lowlight_enhance.commands.detector import add_detector_options, run_detector
+from lowlight_enhance.commands.report import add_report_options, report_on_rows, run_bag, wants_report
 
 if TYPE_CHECKING:
     from lowlight_enhance.training.evaluate import Frame
@@ -14,7 +16,9 @@ if TYPE_CHECKING:
 
 def add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
     """Declare `lowlight evaluate`."""
-    parser = commands.add_parser("evaluate", help="score a model on pairs of photographs, or on darkened ones")
+    parser = commands.add_parser(
+        "evaluate", help="score a model on a bag, on pairs of photographs, or on darkened ones"
+    )
     parser.add_argument(
         "model", type=model, nargs="?", help="shipped model, ONNX file or checkpoint (default: student_int8)"
     )
@@ -29,25 +33,46 @@ def add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("--threads", type=positive, help="CPU threads (default: ONNX Runtime decides)")
     parser.add_argument("--out", type=Path, help="folder for frames.csv and summary.json")
+    add_report_options(parser)
+    add_detector_options(parser)
     parser.set_defaults(run=_run_evaluate)
 
 
 def _run_evaluate(options: argparse.Namespace) -> int:
+    if options.detectors:
+        return run_detector(options)
+    if options.bag:
+        return _run_bag(options)
     from lowlight_enhance.core.shipped import default_model
+    from lowlight_enhance.offline.report.observed import Observed
     from lowlight_enhance.training import evaluate
 
+    frames = frames_of(options, options.command)
     chosen = options.model or default_model()
-    enhance = evaluate.load_enhance(chosen, options.working_size, options.threads, options.upsampling)
-    rows = evaluate.evaluate(frames_of(options, options.command), enhance, options.metadata_test)
+    enhance = Observed(evaluate.load_enhance(chosen, options.working_size, options.threads, options.upsampling))
+    reports = wants_report(options)
+    rows = evaluate.evaluate(frames, enhance if reports else enhance.enhance, options.metadata_test)
     print(evaluate.describe(f"{chosen.name} on {options.data or options.photos}", rows))
     if options.out:
         evaluate.write(rows, options.out)
+    if reports:
+        print(report_on_rows(options, chosen, rows, enhance))
     return 0
+
+
+def _run_bag(options: argparse.Namespace) -> int:
+    from lowlight_enhance.core.errors import ConfigError
+
+    if options.data or options.photos:
+        raise ConfigError("evaluate takes one of --bag, --pairs and --photos at a time")
+    return run_bag(options)
 
 
 def add_frame_options(parser: argparse.ArgumentParser, isos: list[float]) -> None:
     """Which frames a model is shown: real pairs or darkened photographs."""
-    parser.add_argument("--data", type=Path, metavar="CSV", help="index of real pairs")
+    parser.add_argument(
+        "--pairs", "--data", type=Path, metavar="CSV", dest="data", help="index of real pairs (--data is the same)"
+    )
     parser.add_argument("--photos", type=Path, metavar="CSV", help="index of photographs to darken")
     parser.add_argument("--split", default="val", help="val, train, test or all (default: %(default)s)")
     parser.add_argument(
@@ -72,7 +97,7 @@ def frames_of(options: argparse.Namespace, asker: str) -> list[Frame]:
     from lowlight_enhance.training import evaluate
 
     if (options.data is None) == (options.photos is None):
-        raise DataError(f"{asker} needs one of --data and --photos: pictures to enhance")
+        raise DataError(f"{asker} needs one of --pairs and --photos: pictures to enhance")
     if options.data:
         return evaluate.real_frames(options.data, options.split, options.max_mean)
     return evaluate.darkened_frames(options.photos, options.stops, options.iso, options.split, options.sensor)
