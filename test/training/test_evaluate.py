@@ -137,4 +137,4 @@ def test_the_command_scores_a_model_on_pairs(photos: Path, capsys: pytest.Captur
 def test_the_command_wants_one_source(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = write_tiny_model(photos / "tiny.onnx")
     assert main(["evaluate", str(model)]) == 2
-    assert "--data and --photos" in capsys.readouterr().err
+    assert "--pairs and --photos" in capsys.readouterr().err

@@ -224,8 +224,8 @@ def test_the_command_draws_all_of_them(
     ("given", "message"),
     [
         ([], "nothing to draw"),
-        (["--models", "m.onnx"], "--models needs one of --data and --photos"),
-        (["--models", "m.onnx", "--data", "a.csv", "--photos", "b.csv"], "--models needs one of --data and --photos"),
+        (["--models", "m.onnx"], "--models needs one of --pairs and --photos"),
+        (["--models", "m.onnx", "--data", "a.csv", "--photos", "b.csv"], "--models needs one of --pairs and --photos"),
         (["--run", "nowhere"], "nowhere/log.jsonl"),
         (["--evaluation", "nowhere"], "nowhere/summary.json"),
     ],
