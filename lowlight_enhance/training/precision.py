@@ -30,6 +30,9 @@ Precision = Literal["fp16", "int8"]
 
 PRECISION_KEY = "lowlight_enhance.precision"
 
+INT8_OPERATORS = ["Conv", "Concat", "Relu", "Resize", "Mul", "Sigmoid", "Add"]
+"""What is computed in int8. With the convolutions alone, their results go to float32 and back between any two."""
+
 MOST_SHOTS = 32
 """Frames that calibrate and measure; of a longer list, as many at even distances."""
 
@@ -146,17 +149,17 @@ def _unshare_scales(model: onnx.ModelProto) -> None:
 
 
 def write_int8(source: Path, target: Path, tensors: Iterator[Tensor]) -> None:
-    """Convolutions but the last in int8: unsigned activations, signed weights with a scale for each output channel.
+    """From the first convolution to the last but one in int8: unsigned activations, signed weights.
 
-    The last convolution stays as it is: it takes hardly any time, and its output is what the picture is made of.
-    Weights keep to 7 bits, because CPUs without VNNI saturate sums of two 8-bit products.
+    What comes before the first convolution sees the picture's own fine steps, and the last one's output is what the
+    enhanced picture is made of: both stay as they are. Weights have a scale for each output channel and keep to 7
+    bits, because CPUs without VNNI saturate sums of two 8-bit products.
 
     Args:
         source: float32 file.
         target: file to write.
         tensors: network inputs that show the range of every activation.
     """
-    convolutions = [node.name for node in onnx.load(str(source)).graph.node if node.op_type == "Conv"]
     with TemporaryDirectory() as folder:
         prepared = Path(folder) / "prepared.onnx"
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
@@ -165,13 +168,20 @@ def write_int8(source: Path, target: Path, tensors: Iterator[Tensor]) -> None:
             str(target),
             CalibrationTensors(tensors),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["Conv"],
-            nodes_to_exclude=convolutions[-1:],
+            op_types_to_quantize=INT8_OPERATORS,
+            nodes_to_exclude=_kept_in_float(onnx.load(str(prepared))),
             per_channel=True,
             reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )
+
+
+def _kept_in_float(model: onnx.ModelProto) -> list[str]:
+    """Names of the nodes before the first convolution, and of the last convolution."""
+    nodes = list(model.graph.node)
+    places = [place for place, node in enumerate(nodes) if node.op_type == "Conv"]
+    return [node.name for node in nodes[: places[0]]] + [nodes[places[-1]].name]
 
 
 class CalibrationTensors:

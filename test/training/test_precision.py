@@ -87,6 +87,20 @@ def test_int8_quantises_convolutions_but_the_last_by_channel(tmp_path: Path, sho
     assert {p.dtype for p in points} == {np.dtype(np.uint8)}
 
 
+def test_nothing_goes_to_float_and_back_between_int8_convolutions(tmp_path: Path, shots: list[Shot]) -> None:
+    target, _ = reduced(tmp_path, "int8", shots)
+    nodes = list(onnx.load(target).graph.node)
+    places = [place for place, node in enumerate(nodes) if node.op_type == "Conv"]
+    made_by = {output: node.op_type for node in nodes for output in node.output}
+    joined = [node for node in nodes[places[0] : places[-1]] if node.op_type in ("Concat", "Resize", "Mul")]
+    assert {node.op_type for node in joined} == {"Concat", "Resize", "Mul"}
+    for node in joined:
+        tensors = node.input[:1] if node.op_type == "Resize" else node.input
+        assert {made_by[name] for name in tensors} == {"DequantizeLinear"}, node.name
+    before = [node for node in nodes[: places[0]] if node.op_type in ("Concat", "Add")]
+    assert all(made_by.get(name) != "DequantizeLinear" for node in before for name in node.input)
+
+
 def test_int8_calibrated_with_metadata_still_knows_unknown_metadata_and_high_iso(
     tmp_path: Path, shots: list[Shot]
 ) -> None:
