@@ -124,9 +124,8 @@ def repeatability(a: Features, b: Features, motion: Homography, within_px: float
     """
     moved = mapped(a.points, motion)
     seen_a = np.unique(moved[_inside(moved, b.size)], axis=0)
-    seen_b = np.unique(
-        b.points[_inside(mapped(b.points, np.asarray(np.linalg.inv(motion), np.float64)), a.size)], axis=0
-    )
+    back = np.asarray(np.linalg.inv(motion), dtype=np.float64)
+    seen_b = np.unique(b.points[_inside(mapped(b.points, back), a.size)], axis=0)
     most = float(max(len(seen_a), len(seen_b)))
     if not len(seen_a) or not len(seen_b):
         return {"repeated": 0.0, "possible": most, "by_chance": 0.0}
