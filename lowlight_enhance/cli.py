@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from lowlight_enhance import __version__
-from lowlight_enhance.commands import bags, evaluate, node, pictures, training
+from lowlight_enhance.commands import bags, evaluate, node, pictures, training, video
 from lowlight_enhance.core.errors import LowlightError
 
 EXIT_USER_ERROR = 2
@@ -22,7 +22,12 @@ EXTRAS = {
     "lifecycle_msgs": "ros",
     "rosbags": "offline",
     "apsw": "offline",
+    "av": "offline",
     "skimage": "demo",
+    "jinja2": "report",
+    "markdown_it": "report",
+    "plotly": "report",
+    "pycocotools": "detector",
     "torch": "train",
     "accelerate": "train",
     "tensorboard": "train",
@@ -69,6 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     node.add_bench(commands)
     node.add_soak(commands)
     pictures.add_flicker(commands)
+    video.add_video(commands)
     bags.add_bag(commands)
     bags.add_replay(commands)
     node.add_demo(commands)

@@ -1,0 +1,134 @@
+"""The command of videos, sequences of pictures and cameras: `lowlight video`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lowlight_enhance.commands.arguments import (
+    STREAM_OPTIONS,
+    Commands,
+    add_fields,
+    add_network_options,
+    ending_on_sigterm,
+    network_settings,
+    positive,
+    seconds,
+    size,
+)
+
+if TYPE_CHECKING:
+    from lowlight_enhance.offline.video import VideoSettings
+    from lowlight_enhance.offline.video_sources import Source
+
+EXIT_LEFT_OUT = 1
+
+FRAME_OPTIONS = {name: STREAM_OPTIONS[name] for name in STREAM_OPTIONS if not name.startswith(("metadata", "output"))}
+"""Those of the stream's options that mean something without messages."""
+
+
+def add_video(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Declare `lowlight video`."""
+    parser = commands.add_parser("video", help="enhance a video, a folder of pictures or what a camera sees")
+    parser.add_argument(
+        "source",
+        metavar="IN",
+        help="video file, folder of pictures, numbered pictures (night/%%04d.png), or camera (0, /dev/video0)",
+    )
+    parser.add_argument(
+        "target",
+        type=Path,
+        metavar="OUT",
+        help="video file (.mp4, .mkv, .mov, .webm, .avi), or folder of pictures to make",
+    )
+    parser.add_argument("--force", action="store_true", help="replace what is there already")
+    parser.add_argument("--side-by-side", action="store_true", help="dark left, enhanced right")
+    parser.add_argument("--iso", type=float, help="ISO of every frame (default: from a picture's EXIF, else unknown)")
+    parser.add_argument(
+        "--exposure",
+        type=seconds,
+        metavar="SECONDS",
+        dest="exposure_s",
+        help="exposure time of every frame, e.g. 0.03 or 1/30 (default: from a picture's EXIF, else unknown)",
+    )
+    parser.add_argument("--fps", type=_rate, help="frames a second of a folder (default: 30), or asked of a camera")
+    parser.add_argument("--size", type=size, metavar="WIDTHxHEIGHT", help="asked of a camera")
+    parser.add_argument("--max-frames", type=positive, metavar="N", help="end after so many frames")
+    parser.add_argument("--seconds", type=seconds, metavar="S", help="end after so much time")
+    parser.add_argument("--codec", help="encoder, by FFmpeg's name, e.g. libx265 (default: what fits OUT)")
+    add_network_options(parser)
+    add_fields(parser.add_argument_group("as the node's parameters of these names"), FRAME_OPTIONS, "")
+    parser.set_defaults(run=_run_video)
+
+
+def _rate(text: str) -> Fraction:
+    """Frames a second: ``25``, ``29.97`` or ``30000/1001``."""
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if not 0 < rate <= 1000:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of frames a second, such as 25 or 30000/1001")
+    return rate
+
+
+def _settings(options: argparse.Namespace) -> VideoSettings:
+    from lowlight_enhance.core.stream import StreamConfig
+    from lowlight_enhance.offline.image import given_capture
+    from lowlight_enhance.offline.video import VideoSettings
+
+    stream = {name: value for name, value in vars(options).items() if name in FRAME_OPTIONS}
+    return VideoSettings(
+        stream=StreamConfig(**stream, fallback=given_capture(options.iso, options.exposure_s)),
+        side_by_side=options.side_by_side,
+        max_frames=options.max_frames,
+        max_seconds=options.seconds,
+        codec=options.codec,
+        force=options.force,
+        **network_settings(options),
+    )
+
+
+def _run_video(options: argparse.Namespace) -> int:
+    from lowlight_enhance.offline import video
+    from lowlight_enhance.offline.video_sources import open_source
+    from lowlight_enhance.offline.video_targets import check_target
+
+    from tqdm import tqdm  # isort: skip (what a codec needs is to be missed before what other extras have too)
+
+    settings = _settings(options)
+    check_target(options.source, options.target, settings.codec, settings.force)
+    with open_source(options.source, settings.stream.fallback, options.fps, options.size) as source:
+        ending = _ending_recording(source) if source.is_live else ending_on_sigterm()
+        total = video.expected_frames(source, settings)
+        if source.is_live:
+            print(f"recording {source.name} at {float(source.rate):g} Hz; Ctrl-C ends it", file=sys.stderr)
+        with ending, tqdm(total=total, unit="frame", disable=None) as progress:
+            report = video.enhance_video(source, options.target, settings, progress.update)
+    if report.fallback:
+        print(f"{options.target}: {report.fallback}", file=sys.stderr)
+    print(f"{options.target}: {report}")
+    return EXIT_LEFT_OUT if report.last_error else 0
+
+
+@contextlib.contextmanager
+def _ending_recording(source: Source) -> Iterator[None]:
+    """Within the block an interrupt or SIGTERM ends the recording, which is kept; a second one throws it away."""
+
+    def end(number: int, _frame: Any) -> None:
+        if source.is_stopped:
+            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+        source.stop()
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,361 @@
+"""Where frames come from: video files (PyAV), folders of pictures, and cameras (OpenCV)."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from threading import Event
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import cv2
+import numpy as np
+
+from lowlight_enhance.core.capture import UNKNOWN, CaptureMetadata
+from lowlight_enhance.core.errors import ConfigError, DataError, ImageError
+from lowlight_enhance.core.model_input import Rgb
+from lowlight_enhance.offline.image import SUFFIXES, decode, exif_capture, read_bytes
+
+if TYPE_CHECKING:
+    import av
+
+FOLDER_RATE = Fraction(30)
+"""Frames a second of a folder of pictures, which itself knows none."""
+
+DEVICE_TICK = Fraction(1, 90_000)
+"""A camera's frames are timed in these parts of a second, as those of most video files."""
+
+GUESSED_RATE = Fraction(30)
+"""Frames a second of a file or a camera that tells none."""
+
+NOMINAL_DENOMINATOR = 1001
+"""Rates are fractions such as 30000/1001; what a camera says as a decimal number is brought to the closest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Colours:
+    """How a video's numbers mean colours: codes of ITU-T H.273, by which FFmpeg names them too; 2: not said."""
+
+    space: int = 1
+    primaries: int = 1
+    transfer: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame.
+
+    Attributes:
+        rgb: (H, W, 3) uint8 or uint16, contiguous.
+        ticks: its time in steps of the source's ``tick``; greater than that of the frame before.
+        capture: its ISO and exposure time, as far as known.
+        name: of the file into which it is written where the target is a folder.
+    """
+
+    rgb: Rgb
+    ticks: int
+    capture: CaptureMetadata
+    name: str
+
+
+class Source(ABC):
+    """Frames one after the other; a context manager, open from the start.
+
+    Attributes:
+        name: for people.
+        tick: seconds of one step of the frames' time.
+        rate: frames a second, about.
+        total: how many frames there are; None where nobody knows.
+        is_live: frames come as they happen, without an end.
+        path: file whose sound belongs to the frames, or None.
+        colours: of the new video.
+        pixel_aspect: width of a pixel by its height.
+        left_out: frames so far that could not be read.
+        last_error: why the last of them could not.
+    """
+
+    def __init__(self, name: str, tick: Fraction, rate: Fraction, total: int | None = None) -> None:
+        self.name, self.tick, self.rate, self.total = name, tick, rate, total
+        self.is_live = False
+        self.path: Path | None = None
+        self.colours, self.pixel_aspect = Colours(), Fraction(1)
+        self.left_out, self.last_error = 0, ""
+        self._stop = Event()
+
+    @abstractmethod
+    def frames(self) -> Iterator[Frame]:
+        """The frames; those that cannot be read are left out and counted."""
+
+    def stop(self) -> None:
+        """End after the frame that is being read; from any thread or signal handler."""
+        self._stop.set()
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it was told to."""
+        return self._stop.is_set()
+
+    def _leave_out(self, error: object) -> None:
+        self.left_out += 1
+        self.last_error = str(error)
+
+    def __enter__(self) -> Source:
+        """Itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:  # noqa: B027 (not every source holds something open)
+        """Let go of the file or camera."""
+
+
+def open_source(
+    text: str, given: CaptureMetadata = UNKNOWN, rate: Fraction | None = None, size: tuple[int, int] | None = None
+) -> Source:
+    """What ``text`` names.
+
+    Args:
+        text: a video file, a folder of pictures, a pattern such as ``night/%04d.png``, or a camera: its number or
+            its ``/dev/video0``.
+        given: ISO and exposure time of every frame; goes before what EXIF says.
+        rate: frames a second of a folder, or asked of a camera; None: 30, or the camera's own.
+        size: (width, height) asked of a camera.
+
+    Raises:
+        ConfigError: an option that does not fit the source.
+        DataError: nothing there that can be read.
+    """
+    path = Path(text)
+    camera = _camera_of(text, path)
+    if size is not None and camera is None:
+        raise ConfigError(f"--size is asked of cameras, and {text} is none; leave it out")
+    if camera is not None:
+        return CameraSource(camera, given, rate, size)
+    if path.is_dir():
+        return PictureSource(text, pictures_in(path), given, rate)
+    if not path.exists() and _COUNTER.search(path.name):
+        return PictureSource(text, _numbered(path), given, rate)
+    if rate is not None:
+        raise ConfigError(f"--fps is for folders of pictures and for cameras; {text} has times of its own")
+    if path.suffix.lower() in SUFFIXES:
+        raise ConfigError(f"{text} is a single picture: use 'lowlight image', or name the folder of the sequence")
+    if not path.exists():
+        raise DataError(f"there is no {text}; name a video file, a folder of pictures, or a camera such as 0")
+    return FileSource(path, given)
+
+
+def _camera_of(text: str, path: Path) -> int | str | None:
+    """What OpenCV opens as a camera; None where ``text`` names none."""
+    if path.is_char_device() or (text.startswith("/dev/video") and not path.exists()):
+        number = re.fullmatch(r"/dev/video(\d+)", text)
+        return int(number[1]) if number else text
+    return int(text) if text.isascii() and text.isdigit() and not path.exists() else None
+
+
+_COUNTER = re.compile(r"%0?(\d*)d")
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """Picture files of a folder, ``frame2`` before ``frame10``.
+
+    Raises:
+        DataError: none there.
+    """
+    found = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
+    if not found:
+        raise DataError(f"no pictures in {folder}; it needs files that end in one of {', '.join(SUFFIXES)}")
+    return sorted(found, key=_natural)
+
+
+def _natural(path: Path) -> list[tuple[int, int | str]]:
+    parts = re.split(r"(\d+)", path.name.lower())
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]
+
+
+def _numbered(pattern: Path) -> list[Path]:
+    """The files of a pattern such as ``night_%04d.png``, by their numbers; gaps do not matter."""
+    before, _, after = (re.escape(part) for part in re.split(r"(%0?\d*d)", pattern.name, maxsplit=1))
+    name = re.compile(f"{before}(\\d+){after}")
+    folder = pattern.parent
+    matches = [(name.fullmatch(path.name), path) for path in folder.iterdir()] if folder.is_dir() else []
+    found = sorted((int(match[1]), path) for match, path in matches if match)
+    if not found:
+        raise DataError(f"no files like {pattern}; check the folder and the number's place in the name")
+    if pattern.suffix.lower() not in SUFFIXES:
+        raise ConfigError(f"{pattern} names no pictures: it must end in one of {', '.join(SUFFIXES)}")
+    return [path for _, path in found]
+
+
+class PictureSource(Source):
+    """Picture files of 8 or 16 bits, at a steady rate."""
+
+    def __init__(self, name: str, paths: Sequence[Path], given: CaptureMetadata, rate: Fraction | None = None) -> None:
+        rate = rate or FOLDER_RATE
+        super().__init__(name, 1 / rate, rate, len(paths))
+        self._paths, self._given = paths, given
+        self._asks_exif = given.iso is None or given.exposure_s is None
+
+    def frames(self) -> Iterator[Frame]:
+        """The pictures; a damaged one leaves a gap."""
+        for number, path in enumerate(self._paths):
+            if self.is_stopped:
+                return
+            try:
+                content = read_bytes(path)
+                rgb = decode(content, path)
+            except ImageError as error:
+                self._leave_out(error)
+                continue
+            yield Frame(rgb, number, self._capture(content), path.name)
+
+    def _capture(self, content: bytes) -> CaptureMetadata:
+        if not self._asks_exif:
+            return self._given
+        found = exif_capture(content)
+        self._asks_exif = importlib.util.find_spec("PIL") is not None  # else it has said so, and once is enough
+        return CaptureMetadata(self._given.iso or found.iso, self._given.exposure_s or found.exposure_s)
+
+
+class FileSource(Source):
+    """A video file, upright, each frame at its own time; more than 8 bits where the file has them.
+
+    Raises:
+        DataError: no file that FFmpeg reads, or none with a picture.
+    """
+
+    def __init__(self, path: Path, given: CaptureMetadata) -> None:
+        import av
+
+        try:
+            self._container = av.open(str(path))
+        except (av.FFmpegError, OSError) as error:
+            _unreadable(path, error)
+        if not self._container.streams.video:
+            self._container.close()
+            raise DataError(f"{path} has no video in it; name another file")
+        self._video: av.VideoStream = self._container.streams.video[0]
+        rate = self._video.average_rate or self._video.guessed_rate or GUESSED_RATE
+        super().__init__(str(path), self._video.time_base or 1 / rate, rate, self._count(rate))
+        self.path = path
+        context = self._video.codec_context
+        self.colours = Colours(int(context.colorspace), int(context.color_primaries), int(context.color_trc))
+        self.pixel_aspect = self._video.sample_aspect_ratio or Fraction(1)
+        self._given = given
+
+    def _count(self, rate: Fraction) -> int | None:
+        if self._video.frames:
+            return int(self._video.frames)
+        seconds = None if self._container.duration is None else self._container.duration / 1e6
+        return round(seconds * rate) if seconds else None
+
+    def frames(self) -> Iterator[Frame]:
+        """The frames in the order in which they are shown; damaged packets are left out."""
+        last: int | None = None
+        step = max(1, round(1 / (self.rate * self.tick)))
+        for number, frame in enumerate(self._decoded()):
+            if self.is_stopped:
+                return
+            ticks = frame.pts
+            if ticks is None:
+                ticks = 0 if last is None else last + step
+            last = ticks if last is None else max(ticks, last + 1)
+            yield Frame(_upright(frame), last, self._given, f"frame_{number:06d}.png")
+
+    def _decoded(self) -> Iterator[av.VideoFrame]:
+        import av
+
+        packets = self._container.demux(self._video)
+        while True:
+            try:
+                packet = next(packets, None)
+                decoded = [] if packet is None else packet.decode()
+            except av.FFmpegError as error:
+                self._leave_out(error)
+                if isinstance(error, av.error.InvalidDataError):
+                    continue
+                return
+            if packet is None:
+                return
+            yield from (frame for frame in decoded if isinstance(frame, av.VideoFrame))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._container.close()
+
+
+def _unreadable(path: Path, error: Exception) -> NoReturn:
+    reason = getattr(error, "strerror", None) or error
+    raise DataError(f"cannot read {path} as a video ({reason}); check the file, or convert it with ffmpeg") from error
+
+
+def _upright(frame: av.VideoFrame) -> Rgb:
+    """(H, W, 3) uint8, or uint16 of a video of more than 8 bits, turned as the file asks."""
+    deep = max(component.bits for component in frame.format.components) > 8
+    rgb: Any = frame.to_ndarray(format="rgb48" if deep else "rgb24")
+    return np.ascontiguousarray(np.rot90(rgb, round(frame.rotation / 90)))
+
+
+class CameraSource(Source):
+    """A camera of this machine, by OpenCV; frames are timed by the camera's clock where it tells that.
+
+    Raises:
+        DataError: no such camera, or it gives no picture.
+    """
+
+    def __init__(
+        self, camera: int | str, given: CaptureMetadata, rate: Fraction | None, size: tuple[int, int] | None
+    ) -> None:
+        name = f"camera {camera}"
+        self._camera = cv2.VideoCapture(camera)
+        wishes: list[tuple[int, float]] = [] if rate is None else [(cv2.CAP_PROP_FPS, float(rate))]
+        if size is not None:
+            wishes += [(cv2.CAP_PROP_FRAME_WIDTH, size[0]), (cv2.CAP_PROP_FRAME_HEIGHT, size[1])]
+        for setting, value in wishes:
+            self._camera.set(setting, value)
+        self._first = self._read() if self._camera.isOpened() else None
+        if self._first is None:
+            self._camera.release()
+            found = ", ".join(sorted(str(path) for path in Path("/dev").glob("video*"))) or "none"
+            raise DataError(f"{name} gives no picture: plugged in, and used by nobody else? In /dev there is: {found}")
+        told = self._camera.get(cv2.CAP_PROP_FPS)
+        known = Fraction(told).limit_denominator(NOMINAL_DENOMINATOR) if 1.0 <= told <= 1000.0 else GUESSED_RATE
+        super().__init__(name, DEVICE_TICK, known)
+        self.is_live = True
+        self._given = given
+
+    def _read(self) -> tuple[Rgb, float, float] | None:
+        """A frame, the camera's time of it in seconds (0: it tells none), and ours; None: there is none."""
+        is_there, bgr = self._camera.read()
+        if not is_there or bgr is None:
+            return None
+        rgb: Any = cv2.cvtColor(bgr, cv2.COLOR_GRAY2RGB if bgr.ndim == 2 else cv2.COLOR_BGR2RGB)
+        return rgb, self._camera.get(cv2.CAP_PROP_POS_MSEC) / 1000.0, time.monotonic()
+
+    def frames(self) -> Iterator[Frame]:
+        """What the camera sees until it is told to stop, or gives no more."""
+        assert self._first is not None
+        which = 1 if self._first[1] > 0.0 else 2
+        begin_s, last, number = float(self._first[which]), -1, 0
+        read: Any = self._first
+        while not self.is_stopped:
+            if read is None:
+                self.last_error = f"{self.name} gave no more pictures"
+                return
+            last = max(last + 1, round((read[which] - begin_s) / self.tick))
+            yield Frame(read[0], last, self._given, f"frame_{number:06d}.png")
+            number += 1
+            read = self._read()
+
+    def close(self) -> None:
+        """Let the camera go."""
+        self._camera.release()
