@@ -58,12 +58,12 @@ $(BIN)/pip:
 
 $(VENV)/.setup: setup.py pyproject.toml Makefile | $(BIN)/pip
 	@echo "installing the runtime into $(VENV): a minute or two"
-	$(PIP) install --editable '.[ros,offline,demo]'
+	$(PIP) install --editable '.[ros,offline,report,demo]'
 	@touch $@
 
 # torch first and pinned: left to the extras, pip takes the newest, whose GPU libraries may weigh gigabytes.
 $(VENV)/.setup-dev: $(VENV)/.setup
 	@echo "installing torch and the test tools into $(VENV): some minutes"
 	$(PIP) install $(TORCH)
-	$(PIP) install --editable '.[ros,offline,demo,openvino,train,test]'
+	$(PIP) install --editable '.[ros,offline,report,demo,openvino,train,test]'
 	@touch $@

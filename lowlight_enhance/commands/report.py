@@ -72,7 +72,9 @@ def run_bag(options: argparse.Namespace) -> int:
     frames = bag_evaluation.frames_in(cameras, questions)
     with ending_on_sigterm(), tqdm(total=frames, unit="frame", disable=None) as progress:
         chapters = bag_evaluation.evaluate_bag(options.bag, enhance, questions, progress.update)
-    facts = [("bag", options.bag.name), ("enhanced by", card.name if card else f"topic {options.enhanced_topic}")]
+    last_s = max(frame.time_s or 0.0 for chapter in chapters for frame in chapter.frames)
+    facts = [("enhanced by", card.name if card else f"topic {options.enhanced_topic}")]
+    facts += [("frames", f"{sum(len(chapter.frames) for chapter in chapters)} in {last_s:.1f} s")]
     facts += [("reference", options.reference_topic)] if options.reference_topic else []
     if options.out:
         write_files(chapters, options.out)

@@ -27,7 +27,7 @@ from lowlight_enhance.offline.report.content import Chapter, FrameFigures, Pictu
 from lowlight_enhance.offline.report.measures import change_of_luma, likeness, looks
 from lowlight_enhance.offline.stopwatch import Stopwatch
 
-SAMPLES = 6
+SAMPLES = 5
 """Frames of each camera that are shown, evenly over the recording, besides the darkest."""
 
 Tell = Callable[[int], object]

@@ -122,12 +122,17 @@ def exposure(seconds: float | None) -> str:
     """An exposure time as photographers write it."""
     if seconds is None:
         return DASH
-    return f"{seconds:.3g} s" if seconds >= 0.3 else f"1/{1 / seconds:.0f} s"
+    return f"1/{1 / seconds:.0f} s" if 0.0 < seconds < 0.3 else f"{seconds:.3g} s"
 
 
 def iso(value: float | None) -> str:
     """An ISO value as text."""
     return DASH if value is None else f"{value:.0f}"
+
+
+def label(frame: FrameFigures) -> str:
+    """A frame's name, or its time in a recording."""
+    return frame.name if frame.time_s is None else f"{frame.time_s:.2f} s"
 
 
 def total_ms(frames: Iterable[FrameFigures]) -> list[float]:
@@ -166,7 +171,7 @@ def tables(chapter: Chapter) -> list[Table]:
     frames = chapter.frames
     found = []
     if has_likeness(frames):
-        found += [_binned(title, frames, value, edges) for title, value, edges in _BINS]
+        found += [_binned(bins, frames) for bins in _BINS]
         found.append(_worst(frames))
     found.append(_looks(frames))
     if any(frame.match for frame in frames):
@@ -175,19 +180,31 @@ def tables(chapter: Chapter) -> list[Table]:
     return [table for table in found if table.rows] + list(chapter.tables)
 
 
-_BINS: tuple[tuple[str, Value, Sequence[float]], ...] = (
-    ("By ISO", lambda frame: frame.iso, ISO_BINS),
-    ("By exposure time, seconds", lambda frame: frame.exposure_s, EXPOSURE_BINS_S),
+@dataclass(frozen=True, slots=True)
+class _Bins:
+    """What frames are sorted by: a value, the edges of the bins, and an edge as text."""
+
+    title: str
+    value: Value
+    edges: Sequence[float]
+    text: Callable[[float], str]
+
+
+_BINS = (
+    _Bins("By ISO", lambda frame: frame.iso, ISO_BINS, "{:.0f}".format),
+    _Bins("By exposure time", lambda frame: frame.exposure_s, EXPOSURE_BINS_S, exposure),
 )
 
 
-def _binned(title: str, frames: Sequence[FrameFigures], value: Value, edges: Sequence[float]) -> Table:
-    bins = by_bin([frame for frame in frames if frame.likeness_after], value, edges)
-    bins = {"all": [frame for inside in bins.values() for frame in inside], **bins}
+def _binned(how: _Bins, frames: Sequence[FrameFigures]) -> Table:
+    scored = [frame for frame in frames if frame.likeness_after]
+    are_scenes = len({frame.scene for frame in scored}) < len(scored)
+    bins = by_bin(scored, how.value, how.edges, how.text)
+    bins = {"all": scored, **bins}
     rows = tuple(
         (
             label,
-            f"{len(inside)} / {len({frame.scene for frame in inside})}",
+            f"{len(inside)} / {len({frame.scene for frame in inside})}" if are_scenes else f"{len(inside)}",
             *(
                 number(mean(inside, side), measure.digits)
                 for measure in LIKENESS
@@ -197,10 +214,10 @@ def _binned(title: str, frames: Sequence[FrameFigures], value: Value, edges: Seq
         for label, inside in bins.items()
     )
     return Table(
-        title,
-        ("", "frames / scenes", *("input", "output") * len(LIKENESS)),
+        how.title,
+        ("", "frames / scenes" if are_scenes else "frames", *("input", "output") * len(LIKENESS)),
         rows,
-        "Means over scenes. PSNR and SSIM: more is better; hue error: less.",
+        ("Means over scenes. " if are_scenes else "") + "PSNR and SSIM: more is better; hue error: less.",
         (("", 2), *((measure.label, 2) for measure in LIKENESS)),
     )
 
@@ -210,7 +227,7 @@ def _worst(frames: Sequence[FrameFigures]) -> Table:
     worst = sorted(scored, key=lambda pair: pair[0])[:WORST]
     rows = tuple(
         (
-            frame.name,
+            label(frame),
             iso(frame.iso),
             exposure(frame.exposure_s),
             number(frame.before.mean, 1),
@@ -247,11 +264,11 @@ def _matches(frames: Sequence[FrameFigures]) -> Table:
         "none": "nothing known",
     }
     counts = Counter(frame.match for frame in frames)
-    rows = [(kind, what, f"{counts[kind]}") for kind, what in told.items() if counts[kind]]
+    rows = [(f"{kind}: {what}", f"{counts[kind]}") for kind, what in told.items() if counts[kind]]
     passed = sum(frame.bypassed for frame in frames)
     if passed:
-        rows.append(("passed through", "bright already, or at strength 0", f"{passed}"))
-    return Table("Where metadata came from", ("source", "meaning", "frames"), tuple(rows))
+        rows.append(("passed through untouched", f"{passed}"))
+    return Table("Where metadata came from", ("source", "frames"), tuple(rows))
 
 
 def _latency(frames: Sequence[FrameFigures]) -> Table:

@@ -32,6 +32,9 @@ MAX_PICTURE_BYTES = 12_000_000
 FORMS = ((1280, 92), (960, 90), (800, 85), (640, 80), (480, 75), (320, 70), (200, 60))
 """Longest side in pixels and JPEG quality of pictures, tried in turn."""
 
+BROAD = 5
+"""Tables of more columns take the page's whole width."""
+
 _HEADINGS = {"h1": "h3", "h2": "h4", "h3": "h5", "h4": "h6"}
 
 
@@ -80,13 +83,15 @@ def _chapters(report: Report) -> Iterator[dict[str, Any]]:
     """What the template shows of each chapter."""
     pictures = _pictures([sample for chapter in report.chapters for sample in chapter.samples])
     for number, chapter in enumerate(report.chapters):
+        tables = figures.tables(chapter)
         yield {
             "id": f"{number}",
             "title": chapter.title,
             "notes": chapter.notes,
             "frames": len(chapter.frames),
             "tiles": figures.tiles(chapter),
-            "tables": figures.tables(chapter),
+            "broad_tables": [table for table in tables if len(table.columns) > BROAD],
+            "small_tables": [table for table in tables if len(table.columns) <= BROAD],
             "plots": plots(chapter),
             "samples": [_shown(sample, next(pictures)) for sample in chapter.samples],
         }
@@ -104,8 +109,7 @@ def _shown(sample: Sample, pictures: Mapping[str, str]) -> dict[str, Any]:
     if frame.bypassed:
         facts.append("passed through untouched")
     height, width = sample.before.shape[:2]
-    name = frame.name if frame.time_s is None else f"{frame.time_s:.2f} s"
-    return {"name": name, "facts": facts, "pictures": pictures, "width": width, "height": height}
+    return {"name": figures.label(frame), "facts": facts, "pictures": pictures, "width": width, "height": height}
 
 
 def _pictures(samples: list[Sample]) -> Iterator[Mapping[str, str]]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import html
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from lowlight_enhance.offline.report import figures
 from lowlight_enhance.offline.report.content import Chapter, FrameFigures
 from lowlight_enhance.offline.report.figures import (
     LIKENESS,
@@ -27,6 +28,12 @@ MOST_POINTS = 4000
 MOST_BARS = 60
 SHOWN_SHARE = 0.99
 """Of the latencies: the few longest would squeeze the histogram."""
+
+MOST_MARKS = 5
+"""Of an axis in stops."""
+
+ISO_STOPS = tuple(25.0 * 2**stop for stop in range(15))
+EXPOSURE_STOPS_S = (*(1 / n for n in (8000, 4000, 2000, 1000, 500, 250, 125, 60, 30, 15, 8, 4, 2)), 1, 2, 4, 8, 15, 30)
 
 MATCHES = {
     "none": "nothing known",
@@ -74,18 +81,19 @@ def plots(chapter: Chapter) -> list[Plot]:
 
 
 def _over_time(frames: Sequence[FrameFigures]) -> list[Plot]:
-    psnr, ssim, _ = LIKENESS
+    psnr, ssim, hue = LIKENESS
     brightness, _, grain, laplacian, _ = LOOKS
     found = []
     if has_likeness(frames):
         found += [_line(frames, "PSNR", "dB to the reference", psnr), _line(frames, "SSIM", "to the reference", ssim)]
+        found.append(_line(frames, "Hue error", "degrees", hue))
     found += [
         _line(frames, "Brightness", "mean luma, 0 to 255", brightness),
         _line(frames, "Noise", "estimate, % of the brightness", grain),
         _line(frames, "Sharpness", "variance of the Laplacian", laplacian),
     ]
     if any(frame.flicker is not None for frame in frames):
-        found.append(_line(frames, "Flicker", "change of 8x8 blocks from frame to frame", FLICKER))
+        found.append(_line(frames, "Flicker", "change of 8x8 blocks", FLICKER))
     return found
 
 
@@ -191,9 +199,10 @@ def _metadata(frames: Sequence[FrameFigures]) -> Plot:
     times = [_round(frame.time_s) for frame in frames]
     steps: dict[str, Any] = {"type": "scatter", "mode": "lines+markers", "x": times, "showlegend": False}
     steps |= {"line": {"color": "--enhanced", "width": 1.5, "shape": "hv"}, "marker": {"size": 3}}
-    iso = steps | {"y": [frame.iso for frame in frames], "hovertemplate": "ISO %{y:.0f}<extra></extra>"}
-    exposure_ms = [None if frame.exposure_s is None else _round(1e3 * frame.exposure_s) for frame in frames]
-    exposure = steps | {"y": exposure_ms, "yaxis": "y2", "hovertemplate": "%{y:.3g} ms<extra></extra>"}
+    steps["hovertemplate"] = "%{text}<extra></extra>"
+    isos, exposures_s = [frame.iso for frame in frames], [frame.exposure_s for frame in frames]
+    iso = steps | {"y": isos, "text": [f"ISO {figures.iso(value)}" for value in isos]}
+    exposure = steps | {"y": exposures_s, "text": [figures.exposure(s) for s in exposures_s], "yaxis": "y2"}
     source: dict[str, Any] = {
         "type": "scatter",
         "mode": "markers",
@@ -212,8 +221,10 @@ def _metadata(frames: Sequence[FrameFigures]) -> Plot:
     used = [name for kind, name in MATCHES.items() if any(frame.match == kind for frame in frames)]
     layout = {
         "xaxis": _seconds() | {"anchor": "y3"},
-        "yaxis": _axis("ISO") | {"type": "log", "domain": [0.7, 1.0], "dtick": "D2", "nticks": 4},
-        "yaxis2": _axis("exposure ms") | {"type": "log", "domain": [0.33, 0.63], "dtick": "D2", "nticks": 4},
+        "yaxis": _axis("ISO") | _stops(isos, ISO_STOPS, figures.iso) | {"domain": [0.7, 1.0]},
+        "yaxis2": _axis("exposure")
+        | _stops(exposures_s, EXPOSURE_STOPS_S, figures.exposure)
+        | {"domain": [0.33, 0.63]},
         "yaxis3": _axis("source")
         | {"domain": [0.0, 0.26], "type": "category", "categoryorder": "array", "categoryarray": used},
         "hovermode": "x",
@@ -221,6 +232,16 @@ def _metadata(frames: Sequence[FrameFigures]) -> Plot:
     alt = "ISO, exposure time and source of the capture metadata of each frame over the time of the recording."
     note = "Source: how a frame came by its metadata. A cross: the frame passed through untouched."
     return Plot("Metadata", alt, [iso, exposure, source], layout, note, is_tall=True)
+
+
+def _stops(values: Sequence[float | None], stops: Sequence[float], text: Callable[[float], str]) -> dict[str, Any]:
+    """A logarithmic axis that is marked at whole stops, as cameras count them."""
+    known = [value for value in values if value is not None] or [stops[0]]
+    low, high = min(known) / 1.5, max(known) * 1.5
+    marks = [stop for stop in stops if low <= stop <= high]
+    marks = marks[:: max(1, math.ceil(len(marks) / MOST_MARKS))]
+    ends = [math.log10(low), math.log10(high)]
+    return {"type": "log", "range": ends, "tickvals": marks, "ticktext": [text(mark) for mark in marks]}
 
 
 def _age(frame: FrameFigures) -> str:
