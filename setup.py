@@ -22,7 +22,7 @@ EXTRAS = {
         "ros-lifecycle-msgs",
         "ros-std-srvs",
     ],
-    "offline": ["av>=14,<19", "pillow>=9.1", "rosbags>=0.11,<0.12", "tqdm>=4.66,<5"],
+    "offline": ["av>=17,<19", "pillow>=9.1", "rosbags>=0.11,<0.12", "tqdm>=4.66,<5"],
     "openvino": ["openvino>=2024.6,<2027"],
     "demo": ["scikit-image>=0.22"],
     "report": ["jinja2>=3.1,<4", "markdown-it-py>=3,<5", "plotly>=5.24,<8", "scikit-image>=0.22"],

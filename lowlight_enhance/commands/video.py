@@ -25,7 +25,7 @@ from lowlight_enhance.commands.arguments import (
 
 if TYPE_CHECKING:
     from lowlight_enhance.offline.video import VideoSettings
-    from lowlight_enhance.offline.video_sources import Source
+    from lowlight_enhance.offline.video_frames import Source
 
 EXIT_LEFT_OUT = 1
 

@@ -22,7 +22,7 @@ from lowlight_enhance.core.malloc import keep_image_buffers
 from lowlight_enhance.core.stream import NS_PER_S, EnhancedFrame, FrameStream, StreamConfig
 from lowlight_enhance.offline.background import Behind, ahead
 from lowlight_enhance.offline.network import NetworkSettings
-from lowlight_enhance.offline.video_sources import Frame, Source
+from lowlight_enhance.offline.video_frames import Frame, Source
 from lowlight_enhance.offline.video_targets import Target, writing
 
 Tell = Callable[[int], object]

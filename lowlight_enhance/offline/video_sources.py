@@ -1,122 +1,29 @@
-"""Where frames come from: video files (PyAV), folders of pictures, and cameras (OpenCV)."""
+"""Where frames come from: video files, folders of pictures, and cameras (OpenCV)."""
 
 from __future__ import annotations
 
 import importlib.util
 import re
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from threading import Event
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any
 
 import cv2
-import numpy as np
 
 from lowlight_enhance.core.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.core.errors import ConfigError, DataError, ImageError
 from lowlight_enhance.core.model_input import Rgb
 from lowlight_enhance.offline.image import SUFFIXES, decode, exif_capture, read_bytes
-
-if TYPE_CHECKING:
-    import av
+from lowlight_enhance.offline.video_file import FileSource
+from lowlight_enhance.offline.video_frames import GUESSED_RATE, NOMINAL_DENOMINATOR, Frame, Source
 
 FOLDER_RATE = Fraction(30)
 """Frames a second of a folder of pictures, which itself knows none."""
 
 DEVICE_TICK = Fraction(1, 90_000)
 """A camera's frames are timed in these parts of a second, as those of most video files."""
-
-GUESSED_RATE = Fraction(30)
-"""Frames a second of a file or a camera that tells none."""
-
-NOMINAL_DENOMINATOR = 1001
-"""Rates are fractions such as 30000/1001; what a camera says as a decimal number is brought to the closest."""
-
-
-@dataclass(frozen=True, slots=True)
-class Colours:
-    """How a video's numbers mean colours: codes of ITU-T H.273, by which FFmpeg names them too; 2: not said."""
-
-    space: int = 1
-    primaries: int = 1
-    transfer: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One frame.
-
-    Attributes:
-        rgb: (H, W, 3) uint8 or uint16, contiguous.
-        ticks: its time in steps of the source's ``tick``; greater than that of the frame before.
-        capture: its ISO and exposure time, as far as known.
-        name: of the file into which it is written where the target is a folder.
-    """
-
-    rgb: Rgb
-    ticks: int
-    capture: CaptureMetadata
-    name: str
-
-
-class Source(ABC):
-    """Frames one after the other; a context manager, open from the start.
-
-    Attributes:
-        name: for people.
-        tick: seconds of one step of the frames' time.
-        rate: frames a second, about.
-        total: how many frames there are; None where nobody knows.
-        is_live: frames come as they happen, without an end.
-        path: file whose sound belongs to the frames, or None.
-        colours: of the new video.
-        pixel_aspect: width of a pixel by its height.
-        left_out: frames so far that could not be read.
-        last_error: why the last of them could not.
-    """
-
-    def __init__(self, name: str, tick: Fraction, rate: Fraction, total: int | None = None) -> None:
-        self.name, self.tick, self.rate, self.total = name, tick, rate, total
-        self.is_live = False
-        self.path: Path | None = None
-        self.colours, self.pixel_aspect = Colours(), Fraction(1)
-        self.left_out, self.last_error = 0, ""
-        self._stop = Event()
-
-    @abstractmethod
-    def frames(self) -> Iterator[Frame]:
-        """The frames; those that cannot be read are left out and counted."""
-
-    def stop(self) -> None:
-        """End after the frame that is being read; from any thread or signal handler."""
-        self._stop.set()
-
-    @property
-    def is_stopped(self) -> bool:
-        """Whether it was told to."""
-        return self._stop.is_set()
-
-    def _leave_out(self, error: object) -> None:
-        self.left_out += 1
-        self.last_error = str(error)
-
-    def __enter__(self) -> Source:
-        """Itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        self.close()
-
-    def close(self) -> None:  # noqa: B027 (not every source holds something open)
-        """Let go of the file or camera."""
 
 
 def open_source(
@@ -224,85 +131,6 @@ class PictureSource(Source):
         found = exif_capture(content)
         self._asks_exif = importlib.util.find_spec("PIL") is not None  # else it has said so, and once is enough
         return CaptureMetadata(self._given.iso or found.iso, self._given.exposure_s or found.exposure_s)
-
-
-class FileSource(Source):
-    """A video file, upright, each frame at its own time; more than 8 bits where the file has them.
-
-    Raises:
-        DataError: no file that FFmpeg reads, or none with a picture.
-    """
-
-    def __init__(self, path: Path, given: CaptureMetadata) -> None:
-        import av
-
-        try:
-            self._container = av.open(str(path))
-        except (av.FFmpegError, OSError) as error:
-            _unreadable(path, error)
-        if not self._container.streams.video:
-            self._container.close()
-            raise DataError(f"{path} has no video in it; name another file")
-        self._video: av.VideoStream = self._container.streams.video[0]
-        rate = self._video.average_rate or self._video.guessed_rate or GUESSED_RATE
-        super().__init__(str(path), self._video.time_base or 1 / rate, rate, self._count(rate))
-        self.path = path
-        context = self._video.codec_context
-        self.colours = Colours(int(context.colorspace), int(context.color_primaries), int(context.color_trc))
-        self.pixel_aspect = self._video.sample_aspect_ratio or Fraction(1)
-        self._given = given
-
-    def _count(self, rate: Fraction) -> int | None:
-        if self._video.frames:
-            return int(self._video.frames)
-        seconds = None if self._container.duration is None else self._container.duration / 1e6
-        return round(seconds * rate) if seconds else None
-
-    def frames(self) -> Iterator[Frame]:
-        """The frames in the order in which they are shown; damaged packets are left out."""
-        last: int | None = None
-        step = max(1, round(1 / (self.rate * self.tick)))
-        for number, frame in enumerate(self._decoded()):
-            if self.is_stopped:
-                return
-            ticks = frame.pts
-            if ticks is None:
-                ticks = 0 if last is None else last + step
-            last = ticks if last is None else max(ticks, last + 1)
-            yield Frame(_upright(frame), last, self._given, f"frame_{number:06d}.png")
-
-    def _decoded(self) -> Iterator[av.VideoFrame]:
-        import av
-
-        packets = self._container.demux(self._video)
-        while True:
-            try:
-                packet = next(packets, None)
-                decoded = [] if packet is None else packet.decode()
-            except av.FFmpegError as error:
-                self._leave_out(error)
-                if isinstance(error, av.error.InvalidDataError):
-                    continue
-                return
-            if packet is None:
-                return
-            yield from (frame for frame in decoded if isinstance(frame, av.VideoFrame))
-
-    def close(self) -> None:
-        """Close the file."""
-        self._container.close()
-
-
-def _unreadable(path: Path, error: Exception) -> NoReturn:
-    reason = getattr(error, "strerror", None) or error
-    raise DataError(f"cannot read {path} as a video ({reason}); check the file, or convert it with ffmpeg") from error
-
-
-def _upright(frame: av.VideoFrame) -> Rgb:
-    """(H, W, 3) uint8, or uint16 of a video of more than 8 bits, turned as the file asks."""
-    deep = max(component.bits for component in frame.format.components) > 8
-    rgb: Any = frame.to_ndarray(format="rgb48" if deep else "rgb24")
-    return np.ascontiguousarray(np.rot90(rgb, round(frame.rotation / 90)))
 
 
 class CameraSource(Source):

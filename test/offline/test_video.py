@@ -20,11 +20,11 @@ import av
 from lowlight_enhance.core.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.core.enhancer import Enhancer
 from lowlight_enhance.core.errors import ConfigError, DataError, LowlightError
-from lowlight_enhance.core.health import Health
-from lowlight_enhance.core.stream import FrameStream, StreamConfig
+from lowlight_enhance.core.stream import StreamConfig
 from lowlight_enhance.offline import video_sources
 from lowlight_enhance.offline.video import Lane, VideoReport, VideoSettings, enhance_video
-from lowlight_enhance.offline.video_sources import CameraSource, Frame, open_source
+from lowlight_enhance.offline.video_frames import Frame
+from lowlight_enhance.offline.video_sources import CameraSource, open_source
 from lowlight_enhance.offline.video_targets import check_target
 
 HEIGHT, WIDTH = 48, 64
@@ -326,7 +326,6 @@ def test_pictures_of_several_sizes_fit_into_a_folder_but_not_into_a_video(
 
 
 def test_frames_are_steadied_by_their_times(tiny_model: Path) -> None:
-    """What comes out is what a ``FrameStream`` makes of messages with these stamps."""
     enhancer = Enhancer(tiny_model, threads=1)
     config = StreamConfig(smoothing_s=0.2, strength=0.9)
     rng = np.random.default_rng(3)
@@ -335,12 +334,12 @@ def test_frames_are_steadied_by_their_times(tiny_model: Path) -> None:
         for number, shift in enumerate(rng.integers(-2, 3, 4))
     ]
 
-    def through(tick: Fraction) -> list[np.ndarray]:
+    def through(tick: Fraction, config: StreamConfig) -> list[np.ndarray]:
         lane = Lane(enhancer, config, tick)
         return [lane.process(frame).rgb.copy() for frame in frames]
 
-    soon, late = through(Fraction(1, 90)), through(Fraction(100))
-    alone = [FrameStream(enhancer, config, Health())._enhanced(frame.rgb, UNKNOWN, 0) for frame in frames]
+    soon, late = through(Fraction(1, 90), config), through(Fraction(100), config)
+    alone = through(Fraction(1, 90), dataclasses.replace(config, smoothing_s=0.0))
     assert all(np.array_equal(one, other) for one, other in zip(late, alone, strict=True))
     assert not np.array_equal(soon[-1], alone[-1])
 
