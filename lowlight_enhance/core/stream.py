@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from lowlight_enhance.core.errors import CameraInfoError, ConfigError, LowlightE
 from lowlight_enhance.core.health import Health
 from lowlight_enhance.core.image_messages import decode, stamp_ns
 from lowlight_enhance.core.metadata_messages import MetadataSettings, reader_of
-from lowlight_enhance.core.model_input import Rgb, to_8_bit
+from lowlight_enhance.core.model_input import Rgb, Tensor, to_8_bit
 from lowlight_enhance.core.stamped import StampedBuffer
 from lowlight_enhance.core.steady import SMOOTHING_S, Steady
 from lowlight_enhance.core.strength import Bypass, blend, weaken
@@ -101,8 +101,42 @@ class EnhancedFrame:
     passed_message: Any | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class BegunFrame:
+    """A frame that the network has seen, and that ``FrameStream.finish`` makes an ``EnhancedFrame`` of.
+
+    Attributes:
+        message: the input image.
+        rgb: what it holds.
+        encoding: sensor_msgs encoding in which the output is to be written.
+        stamp_ns: of the image.
+        capture: the metadata that was used.
+        match: where it came from.
+        metadata_age_ns: difference of its stamp to the frame's; None where no message told.
+        calibration: the camera_info message that belongs to it, if any.
+        config: the stream's, when the frame was begun.
+        enhance: likewise.
+        made: the network's maps and its copy of the frame, an enhanced picture where ``enhance`` makes no maps, or
+            None for a frame that passes through untouched.
+        timings_ns: nanoseconds of each stage so far.
+    """
+
+    message: Any
+    rgb: Rgb
+    encoding: str
+    stamp_ns: int
+    capture: CaptureMetadata
+    match: Match
+    metadata_age_ns: int | None
+    calibration: Any | None
+    config: StreamConfig
+    enhance: Enhance
+    made: tuple[Tensor, Tensor] | NDArray[np.uint8] | None
+    timings_ns: dict[str, int]
+
+
 class FrameStream:
-    """One camera's stream; not for several threads at once.
+    """One camera's stream. Not for several threads at once, but one may ``begin`` what another will ``finish``.
 
     Attributes:
         enhance: what makes frames bright; may be replaced between frames.
@@ -164,7 +198,7 @@ class FrameStream:
         if hasattr(image_msg, "format"):
             return camera_infos.with_header(self._camera_info, image_msg.header)
         size = (image_msg.height, image_msg.width)
-        return self._info(image_msg.header, size, size)
+        return self._info(self._camera_info, image_msg.header, size, size)
 
     def process(self, image_msg: Any, now_ns: int) -> EnhancedFrame:
         """Enhance one image message.
@@ -176,38 +210,75 @@ class FrameStream:
         Raises:
             LowlightError: a frame that cannot be enhanced; already counted.
         """
+        return self.finish(self.begin(image_msg, now_ns))
+
+    def begin(self, image_msg: Any, now_ns: int) -> BegunFrame:
+        """The first half of ``process``, up to the network; arguments and errors as there."""
         self.health.received(now_ns)
         try:
-            return self._process(image_msg)
+            return self._begun(image_msg)
         except LowlightError as error:
             self.health.failed(error)
             raise
 
-    def _process(self, image_msg: Any) -> EnhancedFrame:
+    def finish(self, begun: BegunFrame) -> EnhancedFrame:
+        """The second half of ``process``, for frames in the order in which they were begun.
+
+        Raises:
+            LowlightError: maps that cannot be brought up; already counted.
+        """
+        try:
+            return self._finished(begun)
+        except LowlightError as error:
+            self.health.failed(error)
+            raise
+
+    def _begun(self, image_msg: Any) -> BegunFrame:
         start = time.perf_counter_ns()
-        rgb, encoding = decode(image_msg, self.config.output_encoding, self.config.max_pixels)
+        config, enhance = self.config, self.enhance
+        rgb, encoding = decode(image_msg, config.output_encoding, config.max_pixels)
         stamp = stamp_ns(image_msg)
         capture, match, age_ns = self._capture(stamp)
         self.health.matched(match, age_ns)
         decoded = time.perf_counter_ns()
-        passes = self._passes(rgb)
-        output = self._untouched(rgb) if passes else self._enhanced(rgb, capture, stamp)
-        done = time.perf_counter_ns()
-        if passes:
-            self.health.bypassed()
-        return EnhancedFrame(
-            rgb=output,
+        made: tuple[Tensor, Tensor] | NDArray[np.uint8] | None = None
+        if not self._passes(rgb):
+            made = enhance.maps(rgb, capture) if isinstance(enhance, MapEnhance) else enhance(rgb, capture)
+        timings_ns = {"decode": decoded - start, "enhance": time.perf_counter_ns() - decoded}
+        return BegunFrame(
+            message=image_msg,
+            rgb=rgb,
             encoding=encoding,
-            header=image_msg.header,
-            camera_info=self._info(image_msg.header, rgb.shape[:2], output.shape[:2]),
+            stamp_ns=stamp,
             capture=capture,
             match=match,
-            timings_ns={"decode": decoded - start, "enhance": done - decoded},
             metadata_age_ns=age_ns,
+            calibration=self._camera_info,
+            config=config,
+            enhance=enhance,
+            made=made,
+            timings_ns=timings_ns,
+        )
+
+    def _finished(self, begun: BegunFrame) -> EnhancedFrame:
+        start = time.perf_counter_ns()
+        header, rgb, passes = begun.message.header, begun.rgb, begun.made is None
+        output = self._output(begun)
+        if passes:
+            self.health.bypassed()
+        timings_ns = begun.timings_ns
+        timings_ns["enhance"] += time.perf_counter_ns() - start
+        return EnhancedFrame(
+            rgb=output,
+            encoding=begun.encoding,
+            header=header,
+            camera_info=self._info(begun.calibration, header, rgb.shape[:2], output.shape[:2]),
+            capture=begun.capture,
+            match=begun.match,
+            timings_ns=timings_ns,
+            metadata_age_ns=begun.metadata_age_ns,
             bypassed=passes,
-            passed_message=image_msg
-            if passes and output is rgb and self._is_written_so(image_msg, encoding)
-            else None,
+            passed_message=begun.message if passes and output is rgb and _is_written_so(begun) else None,
         )
 
     @property
@@ -237,39 +308,47 @@ class FrameStream:
         is_bright = self._bypass(rgb, self.config.bypass_above, self.config.bypass_hysteresis)
         return is_bright or self.config.strength == 0.0
 
-    def _untouched(self, rgb: Rgb) -> NDArray[np.uint8]:
-        return self.enhance.untouched(rgb) if isinstance(self.enhance, MapEnhance) else to_8_bit(rgb)
-
-    def _enhanced(self, rgb: Rgb, capture: CaptureMetadata, stamp: int) -> NDArray[np.uint8]:
+    def _output(self, begun: BegunFrame) -> NDArray[np.uint8]:
         """The frame, steadied and weakened as the configuration asks; on the network's maps where there are any."""
-        enhance, strength, smoothing_s = self.enhance, self.config.strength, self.config.smoothing_s
-        if (strength < 1.0 or smoothing_s > 0.0) and isinstance(enhance, MapEnhance):
-            maps, small = enhance.maps(rgb, capture)
-            correction = self._steady(maps, small, stamp, smoothing_s) if smoothing_s > 0.0 else None
+        enhance, made, strength = begun.enhance, begun.made, begun.config.strength
+        if made is None:
+            return _untouched(begun)
+        if isinstance(made, tuple) and isinstance(enhance, MapEnhance):
+            maps, small = made
+            smoothing_s = begun.config.smoothing_s
+            correction = self._steady(maps, small, begun.stamp_ns, smoothing_s) if smoothing_s > 0.0 else None
             if maps.shape[0] == 6:
                 weaken(maps, strength)
                 if correction is not None:
                     correction *= np.float32(strength)
-                return enhance.apply(maps, small, rgb, correction)
-            enhanced = enhance.apply(maps, small, rgb, correction)
+                return enhance.apply(maps, small, begun.rgb, correction)
+            picture = enhance.apply(maps, small, begun.rgb, correction)
         else:
-            enhanced = enhance(rgb, capture)
-        return enhanced if strength == 1.0 else blend(self._untouched(rgb), enhanced, strength)
+            picture = cast(NDArray[np.uint8], made)
+        return picture if strength == 1.0 else blend(_untouched(begun), picture, strength)
 
-    def _is_written_so(self, image_msg: Any, encoding: str) -> bool:
-        """Whether the message holds its picture in the way in which the output is to be written."""
-        if hasattr(image_msg, "format"):
-            return self.config.output_encoding == "same"
-        return bool(image_msg.encoding == encoding)
-
-    def _info(self, header: Any, size: tuple[int, ...], output_size: tuple[int, ...]) -> Any | None:
+    def _info(
+        self, calibration: Any | None, header: Any, size: tuple[int, ...], output_size: tuple[int, ...]
+    ) -> Any | None:
         """The camera_info of an output of (height, width) ``output_size`` made from an image of ``size``."""
-        if self._camera_info is None:
+        if calibration is None:
             return None
         try:
-            camera_infos.check_matches(self._camera_info, size[1], size[0])
-            info = camera_infos.rescaled(self._camera_info, output_size[1], output_size[0])
+            camera_infos.check_matches(calibration, size[1], size[0])
+            info = camera_infos.rescaled(calibration, output_size[1], output_size[0])
             return camera_infos.with_header(info, header)
         except CameraInfoError as error:
             self.health.failed(error)
             return None
+
+
+def _untouched(begun: BegunFrame) -> NDArray[np.uint8]:
+    enhance = begun.enhance
+    return enhance.untouched(begun.rgb) if isinstance(enhance, MapEnhance) else to_8_bit(begun.rgb)
+
+
+def _is_written_so(begun: BegunFrame) -> bool:
+    """Whether the message holds its picture in the way in which the output is to be written."""
+    if hasattr(begun.message, "format"):
+        return begun.config.output_encoding == "same"
+    return bool(begun.message.encoding == begun.encoding)

@@ -15,6 +15,7 @@ from lowlight_enhance.bags import Bag, Compression, MessageTypes, Storage
 from lowlight_enhance.core.enhancer import Enhance
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.malloc import keep_image_buffers
+from lowlight_enhance.core.stream import BegunFrame
 from lowlight_enhance.offline.background import Behind, ahead
 from lowlight_enhance.offline.bag_cameras import Found, find_cameras
 from lowlight_enhance.offline.bag_lane import Lane, read_ahead
@@ -98,19 +99,24 @@ def _files(bag: Bag, settings: BagSettings) -> tuple[Storage, Compression]:
 def _copy(bag: Bag, outlet: Outlet, lanes: Mapping[str, Lane], replaces: bool, tell: Tell) -> int:
     """Second pass: every message, and behind each image the enhanced one. Returns how many were copied.
 
-    Only enhancing happens on this thread, so that the network waits for the disk as little as may be.
+    On this thread runs the network, which waits for nothing: another reads ahead, and a third finishes frames and
+    writes.
     """
     copied = 0
+
+    def put(lane: Lane, begun: BegunFrame, received_ns: int, raw: bytes) -> None:
+        outlet.write(lane.camera, begun.message, lane.finish(begun), received_ns, raw)
+
     with contextlib.closing(ahead(bag.messages())) as messages, Behind() as behind:
         for connection, received_ns, raw in messages:
             lane = lanes.get(connection.topic)
-            frame = None
+            begun = None
             if lane is not None:
-                message, frame = lane.process(raw, received_ns)
+                begun = lane.begin(raw, received_ns)
                 tell(1)
-            if frame is None or not replaces:
+            if begun is None or not replaces:
                 behind(outlet.copy, connection, received_ns, raw)
                 copied += outlet.copies(connection)
-            if lane is not None and frame is not None:
-                behind(outlet.write, lane.camera, message, frame, received_ns, raw)
+            if lane is not None and begun is not None:
+                behind(put, lane, begun, received_ns, raw)
     return copied

@@ -16,7 +16,7 @@ from lowlight_enhance.core.errors import DataError, ImageError, LowlightError
 from lowlight_enhance.core.health import Health
 from lowlight_enhance.core.image_messages import stamp_ns
 from lowlight_enhance.core.metadata_messages import reader_of
-from lowlight_enhance.core.stream import NS_PER_S, EnhancedFrame, FrameStream, StreamConfig
+from lowlight_enhance.core.stream import NS_PER_S, BegunFrame, EnhancedFrame, FrameStream, StreamConfig
 from lowlight_enhance.offline.bag_cameras import CAMERA_INFO, Camera
 from lowlight_enhance.offline.bag_settings import CameraReport
 
@@ -100,8 +100,8 @@ class Lane:
         self._tolerance_ns = round(config.metadata_tolerance_s * NS_PER_S)
         self._told = 0
 
-    def process(self, raw: bytes, received_ns: int) -> tuple[Any, EnhancedFrame | None]:
-        """The message that the bytes are, and its frame; None where they are no such message, or that no picture.
+    def begin(self, raw: bytes, received_ns: int) -> BegunFrame | None:
+        """The frame that the bytes are, seen by the network; None where they are no such message, or no picture.
 
         Counted in the report.
 
@@ -109,24 +109,33 @@ class Lane:
             ModelError: the network fails.
         """
         try:
-            message, frame = self._process(raw, received_ns)
+            message = self._types.object_of(raw, self.camera.type_name)
+            self._tell(stamp_ns(message))
+            return self._stream.begin(message, received_ns)
         except (DataError, ImageError) as error:
             self.report.left_out += 1
             self.report.last_error = str(error)
-            return None, None
+            return None
+
+    def finish(self, begun: BegunFrame) -> EnhancedFrame:
+        """What is to be written of a frame; may be another thread's work than ``begin``, in the same order."""
+        frame = self._stream.finish(begun)
         self.report.enhanced += 1
         self.report.bypassed += frame.bypassed
         self.report.matches[frame.match] += 1
-        return message, frame
+        return frame
 
-    def _process(self, raw: bytes, received_ns: int) -> tuple[Any, EnhancedFrame]:
-        message = self._types.object_of(raw, self.camera.type_name)
-        stamp = stamp_ns(message)
+    def process(self, raw: bytes, received_ns: int) -> tuple[Any, EnhancedFrame | None]:
+        """The message that the bytes are, and its frame: both halves at once; errors as of ``begin``."""
+        begun = self.begin(raw, received_ns)
+        return (None, None) if begun is None else (begun.message, self.finish(begun))
+
+    def _tell(self, stamp: int) -> None:
+        """Let the stream know what belongs to a frame of that stamp."""
         self._tell_captures(bisect_right(self._capture_stamps, stamp + self._tolerance_ns))
         if self._known.calibrations:
             at = max(bisect_right(self._calibration_stamps, stamp) - 1, 0)
             self._stream.add_camera_info(self._known.calibrations[at][1])
-        return message, self._stream.process(message, received_ns)
 
     def _tell_captures(self, end: int) -> None:
         """Let the stream know the first ``end`` captures, and none that is later than the next frame."""
