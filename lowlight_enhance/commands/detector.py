@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lowlight_enhance.commands.arguments import natural, positive
+from lowlight_enhance.commands.report import questions_of, target_of, wants_report
 
 if TYPE_CHECKING:
+    from lowlight_enhance.core.enhancer import Enhance
     from lowlight_enhance.offline.detection.boxes import BoxDetector
     from lowlight_enhance.offline.detection.clips import Clip
+    from lowlight_enhance.offline.detection.compare import Comparison
     from lowlight_enhance.offline.detection.keypoints import Keypoints
 
 BASELINES = ("gamma", "auto_gamma", "clahe")
@@ -59,6 +62,7 @@ def add_detector_options(parser: argparse.ArgumentParser) -> None:
 
 def run_detector(options: argparse.Namespace) -> int:
     """Run ``lowlight evaluate --detector``; returns the exit code."""
+    from lowlight_enhance.core.errors import DataError
     from lowlight_enhance.core.shipped import default_model
     from lowlight_enhance.offline.detection import compare, report
     from lowlight_enhance.offline.detection.labels import read_labels
@@ -67,17 +71,36 @@ def run_detector(options: argparse.Namespace) -> int:
     keypoints, detectors = _detectors(options)
     names = _names(options) or next((d.classes for d in detectors if d.name not in ("hog", "face")), ())
     labels = read_labels(options.labels, names) if options.labels else None
-    clips = _clips(options, bool(keypoints), bool(detectors))
-    shown = compare.renderings(_enhance(options, chosen), options.baselines or BASELINES)
+    reports = wants_report(options)
+    enhance = _enhance(options, chosen)
+    clips = _clips(options, bool(keypoints)) + _recordings(options, enhance)
+    if not clips:
+        raise DataError("no frames: give --pairs, --photos, --sequence or --bag, and check --split and --max-mean")
+    shown = compare.renderings(enhance, options.baselines or BASELINES)
     comparison = compare.compare(_progress(clips), shown, keypoints, detectors, labels)
-    print(f"{chosen.name} on {', '.join(map(str, _sources(options)))}")
+    title = f"{chosen.name} on {', '.join(map(str, _sources(options)))}"
+    print(title)
     for table in report.tables(comparison):
         print(f"\n{table}")
     if comparison.unlabelled:
-        print(f"\n{comparison.unlabelled} times a frame without labels was left out")
+        print(f"\n{comparison.unlabelled} times a frame had neither labels nor a reference and was left out")
     if options.out:
         report.write(comparison, _settings(options, chosen), options.out)
+    if reports:
+        print(f"\n{_write_page(options, title, comparison)}")
     return 0
+
+
+def _write_page(options: argparse.Namespace, title: str, comparison: Comparison) -> Path:
+    """The tables as an HTML page; where it is."""
+    from lowlight_enhance.offline.detection.report import page_tables
+    from lowlight_enhance.offline.report.content import Chapter, Report
+    from lowlight_enhance.offline.report.page import write_page
+
+    target = target_of(options) or Path("report.html")
+    facts = (("detectors", ", ".join(options.detectors)), ("gain", "of the enhanced frames, 95 % interval by scenes"))
+    write_page(Report(title, facts, (Chapter("Detectors", (), (), tables=page_tables(comparison)),)), target)
+    return target
 
 
 def _detectors(options: argparse.Namespace) -> tuple[list[Keypoints], list[BoxDetector]]:
@@ -110,11 +133,11 @@ def _detectors(options: argparse.Namespace) -> tuple[list[Keypoints], list[BoxDe
     return keypoints, boxes
 
 
-def _clips(options: argparse.Namespace, with_keypoints: bool, with_boxes: bool) -> list[Clip]:
-    """The frames that the options name.
+def _clips(options: argparse.Namespace, with_keypoints: bool) -> list[Clip]:
+    """The pictures that the options name.
 
     Raises:
-        DataError: none.
+        DataError: an index or a folder cannot be read.
     """
     from lowlight_enhance.core.capture import CaptureMetadata
     from lowlight_enhance.core.darken import SENSORS, DarkExposure
@@ -140,11 +163,16 @@ def _clips(options: argparse.Namespace, with_keypoints: bool, with_boxes: bool) 
                 found.append(clips.moving(path, exposure, options.views, (0, number)))
     for folder in options.sequences:
         found += clips.sequences(folder)
-    if not found:
-        raise DataError("no frames: give --data, --photos or --sequence, and check --split, --max-mean")
-    if with_boxes and not options.data and not options.photos:
-        raise DataError("boxes need frames with references or labels: give --data or --photos")
     return found
+
+
+def _recordings(options: argparse.Namespace, enhance: Enhance) -> list[Clip]:
+    """The cameras of ``--bag``."""
+    if not options.bag:
+        return []
+    from lowlight_enhance.offline.detection.recordings import recordings
+
+    return recordings(options.bag, questions_of(options), enhance)
 
 
 def _spread(items: list[Any], limit: int | None) -> list[Any]:
@@ -154,7 +182,7 @@ def _spread(items: list[Any], limit: int | None) -> list[Any]:
     return [items[number * len(items) // limit] for number in range(limit)]
 
 
-def _enhance(options: argparse.Namespace, chosen: Path) -> Any:
+def _enhance(options: argparse.Namespace, chosen: Path) -> Enhance:
     if chosen.suffix == ".pt":
         from lowlight_enhance.training.evaluate import load_enhance
 
@@ -169,7 +197,7 @@ def _names(options: argparse.Namespace) -> tuple[str, ...]:
 
 
 def _sources(options: argparse.Namespace) -> list[Path]:
-    return [path for path in (options.data, options.photos, *options.sequences) if path]
+    return [path for path in (options.data, options.photos, *options.sequences, options.bag) if path]
 
 
 def _settings(options: argparse.Namespace, chosen: Path) -> dict[str, Any]:

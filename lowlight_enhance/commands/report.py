@@ -66,7 +66,7 @@ def run_bag(options: argparse.Namespace) -> int:
     from lowlight_enhance.offline.report.files import write_files
 
     keep_image_buffers()
-    questions = _questions(options)
+    questions = questions_of(options)
     cameras = bag_evaluation.cameras_of(options.bag, questions)
     enhance, card = (None, None) if options.enhanced_topic else _model(options)
     frames = bag_evaluation.frames_in(cameras, questions)
@@ -78,7 +78,7 @@ def run_bag(options: argparse.Namespace) -> int:
     facts += [("reference", options.reference_topic)] if options.reference_topic else []
     if options.out:
         write_files(chapters, options.out)
-    target = _target(options) or Path("report.html")
+    target = target_of(options) or Path("report.html")
     page.write_page(Report(options.bag.name, tuple(facts), tuple(chapters), card), target)
     for chapter in chapters:
         print(_described(chapter))
@@ -86,7 +86,8 @@ def run_bag(options: argparse.Namespace) -> int:
     return 0
 
 
-def _questions(options: argparse.Namespace) -> BagQuestions:
+def questions_of(options: argparse.Namespace) -> BagQuestions:
+    """What the options ask of a bag."""
     from lowlight_enhance.core.metadata_messages import MetadataSettings
     from lowlight_enhance.core.stream import StreamConfig
     from lowlight_enhance.offline.bag_evaluation import BagQuestions
@@ -124,7 +125,7 @@ def _model(options: argparse.Namespace) -> tuple[Enhance, Card]:
     return enhancer, card_of(enhancer)
 
 
-def _target(options: argparse.Namespace) -> Path | None:
+def target_of(options: argparse.Namespace) -> Path | None:
     """Where the report goes, if the options say it."""
     if options.report:
         return Path(options.report)
@@ -148,7 +149,7 @@ def wants_report(options: argparse.Namespace) -> bool:
     Raises:
         ModuleNotFoundError: ``--report`` asks for one, and a module of the extra is missing.
     """
-    if _target(options) is None:
+    if target_of(options) is None:
         return False
     try:
         from lowlight_enhance.offline.report import page  # noqa: F401
@@ -179,7 +180,7 @@ def report_on_rows(options: argparse.Namespace, chosen: Path, rows: Sequence[Row
         how += [("darkened by", f"{options.stops:g} stops, noise of {options.sensor}")]
     title = f"{source.parent.name}/{source.name}"
     chapter = Chapter(title, figures, tuple(_samples(rows, figures, enhance)), (), tuple(_tables(rows)))
-    target = _target(options) or Path("report.html")
+    target = target_of(options) or Path("report.html")
     facts = (("frames", f"{len(rows)}"), ("enhanced by", card.name), *how)
     page.write_page(Report(f"{card.name} on {title}", facts, (chapter,), card), target)
     return target

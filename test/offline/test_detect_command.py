@@ -200,7 +200,7 @@ def test_labels_give_mean_precision(folder: Path) -> None:
     [
         (["--detector", "surf", "--data", "pairs.csv"], "choose orb, sift, hog or face"),
         (["--detector", "orb"], "no frames"),
-        (["--detector", "hog", "--sequence", "recording"], "references or labels"),
+        (["--detector", "hog", "--sequence", "recording"], "nothing could be measured"),
         (["--detector", "orb", "--photos", "photos.csv", "--sensor", "Kodak"], "not calibrated"),
         (["--detector", "hog", "--data", "pairs.csv", "--labels", "none.json"], "cannot read the labels"),
         (["--detector", "broken.onnx", "--data", "pairs.csv"], "export the detector anew"),
@@ -218,3 +218,36 @@ def test_mistakes_are_said(
     assert run(folder, *arguments) == 2
     assert message in capsys.readouterr().err
     assert not (folder / "out").exists()
+
+
+def test_a_recording_is_seen_as_the_node_sees_it(folder: Path) -> None:
+    bag_maker = pytest.importorskip("bag_maker", reason="rosbags is not installed")
+    sent = []
+    for number in range(3):
+        moved = np.roll(photograph(), 2 * number, axis=1)
+        for topic, picture in (("/camera/image_raw", moved // 8), ("/camera/bright", moved)):
+            stamp = bag_maker.FIRST_NS + number * bag_maker.PERIOD_NS
+            message = bag_maker.image(stamp, 0, height=120, width=160)
+            message.data = np.ascontiguousarray(picture).ravel()
+            sent.append(bag_maker.Sent(topic, stamp, bag_maker.IMAGE, message))
+    bag_maker.write_bag(folder / "bag", sent)
+    how = ("--bag", folder / "bag", "--topic", "/camera/image_raw", "--reference-topic", "/camera/bright")
+    assert run(folder, "--detector", "orb", *how) == 0
+    found = tables(folder)
+    assert {measure: table["frames"] for (_, measure), table in found.items()} == {
+        "against the reference": 3,
+        "unknown motion": 2,
+    }
+    inliers = found["orb", "against the reference"]["columns"].index("inliers")
+    rows = found["orb", "against the reference"]["rows"]
+    assert rows["enhanced"][inliers] > 20 + rows["dark"][inliers]
+    assert "reference" in found["orb", "unknown motion"]["rows"]
+
+
+def test_tables_stand_in_the_report(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("plotly")
+    pytest.importorskip("jinja2")
+    target = folder / "page.html"
+    assert run(folder, "--detector", "orb", "--data", folder / "pairs.csv", "--report", target) == 0
+    assert "orb, against the reference: 3 frames of 3 scenes" in target.read_text(encoding="utf-8")
+    assert capsys.readouterr().out.splitlines()[-1] == str(target)

@@ -122,7 +122,7 @@ def test_frames_of_a_clip_have_noise_of_their_own_and_are_the_same_again(tmp_pat
     clip = clips.moving(save(tmp_path / "a.png", np.full((120, 160, 3), 120, np.uint8)), EXPOSURE, 2, (0, 1))
     first, second = clip.load()
     assert not np.array_equal(first.dark, second.dark)
-    assert np.array_equal(clip.load()[1].dark, second.dark)
+    assert np.array_equal(list(clip.load())[1].dark, second.dark)
     assert first.dark.mean() < 60
 
 
@@ -155,7 +155,7 @@ def test_recordings_in_a_folder_are_told_by_their_last_number(tmp_path: Path) ->
     for name in ("a_1_", "a_2_", "a_10_", "b_1_", "b_2_"):
         save(tmp_path / f"{name}.png", np.full_like(picture, int(name.split("_")[1])))
     found = clips.sequences(tmp_path)
-    assert [len(clip.load()) for clip in found] == [3, 2]
+    assert [len(list(clip.load())) for clip in found] == [3, 2]
     assert [int(shot.dark.max()) for shot in found[0].load()] == [1, 2, 10]
 
 
@@ -163,7 +163,7 @@ def test_names_that_are_times_are_one_recording(tmp_path: Path) -> None:
     for name in ("17.25", "17.58", "18.01"):
         save(tmp_path / f"{name}.png", np.zeros((8, 8, 3), np.uint8))
     (clip,) = clips.sequences(tmp_path)
-    assert len(clip.load()) == 3
+    assert len(list(clip.load())) == 3
 
 
 def test_a_folder_without_frames_is_an_error(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -31,11 +31,21 @@ TURN_DEG, ZOOM, SHIFT = 2.0, 1.02, (6.0, 3.0)
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """A dark frame, (H, W, 3) uint8 RGB, and where there is one the well-lit picture of the same view and size."""
+    """A dark frame; pictures are (H, W, 3) uint8 RGB of one size.
+
+    Attributes:
+        dark: the frame.
+        capture: its ISO and exposure time, as far as known.
+        reference: the well-lit picture of the same view, where there is one.
+        enhanced: the enhanced frame, where it was made along with this.
+        files: whose labels are those of this frame.
+    """
 
     dark: Picture
     capture: CaptureMetadata
     reference: Picture | None = None
+    enhanced: Picture | None = None
+    files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +55,16 @@ class Clip:
     Attributes:
         name: for reports.
         scene: what it shows; clips of one scene are not independent.
-        load: opens it.
+        load: opens it; one frame after the other.
         motions: of a moving camera, from each frame to the next; empty where they are not known.
-        files: whose labels are those of a single frame.
+        by_frame: whether each frame is judged by itself too.
     """
 
     name: str
     scene: str
-    load: Callable[[], Sequence[Shot]]
+    load: Callable[[], Iterable[Shot]]
     motions: tuple[Homography, ...] = ()
-    files: tuple[Path, ...] = ()
+    by_frame: bool = True
 
 
 def read_picture(path: Path) -> Picture:
@@ -70,12 +80,12 @@ def pair(dark: Path, reference: Path, capture: CaptureMetadata, scene: str) -> C
     """A dark photograph and a well-lit one of the same scene and view."""
 
     def load() -> Sequence[Shot]:
-        shot = Shot(read_picture(dark), capture, read_picture(reference))
+        shot = Shot(read_picture(dark), capture, read_picture(reference), files=(dark, reference))
         if shot.reference is not None and shot.dark.shape != shot.reference.shape:
             raise DataError(f"{dark} and {reference} differ in size: keypoints and boxes need aligned pictures")
         return [shot]
 
-    return Clip(dark.name, scene, load, files=(dark, reference))
+    return Clip(dark.name, scene, load)
 
 
 def darkened(photograph: Path, exposure: DarkExposure, seed: Sequence[int]) -> Clip:
@@ -83,9 +93,10 @@ def darkened(photograph: Path, exposure: DarkExposure, seed: Sequence[int]) -> C
 
     def load() -> Sequence[Shot]:
         bright = read_picture(photograph)
-        return [Shot(darken(bright, exposure, np.random.default_rng(seed)), exposure.capture, bright)]
+        dark = darken(bright, exposure, np.random.default_rng(seed))
+        return [Shot(dark, exposure.capture, bright, files=(photograph,))]
 
-    return Clip(photograph.name, photograph.name, load, files=(photograph,))
+    return Clip(photograph.name, photograph.name, load)
 
 
 def moving(photograph: Path, exposure: DarkExposure, frames: int, seed: Sequence[int]) -> Clip:
@@ -96,18 +107,16 @@ def moving(photograph: Path, exposure: DarkExposure, frames: int, seed: Sequence
     size = _size(photograph)
     views = [view(size, number - (frames - 1) / 2.0) for number in range(frames)]
 
-    def load() -> Sequence[Shot]:
+    def load() -> Iterator[Shot]:
         bright, rng = read_picture(photograph), np.random.default_rng([*seed, 1])
         window = (round(WINDOW * bright.shape[1]), round(WINDOW * bright.shape[0]))
-        shots = []
         for matrix in views:
             seen = cv2.warpPerspective(bright, matrix, window, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
             reference = np.asarray(seen, dtype=np.uint8)
-            shots.append(Shot(darken(reference, exposure, rng), exposure.capture, reference))
-        return shots
+            yield Shot(darken(reference, exposure, rng), exposure.capture, reference)
 
     motions = tuple(after @ np.linalg.inv(before) for before, after in pairwise(views))
-    return Clip(photograph.name, photograph.name, load, motions)
+    return Clip(photograph.name, photograph.name, load, motions, by_frame=False)
 
 
 def view(size: tuple[int, int], time: float) -> Homography:
@@ -142,7 +151,7 @@ def sequences(folder: Path, capture: CaptureMetadata = UNKNOWN) -> list[Clip]:
 
     def clip(name: str, group: list[Path]) -> Clip:
         title = f"{folder.name}/{name}" if name else folder.name
-        return Clip(title, title, lambda: [Shot(read_picture(path), capture) for path in group])
+        return Clip(title, title, lambda: (Shot(read_picture(path), capture, files=(path,)) for path in group))
 
     return [clip(name, group) for name, group in groups.items()]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.offline.baselines import BASELINES
 from lowlight_enhance.offline.detection.boxes import BoxDetector, Boxes, correct
 from lowlight_enhance.offline.detection.clips import Clip, Picture, Shot
-from lowlight_enhance.offline.detection.keypoints import Keypoints
+from lowlight_enhance.offline.detection.keypoints import Features, Keypoints
 from lowlight_enhance.offline.detection.labels import Labels
 from lowlight_enhance.offline.detection.mean_precision import MeanPrecision, mean_precision
 
@@ -67,7 +66,7 @@ def renderings(enhance: Enhance, baselines: Iterable[str]) -> dict[str, Render]:
     made: dict[str, Render] = {DARK: lambda shot: shot.dark}
     for name in baselines:
         made[name] = lambda shot, brighten=BASELINES[name]: brighten(shot.dark)  # type: ignore[misc]
-    return made | {ENHANCED: lambda shot: enhance(shot.dark, shot.capture)}
+    return made | {ENHANCED: lambda s: enhance(s.dark, s.capture) if s.enhanced is None else s.enhanced}
 
 
 def compare(
@@ -80,7 +79,7 @@ def compare(
     """Run detectors.
 
     Args:
-        clips: frames; single ones for boxes and for keypoints against a reference, more for those between frames.
+        clips: frames; those with a reference or labels are judged one by one, those that follow each other by two.
         shown: renderings; the reference is added where there is one.
         keypoints: detectors of keypoints.
         detectors: detectors of boxes.
@@ -94,26 +93,26 @@ def compare(
     found: dict[tuple[str, str], dict[str, Boxes]] = {}
     truths: dict[str, dict[str, Boxes]] = {}
     for number, clip in enumerate(clips):
-        shots = clip.load()
-        pictures = {name: [render(shot) for shot in shots] for name, render in shown.items()}
-        references = [shot.reference for shot in shots if shot.reference is not None]
-        if len(references) == len(shots):
-            pictures[REFERENCE] = references
-        if len(shots) > 1:
-            comparison.entries += _between(clip, pictures, keypoints)
-            continue
-        singles = {name: of_clip[0] for name, of_clip in pictures.items()}
-        comparison.entries += _aligned(clip, singles, keypoints)
-        for detector in detectors:
-            truth = _truth(clip, singles, detector, labels)
-            if truth is None:
-                comparison.unlabelled += 1
-                continue
-            frame = f"{number} {clip.name}"
-            truths.setdefault(detector.name, {})[frame] = truth
-            for name, boxes, entry in _boxes(clip, singles, detector, truth, with_reference=labels is not None):
-                comparison.entries.append(entry)
-                found.setdefault((detector.name, name), {})[frame] = boxes
+        before: dict[str, dict[str, Features]] = {}
+        for at, shot in enumerate(clip.load()):
+            pictures = _pictures(shot, shown)
+            place = _Place(clip, f"{clip.name} {at}" if at else clip.name, at)
+            for keypoint_detector in keypoints:
+                seen = {name: keypoint_detector.features(picture) for name, picture in pictures.items()}
+                comparison.entries += _aligned(place, seen, keypoint_detector)
+                last = before.setdefault(keypoint_detector.kind, {})
+                comparison.entries += _between(place, last, seen, keypoint_detector)
+                before[keypoint_detector.kind] = seen
+            for detector in detectors if clip.by_frame else ():
+                truth = _truth(shot, pictures, detector, labels)
+                if truth is None:
+                    comparison.unlabelled += 1
+                    continue
+                key = f"{number} {place.frame}"
+                truths.setdefault(detector.name, {})[key] = truth
+                for name, boxes, entry in _boxes(place, pictures, detector, truth, labels is not None):
+                    comparison.entries.append(entry)
+                    found.setdefault((detector.name, name), {})[key] = boxes
     if not comparison.entries:
         raise DataError("nothing could be measured: give frames with references or labels, or consecutive frames")
     if labels is not None:
@@ -123,40 +122,54 @@ def compare(
     return comparison
 
 
-def _aligned(clip: Clip, pictures: Mapping[str, Picture], keypoints: Sequence[Keypoints]) -> Iterator[Entry]:
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Which frame of which clip."""
+
+    clip: Clip
+    frame: str
+    number: int
+
+
+def _pictures(shot: Shot, shown: Mapping[str, Render]) -> dict[str, Picture]:
+    pictures = {name: render(shot) for name, render in shown.items()}
+    return pictures if shot.reference is None else pictures | {REFERENCE: shot.reference}
+
+
+def _aligned(place: _Place, seen: Mapping[str, Features], detector: Keypoints) -> Iterator[Entry]:
     """Keypoints of a frame against those of its reference."""
-    if REFERENCE not in pictures:
+    if not place.clip.by_frame or REFERENCE not in seen:
         return
-    for detector in keypoints:
-        truth = detector.features(pictures[REFERENCE])
-        for name, picture in pictures.items():
-            if name != REFERENCE:
-                counts = detector.against(detector.features(picture), truth, np.eye(3))
-                yield Entry(detector.kind, ALIGNED, clip.name, clip.scene, name, counts)
+    for name, features in seen.items():
+        if name != REFERENCE:
+            counts = detector.against(features, seen[REFERENCE], np.eye(3))
+            yield Entry(detector.kind, ALIGNED, place.frame, place.clip.scene, name, counts)
 
 
-def _between(clip: Clip, pictures: Mapping[str, Sequence[Picture]], keypoints: Sequence[Keypoints]) -> Iterator[Entry]:
-    """Keypoints of each frame against those of the next."""
-    measure = MOVING if clip.motions else RECORDED
-    for detector in keypoints:
-        for name, of_clip in pictures.items():
-            features = [detector.features(picture) for picture in of_clip]
-            for number, (before, after) in enumerate(pairwise(features)):
-                counts = detector.against(before, after, clip.motions[number] if clip.motions else None)
-                yield Entry(detector.kind, measure, f"{clip.name} {number}", clip.scene, name, counts)
+def _between(
+    place: _Place, before: Mapping[str, Features], after: Mapping[str, Features], detector: Keypoints
+) -> Iterator[Entry]:
+    """Keypoints of a frame against those of the one before."""
+    motions = place.clip.motions
+    motion = motions[place.number - 1] if motions and place.number else None
+    for name, features in after.items():
+        if name in before:
+            counts = detector.against(before[name], features, motion)
+            measure = MOVING if motions else RECORDED
+            yield Entry(detector.kind, measure, place.frame, place.clip.scene, name, counts)
 
 
-def _truth(clip: Clip, pictures: Mapping[str, Picture], detector: BoxDetector, labels: Labels | None) -> Boxes | None:
+def _truth(shot: Shot, pictures: Mapping[str, Picture], detector: BoxDetector, labels: Labels | None) -> Boxes | None:
     """Boxes that should be found: labels, else what is found on the reference; None where there is neither."""
     if labels is not None:
-        height, width = pictures[DARK].shape[:2]
-        truth = labels.of(clip.files, width, height)
+        height, width = shot.dark.shape[:2]
+        truth = labels.of(shot.files, width, height)
         return None if truth is None else truth.of(detector.classes)
     return detector(pictures[REFERENCE]).sure(detector.sure) if REFERENCE in pictures else None
 
 
 def _boxes(
-    clip: Clip, pictures: Mapping[str, Picture], detector: BoxDetector, truth: Boxes, with_reference: bool
+    place: _Place, pictures: Mapping[str, Picture], detector: BoxDetector, truth: Boxes, with_reference: bool
 ) -> Iterator[tuple[str, Boxes, Entry]]:
     single = truth.single()
     for name, picture in pictures.items():
@@ -166,4 +179,4 @@ def _boxes(
         sure = boxes.sure(detector.sure)
         counts = {"frames": 1.0, "found": float(len(sure)), "truth": float(len(single))}
         counts["correct"] = float(correct(sure, single))
-        yield name, boxes, Entry(detector.name, BOXES, clip.name, clip.scene, name, counts)
+        yield name, boxes, Entry(detector.name, BOXES, place.frame, place.clip.scene, name, counts)

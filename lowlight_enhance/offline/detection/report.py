@@ -24,6 +24,7 @@ from lowlight_enhance.offline.detection.compare import (
     Comparison,
     Entry,
 )
+from lowlight_enhance.offline.report import content
 
 Sums = Mapping[str, Any]
 """Counts added up: numbers, or arrays of numbers."""
@@ -144,6 +145,19 @@ def tables(comparison: Comparison) -> list[Table]:
     ]
 
 
+def page_tables(comparison: Comparison) -> tuple[content.Table, ...]:
+    """The same for the HTML page."""
+    return tuple(
+        content.Table(
+            table.title,
+            ("", *table.columns),
+            tuple((name, *(_cell(value).strip() for value in row)) for name, row in table.rows.items()),
+            f"gain in {table.gain_in} {'; '.join(map(str, table.gains))}",
+        )
+        for table in tables(comparison)
+    )
+
+
 def write(comparison: Comparison, settings: Mapping[str, Any], out: Path) -> None:
     """``frames.csv`` with the counts of every frame and ``summary.json`` with tables and settings, in ``out``.
 
@@ -158,9 +172,9 @@ def write(comparison: Comparison, settings: Mapping[str, Any], out: Path) -> Non
         for e in comparison.entries:
             counts = [f"{e.counts[name]:.6g}" if name in e.counts else "" for name in names]
             sheet.writerow([e.detector, e.measure, e.frame, e.scene, e.rendering, *counts])
-    content = {"settings": dict(settings), "tables": [asdict(table) for table in tables(comparison)]}
+    summary = {"settings": dict(settings), "tables": [asdict(table) for table in tables(comparison)]}
     with replacing(out / "summary.json") as path:
-        path.write_text(json.dumps(_finite(content), indent=1) + "\n")
+        path.write_text(json.dumps(_finite(summary), indent=1) + "\n")
 
 
 def _table(detector: str, measure: str, entries: Sequence[Entry], comparison: Comparison) -> Table:
