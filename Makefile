@@ -1,6 +1,7 @@
 # make demo    see it work          make test     every check
 # make setup   runtime in .venv     make setup-dev  training and test tools too
 # make soak MINUTES=10  the node in flight for so long: does it leak, does it slow down?
+# make pictures  those of the README anew, with the model that is shipped
 # make train-smoke  every command of training once, on data made for it
 # PYTHON=python3.12 picks the interpreter; TORCH holds pip's arguments for torch, e.g. a build for your GPU.
 
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 TYPED := lowlight_enhance/core lowlight_enhance/commands lowlight_enhance/offline lowlight_enhance/*.py
 
-.PHONY: help setup setup-dev demo train-smoke test lint bench soak clean
+.PHONY: help setup setup-dev demo pictures train-smoke test lint bench soak clean
 
 help:
 	@sed -n '/^#/!q; s/^# //p' Makefile
@@ -24,6 +25,9 @@ setup-dev: $(VENV)/.setup-dev
 
 demo: setup
 	$(BIN)/lowlight demo --out out/demo
+
+pictures: setup
+	$(BIN)/python test/showcase.py docs/pictures
 
 bench: setup
 	$(BIN)/lowlight bench

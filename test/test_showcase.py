@@ -1,0 +1,71 @@
+"""`make pictures`: strips of frames, the same on every run, small enough for a README."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("skimage", reason="the photographs are scikit-image's")
+
+import showcase
+
+from lowlight_enhance.core.capture import CaptureMetadata
+
+STRIP = showcase.STRIPS[0]
+
+
+def brighter(rgb: np.ndarray, capture: CaptureMetadata) -> np.ndarray:
+    """Stands in for the network: eight times as bright, and a mark where it is told the ISO of the strip."""
+    enhanced = cv2.convertScaleAbs(rgb, alpha=8.0)
+    if capture == STRIP.capture:
+        enhanced[150:200, 230:260] = (0, 0, 255)
+    return enhanced
+
+
+def test_a_strip_shows_photograph_dark_brightened_and_enhanced() -> None:
+    drawn = showcase.drawn(STRIP, brighter)
+    assert drawn.shape == (4 * 240, 4 * 320, 3)
+    panels = [[drawn[y : y + 240, x : x + 320] for x in range(0, 1280, 320)] for y in range(0, 960, 240)]
+    for whole in (panels[0], panels[2]):
+        means = [float(panel[40:].mean()) for panel in whole]
+        assert means[1] < 0.5 * min(means[0], means[2], means[3])
+    assert np.array_equal(panels[1][3][0, 0], (0, 0, 255)), "the network is told the capture"
+    reference = showcase.window(showcase.load_photo("coffee"), 0.5)
+    assert np.array_equal(panels[1][0], reference[150:390, 230:550]), "parts are shown pixel by pixel"
+
+
+def test_every_run_draws_the_same() -> None:
+    assert np.array_equal(showcase.drawn(STRIP, brighter), showcase.drawn(STRIP, brighter))
+
+
+def test_files_are_small_and_read_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("onnx", reason="the onnx package writes the tests' models")
+    from tiny_model import write_tiny_model
+
+    model = write_tiny_model(tmp_path / "tiny.onnx")
+    assert showcase.main([str(tmp_path), "--model", str(model)]) == 0
+    said = capsys.readouterr().out
+    for strip in showcase.STRIPS:
+        assert (tmp_path / strip.name).stat().st_size <= showcase.MOST_BYTES
+        assert cv2.imread(str(tmp_path / strip.name)).shape == (960, 1280, 3)
+        assert strip.name in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [*(strip.name for strip in showcase.STRIPS), "tiny.onnx"]
+    )
+
+
+def test_a_missing_folder_is_one_line_and_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert showcase.main([str(tmp_path / "nowhere")]) == 2
+    assert capsys.readouterr().err.startswith("showcase: the folder ")
+    assert showcase.main([str(tmp_path), "--model", str(tmp_path / "no.onnx")]) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_noise_that_no_quality_makes_small_is_refused(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (2000, 2000, 3), dtype=np.uint8)
+    with pytest.raises(showcase.ConfigError, match="stays larger than"):
+        showcase.write_jpeg(noise, tmp_path / "noise.jpg")
+    assert list(tmp_path.iterdir()) == []
