@@ -1,13 +1,18 @@
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from tiny_model import write_tiny_model
 
 from lowlight_enhance.core.capture import UNKNOWN, CaptureMetadata
+from lowlight_enhance.core.enhancer import Enhancer
 from lowlight_enhance.core.errors import ConfigError, ImageError, ModelError
 from lowlight_enhance.core.health import Health
 from lowlight_enhance.core.metadata_messages import MetadataSettings
+from lowlight_enhance.core.model_input import ModelInput
 from lowlight_enhance.core.stream import FrameStream, StreamConfig
 
 FLIR = "flir_camera_msgs/msg/ImageMetaData"
@@ -200,3 +205,29 @@ def test_an_unknown_metadata_type_names_the_known_ones() -> None:
 def test_the_output_encoding_can_be_chosen() -> None:
     frames, _, _ = stream(output_encoding="rgb8", metadata=MetadataSettings())
     assert frames.process(image(), 0).encoding == "rgb8"
+
+
+@pytest.mark.parametrize("settings", [{}, {"strength": 0.5}, {"smoothing_s": 0.0}, {"bypass_above": 60.0}])
+def test_frames_begun_ahead_and_finished_in_another_thread_are_the_same(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    enhancer = Enhancer(write_tiny_model(tmp_path / "tiny.onnx", gain=3.0, model_input=ModelInput(working_size=64)))
+    rng = np.random.default_rng(0)
+    levels = (20, 22, 90, 21, 20)
+    pixels = [rng.integers(level // 2, level * 2, (96, 128, 3), dtype=np.uint8) for level in levels]
+    messages = [image(10**9 + n * 33 * MS, 96, 128, data=p.tobytes()) for n, p in enumerate(pixels)]
+    at_once, ahead = (FrameStream(enhancer, StreamConfig(**settings), Health()) for _ in range(2))
+    for frames in (at_once, ahead):
+        frames.add_camera_info(camera_info(96, 128))
+    expected = [at_once.process(msg, 0) for msg in messages]
+    begun = [ahead.begin(msg, 0) for msg in messages]
+    ahead.config = StreamConfig(output_encoding="mono8")  # concerns frames that begin from now on
+    ahead.add_camera_info(camera_info(10, 10))
+    with ThreadPoolExecutor(1) as pool:
+        finished = [pool.submit(ahead.finish, frame).result() for frame in begun]
+    for one, other in zip(expected, finished, strict=True):
+        assert np.array_equal(one.rgb, other.rgb)
+        assert (one.encoding, one.match, one.bypassed) == (other.encoding, other.match, other.bypassed)
+        assert other.camera_info.width == 128
+        assert (one.passed_message is None) == (other.passed_message is None)
+    assert [frame.bypassed for frame in finished] == [bool(settings.get("bypass_above")) and n == 2 for n in range(5)]
