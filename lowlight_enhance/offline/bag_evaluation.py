@@ -283,16 +283,16 @@ class _Judge:
         camera, report = self._report.camera, self._report
         notes = [f"capture metadata from {camera.metadata}" if camera.metadata else "no capture metadata in the bag"]
         if self._every > 1:
-            notes.append(f"every {self._every}th frame; flicker is between these")
+            notes.append(f"one frame in {self._every}; flicker is between these")
         if report.left_out:
-            notes.append(f"{report.left_out} damaged frames left out ({report.last_error})")
+            notes.append(f"damaged frames left out: {report.left_out} ({report.last_error})")
         if report.unread:
-            notes.append(f"{report.unread} messages of metadata or calibration unusable ({report.last_error})")
+            notes.append(f"unusable messages of metadata or calibration: {report.unread} ({report.last_error})")
         if self._without_partner:
-            notes.append(f"{self._without_partner} frames without an enhanced image of their stamp left out")
+            notes.append(f"frames left out for want of an enhanced image of their stamp: {self._without_partner}")
         without = sum(frame.likeness_after is None for frame in self._frames)
         if self._reference is not None and without:
-            notes.append(f"{without} frames without a reference of their stamp")
+            notes.append(f"frames without a reference of their stamp: {without}")
         return notes
 
 

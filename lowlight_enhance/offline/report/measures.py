@@ -38,7 +38,7 @@ def looks(picture: Picture) -> Looks:
     """
     if min(picture.shape[:2]) < 3:
         raise ImageError(f"picture of {picture.shape[1]}x{picture.shape[0]} pixels: 3x3 is the least to measure")
-    luma = np.asarray(cv2.transform(picture, LUMA.reshape(1, 3)), np.float32)
+    luma = np.asarray(cv2.transform(picture.astype(np.float32), LUMA.reshape(1, 3)), np.float32)
     inside = cv2.filter2D(luma, cv2.CV_32F, _NO_IMAGE)[1:-1, 1:-1]
     right, down = (cv2.Sobel(luma, cv2.CV_32F, x, y) for x, y in ((1, 0), (0, 1)))
     return Looks(
