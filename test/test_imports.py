@@ -53,6 +53,7 @@ def test_core_pictures_and_cli_need_neither_torch_nor_ros_nor_rosbags() -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("rosbags") is None, reason="rosbags is not installed")
+@pytest.mark.skipif(importlib.util.find_spec("plotly") is None, reason="the extra 'report' is not installed")
 def test_offline_needs_neither_torch_nor_ros() -> None:
     modules = imported(",".join((TRAINING_ONLY, ROS, OPTIONAL)), "lowlight_enhance.offline")
     assert {"lowlight_enhance.offline.image", "lowlight_enhance.offline.bag"} <= set(modules)

@@ -133,6 +133,12 @@ def test_the_wheel_holds_what_ros_looks_for(wheel: Path) -> None:
     assert set(entry_points["console_scripts"]) == {"enhance_node", "lowlight"}
 
 
+def test_the_wheel_holds_the_reports_page(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        inside = {name for name in archive.namelist() if name.startswith(f"{NAME}/offline/report/page.")}
+    assert {Path(name).suffix for name in inside} == {".py", ".html", ".css", ".js"}
+
+
 def test_an_installed_wheel_finds_its_files_and_starts(wheel: Path, tmp_path: Path) -> None:
     """``--prefix`` stands for an environment: its own bin/, lib/ and share/, without downloads."""
     pip = (sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--prefix", tmp_path)
