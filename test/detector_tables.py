@@ -14,6 +14,7 @@ import csv
 import json
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from lowlight_enhance.core.shipped import find_model
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "detectors.md"
 FIGURES = re.compile(r"(?<=<!-- figures -->\n).*?(?=<!-- /figures -->)", re.DOTALL)
-KEYPOINTS, BOXES = ("--detector", "orb", "--detector", "sift"), ("--detector", "hog", "--detector", "face")
+KEYPOINTS, BOXES = ("--detector=orb", "--detector=sift"), ("--detector=hog", "--detector=face")
 SHOWN = ("dark", "gamma", "auto_gamma", "clahe", "enhanced", "reference")
 LEAST_CORRELATION = 0.5
 """Of a bracket's frame with its reference: below it is too dark, or moved."""
@@ -42,40 +43,41 @@ def main() -> int:
     parser.add_argument("data", type=Path, metavar="DATA")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--model", default="student_int8")
-    parser.add_argument("--limit", default="40", help="photographs of each set")
+    parser.add_argument("--limit", default="30", help="photographs for keypoints; boxes, which are rare, get all")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     model = read_model(find_model(options.model))
-    summaries = {}
-    for title, arguments in sets(options.data, options.out, options.limit).items():
-        folder = options.out / re.sub(r"\W+", "_", title)
+    found: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
+    for title, arguments in sets(options.data, options.out, options.limit):
+        folder = options.out / re.sub(r"\W+", "_", f"{title} {arguments[0]}")
         if not measured(folder, model.sha256):
             print(f"== {title}", flush=True)
             code = cli.main(["evaluate", str(find_model(options.model)), *arguments, "--out", str(folder)])
             if code:
                 return code
-        summaries[title] = json.loads((folder / "summary.json").read_text())
-    text = f"Model `{model.path.name}` ({model.sha256[:12]}).\n\n" + markdown(summaries)
+        for table in json.loads((folder / "summary.json").read_text())["tables"]:
+            found.setdefault(title, {})[table["detector"], table["measure"]] = table
+    text = f"`{model.path.name}` ({model.sha256[:12]}):\n\n{markdown(found)}"
     document = DOCUMENT.read_text(encoding="utf-8")
     DOCUMENT.write_text(FIGURES.sub(lambda _: text, document), encoding="utf-8")
     return 0
 
 
-def sets(data: Path, out: Path, limit: str) -> dict[str, list[str]]:
-    """Arguments of `lowlight evaluate` by the name of a set."""
-    found = {}
-    photos = ["--photos", str(data / "clean" / "photos.csv"), "--limit", limit]
+def sets(data: Path, out: Path, limit: str) -> Iterator[tuple[str, list[str]]]:
+    """Name of a set, and arguments of `lowlight evaluate`."""
+    photos = ["--photos", str(data / "clean" / "photos.csv")]
     if (data / "clean" / "photos.csv").is_file():
-        found["photographs, 3 stops, ISO 800"] = [*KEYPOINTS, *BOXES, *photos, "--stops", "3", "--iso", "800"]
-        found["photographs, 5 stops, ISO 6400"] = [*KEYPOINTS, *BOXES, *photos, "--stops", "5", "--iso", "6400"]
+        for stops, iso in (("3", "800"), ("5", "6400")):
+            title, light = f"photographs, {stops} stops, ISO {iso}", ["--stops", stops, "--iso", iso]
+            yield title, [*KEYPOINTS, *photos, *light, "--limit", limit]
+            yield title, [*BOXES, *photos, *light]
     if (data / "sice" / "pairs.csv").is_file():
-        found["SICE"] = [*KEYPOINTS, *BOXES, "--pairs", str(data / "sice" / "pairs.csv"), "--max-mean", "40"]
+        yield "SICE", [*KEYPOINTS, *BOXES, "--pairs", str(data / "sice" / "pairs.csv"), "--max-mean", "40"]
     if (data / "brackets" / "frames.csv").is_file():
         pairs = bracket_pairs(data / "brackets" / "frames.csv", out / "brackets.csv")
-        found["exposure brackets"] = [*KEYPOINTS, "--pairs", str(pairs), "--split", "all"]
+        yield "exposure brackets", [*KEYPOINTS, "--pairs", str(pairs), "--split", "all"]
     if (data / "dark_video").is_dir():
-        found["dark video"] = [*KEYPOINTS, "--sequence", str(data / "dark_video")]
-    return found
+        yield "dark video", [*KEYPOINTS, "--sequence", str(data / "dark_video")]
 
 
 def bracket_pairs(frames: Path, index: Path) -> Path:
@@ -99,7 +101,7 @@ def measured(folder: Path, sha256: str) -> bool:
     return path.is_file() and json.loads(path.read_text())["settings"]["sha256"] == sha256
 
 
-def markdown(summaries: dict[str, dict[str, Any]]) -> str:
+def markdown(found: dict[str, dict[tuple[str, str], dict[str, Any]]]) -> str:
     """Tables of the main figures, one a measure; a row for each set and detector."""
     parts = []
     for measure, title in TITLES.items():
@@ -107,8 +109,8 @@ def markdown(summaries: dict[str, dict[str, Any]]) -> str:
             f"| {title} | n | {' | '.join(SHOWN)} | gain over dark | over gamma | over auto_gamma | over CLAHE |",
             "|---" * (len(SHOWN) + 6) + "|",
         ]
-        for name, summary in summaries.items():
-            lines += [_row(name, table) for table in summary["tables"] if table["measure"] == measure]
+        for name, tables in found.items():
+            lines += [_row(name, table) for table in tables.values() if table["measure"] == measure]
         parts += ["\n".join(lines) + "\n"] if len(lines) > 2 else []
     return "\n".join(parts)
 

@@ -74,6 +74,10 @@ MAIN = {ALIGNED: "inliers", MOVING: "inliers", RECORDED: "inliers", BOXES: "F1"}
 """The figure whose gain is told."""
 
 
+DIGITS = dict.fromkeys((*COLUMNS[MOVING], "boxes"), 1)
+"""After the point, of figures that are not parts of 1."""
+
+
 @dataclass(frozen=True, slots=True)
 class Gain:
     """The main figure of the enhanced frames over that of another rendering.
@@ -127,10 +131,15 @@ class Table:
         what = "frames" if self.measure in (ALIGNED, BOXES) else "pairs of consecutive frames"
         return f"{self.detector}, {self.measure}: {self.frames} {what} of {self.scenes} scenes"
 
+    def cells(self, rendering: str) -> list[str]:
+        """A row as texts: parts of 1 with three digits."""
+        pairs = zip(self.columns, self.rows[rendering], strict=True)
+        return ["-" if math.isnan(value) else f"{value:.{DIGITS.get(name, 3)}f}" for name, value in pairs]
+
     def __str__(self) -> str:
         width = max(map(len, self.rows)) + 2
         lines = [self.title, " " * width + "".join(f"{name:>12}" for name in self.columns)]
-        lines += [f"{name:<{width}}" + "".join(map(_cell, row)) for name, row in self.rows.items()]
+        lines += [f"{name:<{width}}" + "".join(f"{cell:>12}" for cell in self.cells(name)) for name in self.rows]
         return "\n".join([*lines, f"gain in {self.gain_in} {'; '.join(map(str, self.gains))}"])
 
 
@@ -151,7 +160,7 @@ def page_tables(comparison: Comparison) -> tuple[content.Table, ...]:
         content.Table(
             table.title,
             ("", *table.columns),
-            tuple((name, *(_cell(value).strip() for value in row)) for name, row in table.rows.items()),
+            tuple((name, *table.cells(name)) for name in table.rows),
             f"gain in {table.gain_in} {'; '.join(map(str, table.gains))}",
         )
         for table in tables(comparison)
@@ -229,12 +238,6 @@ def _gain(
     known = factors[~np.isnan(factors)]
     low, high = np.percentile(known, [tail, 100.0 - tail]) if known.size else (math.nan, math.nan)
     return Gain(over, value, float(low), float(high))
-
-
-def _cell(value: float) -> str:
-    if math.isnan(value):
-        return f"{'-':>12}"
-    return f"{value:12.3f}" if abs(value) < 2.0 else f"{value:12.1f}"
 
 
 def _finite(value: Any) -> Any:
