@@ -277,6 +277,7 @@ def test_shipped_models_bring_their_card_and_others_their_facts(tmp_path: Path) 
     shipped = card.card_of(Enhancer(find_model("student_int8"), threads=1))
     assert shipped.name == "student_int8"
     assert "Training data" in shipped.text
+    assert dict(shipped.facts)["parameters"].startswith("2.4"), "as the model card says"
     own = card.card_of(Enhancer(write_tiny_model(tmp_path / "mine.onnx"), threads=1))
     assert (own.name, own.text) == ("mine", "")
     assert dict(own.facts)["sha256"] == hashlib.sha256((tmp_path / "mine.onnx").read_bytes()).hexdigest()

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from pathlib import Path
 
 from lowlight_enhance.core.enhancer import Enhancer
 from lowlight_enhance.core.resources import resource
 from lowlight_enhance.core.shipped import SHIPPED, find_model
+from lowlight_enhance.core.wire import VARINT, Wire
 from lowlight_enhance.offline.report.content import Card
 
 MODEL_CARD = "models/MODEL_CARD.md"
+
+_GRAPH, _TENSOR, _DIMS = 7, 5, 1
+"""Numbers of ``ModelProto.graph``, ``GraphProto.initializer`` and ``TensorProto.dims`` in ONNX's protobuf."""
 
 
 def card_of(enhancer: Enhancer) -> Card:
@@ -26,6 +31,7 @@ def card_of(enhancer: Enhancer) -> Card:
         ("file", enhancer.path.name),
         ("shipped as", f"{shipped}, {SHIPPED[shipped]}" if shipped else "not shipped with this package"),
         ("sha256", enhancer.sha256),
+        ("parameters", f"{_parameters(enhancer.path.read_bytes()) / 1e6:.2f} million"),
         ("size", f"{enhancer.path.stat().st_size / 1e6:.1f} MB"),
         ("working size", f"{own.working_size} pixels on the shorter side" if own.working_size else "the frame's own"),
         ("sizes are multiples of", f"{own.size_multiple} pixels"),
@@ -42,6 +48,18 @@ def checkpoint_card(path: Path) -> Card:
     """The card of a training's checkpoint."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return Card(path.stem, (("checkpoint", path.name), ("sha256", digest)))
+
+
+def _parameters(content: bytes) -> int:
+    """Numbers in the tensors that an ONNX file's graph brings along; single numbers are settings, not weights."""
+    wire, count = Wire(content), 0
+    graphs = [field for field in wire.fields(0, len(content)) if field.number == _GRAPH]
+    tensors = [field for graph in graphs for field in wire.fields(graph.start, graph.end) if field.number == _TENSOR]
+    for tensor in tensors:
+        inside = wire.fields(tensor.start, tensor.end)
+        dims = [field.value for field in inside if (field.number, field.wire) == (_DIMS, VARINT)]
+        count += math.prod(dims) if dims else 0
+    return count
 
 
 def _shipped_name(sha256: str) -> str:
