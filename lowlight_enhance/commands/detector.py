@@ -77,6 +77,8 @@ def run_detector(options: argparse.Namespace) -> int:
     if not clips:
         raise DataError("no frames: give --pairs, --photos, --sequence or --bag, and check --split and --max-mean")
     shown = compare.renderings(enhance, options.baselines or BASELINES)
+    if options.out:
+        report.make_folder(options.out)
     comparison = compare.compare(_progress(clips), shown, keypoints, detectors, labels)
     title = f"{chosen.name} on {', '.join(map(str, _sources(options)))}"
     print(title)

@@ -11,6 +11,7 @@ import pytest
 
 from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.offline.detection.boxes import NO_BOXES, Boxes, boxes, correct, overlaps
+from lowlight_enhance.offline.detection.keypoints import Keypoints
 from lowlight_enhance.offline.detection.labels import read_labels
 from lowlight_enhance.offline.detection.mean_precision import mean_precision
 from lowlight_enhance.offline.detection.opencv import Faces, People, cascade_file, searched
@@ -135,6 +136,16 @@ def test_pictures_are_searched_at_one_size() -> None:
     assert small.shape == (480, 640, 3)
     assert scale == pytest.approx(0.5)
     assert searched(np.zeros((960, 500, 3), np.uint8))[0].shape == (922, 480, 3)
+    assert searched(np.zeros((2, 4000, 3), np.uint8))[0].shape == (2, 4096, 3)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 900), (900, 2), (31, 40)])
+def test_pictures_that_are_too_small_are_no_error(size: tuple[int, int]) -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (*size, 3), np.uint8)
+    for detector in (People(), Faces()):
+        assert len(detector(picture)) < 20
+    for kind in ("orb", "sift"):
+        assert len(Keypoints(kind).features(picture).points) == 0
 
 
 def test_a_face_is_found_where_it_is_at_any_size() -> None:

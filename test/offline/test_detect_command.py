@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -204,6 +206,8 @@ def test_labels_give_mean_precision(folder: Path) -> None:
         (["--detector", "orb", "--photos", "photos.csv", "--sensor", "Kodak"], "not calibrated"),
         (["--detector", "hog", "--data", "pairs.csv", "--labels", "none.json"], "cannot read the labels"),
         (["--detector", "broken.onnx", "--data", "pairs.csv"], "export the detector anew"),
+        (["--detector", "orb", "--data", "pairs.csv", "--within", "nan"], "above 0"),
+        (["--detector", "broken.onnx", "--data", "pairs.csv", "--confidence", "2"], "from 0 to 1"),
     ],
 )
 def test_mistakes_are_said(
@@ -217,7 +221,36 @@ def test_mistakes_are_said(
     (folder / "broken.onnx").write_bytes(b"\x08\x07nonsense")
     assert run(folder, *arguments) == 2
     assert message in capsys.readouterr().err
-    assert not (folder / "out").exists()
+    assert not list((folder / "out").glob("*"))
+
+
+def test_a_folder_that_cannot_be_is_said_before_the_work(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "out").write_text("a file")
+    assert run(folder, "--detector", "orb", "--data", folder / "pairs.csv") == 2
+    assert "cannot make the folder" in capsys.readouterr().err
+
+
+def test_detectors_need_neither_torch_nor_rosbags_nor_the_report(folder: Path) -> None:
+    script = """
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "torchmetrics", "rosbags", "plotly", "jinja2", "pycocotools", "tqdm"):
+            raise ModuleNotFoundError(f"{name} is blocked", name=name)
+sys.meta_path.insert(0, Blocker())
+from lowlight_enhance import cli
+sys.exit(cli.main(sys.argv[1:]))
+"""
+    how = ["evaluate", str(folder / "model.onnx"), "--detector", "orb", "--split", "all"]
+    process = subprocess.run(
+        [sys.executable, "-c", script, *how, "--pairs", str(folder / "pairs.csv")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    assert "orb, against the reference" in process.stdout
 
 
 def test_a_recording_is_seen_as_the_node_sees_it(folder: Path) -> None:

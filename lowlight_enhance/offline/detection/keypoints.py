@@ -15,11 +15,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.offline.detection.clips import Homography, Picture
 
 Kind = Literal["orb", "sift"]
 Points = NDArray[np.float64]
 """(N, 2): x, y in pixels."""
+
+LEAST_SIDE = 32
+"""Pixels of the smallest picture that is searched."""
 
 RATIO = 0.8
 """Largest ratio of the distances to the best and to the second-best descriptor of a match (Lowe 2004)."""
@@ -41,10 +45,17 @@ class KeypointOptions:
     Attributes:
         count: most keypoints of a picture; the strongest are kept.
         within_px: largest distance of a keypoint found again from where it should be.
+
+    Raises:
+        ConfigError: a value out of range.
     """
 
     count: int = 500
     within_px: float = 3.0
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or not (math.isfinite(self.within_px) and self.within_px > 0.0):
+            raise ConfigError(f"{self.count} keypoints within {self.within_px} pixels: both must be above 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +76,14 @@ class Keypoints:
         self._matcher = cv2.BFMatcher(cv2.NORM_HAMMING if kind == "orb" else cv2.NORM_L2)
 
     def features(self, picture: Picture) -> Features:
-        """Keypoints of an (H, W, 3) uint8 RGB picture."""
-        found, descriptors = self._algorithm.detectAndCompute(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), None)
+        """Keypoints of an (H, W, 3) uint8 RGB picture; none where a side is shorter than ``LEAST_SIDE``."""
         size = (picture.shape[0], picture.shape[1])
+        none = Features(np.zeros((0, 2)), np.zeros((0, 1), np.uint8), size)
+        if min(size) < LEAST_SIDE:  # the pyramid of such a picture ends in nothing, at which OpenCV fails
+            return none
+        found, descriptors = self._algorithm.detectAndCompute(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), None)
         if descriptors is None or not len(found):
-            return Features(np.zeros((0, 2)), np.zeros((0, 1), np.uint8), size)
+            return none
         order = np.argsort([-point.response for point in found], kind="stable")[: self.options.count]
         return Features(np.array([found[i].pt for i in order]), descriptors[order], size)
 

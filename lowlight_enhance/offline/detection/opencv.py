@@ -19,6 +19,12 @@ from lowlight_enhance.offline.detection.clips import Picture
 SHORT_SIDE = 480
 """Pixels of a picture's shorter side when it is searched: people appear from 128 pixels of height, faces from 24."""
 
+PERSON = (64, 128)
+"""Columns and rows of the smallest person that ``People`` finds."""
+
+LONG_SIDE = 4096
+"""Most pixels of its longer side, whatever becomes of the shorter."""
+
 CASCADE = "haarcascade_frontalface_default.xml"
 FOLDERS = ("/usr/share/opencv4/haarcascades", "/usr/share/opencv/haarcascades")
 """Where Linux distributions put cascades (Debian: opencv-data); pip's OpenCV brings them itself."""
@@ -38,6 +44,8 @@ class People:
     def __call__(self, picture: Picture) -> Boxes:
         """People; a score is the distance from the separating plane."""
         small, scale = searched(picture)
+        if small.shape[0] < PERSON[1] or small.shape[1] < PERSON[0]:  # OpenCV would write beyond its memory
+            return NO_BOXES
         found, scores = self._hog.detectMultiScale(small, winStride=(8, 8), padding=(8, 8), scale=1.05)
         return _boxes(found, scores, scale, "person")
 
@@ -79,9 +87,12 @@ def cascade_file(name: str = CASCADE) -> Path:
 
 
 def searched(picture: Picture) -> tuple[Picture, float]:
-    """The picture with a shorter side of ``SHORT_SIDE``, and what its pixels are in those of the original."""
+    """The picture to search, and what its pixels are in those of the original.
+
+    Its shorter side is ``SHORT_SIDE``, as far as ``LONG_SIDE`` allows.
+    """
     height, width = picture.shape[:2]
-    scale = SHORT_SIDE / min(height, width)
+    scale = min(SHORT_SIDE / min(height, width), LONG_SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     how = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(picture, size, interpolation=how), dtype=np.uint8), 1.0 / scale

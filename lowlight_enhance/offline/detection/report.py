@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.files import replacing
 from lowlight_enhance.offline.detection.compare import (
     ALIGNED,
@@ -167,13 +168,25 @@ def page_tables(comparison: Comparison) -> tuple[content.Table, ...]:
     )
 
 
+def make_folder(out: Path) -> None:
+    """Make the folder, before any work is done for it.
+
+    Raises:
+        DataError: it cannot be made.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot make the folder {out} ({error.strerror}); name another") from error
+
+
 def write(comparison: Comparison, settings: Mapping[str, Any], out: Path) -> None:
     """``frames.csv`` with the counts of every frame and ``summary.json`` with tables and settings, in ``out``.
 
     Raises:
         DataError: it cannot be written.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     names = list(dict.fromkeys(name for entry in comparison.entries for name in entry.counts))
     with replacing(out / "frames.csv") as path, path.open("w", newline="") as file:
         sheet = csv.writer(file)

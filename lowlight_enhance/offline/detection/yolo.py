@@ -29,8 +29,8 @@ LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 FLOAT16 = 10
 """TensorProto.FLOAT16."""
 
-SIZE = 640
-"""Side of the input where neither the file nor the user says it."""
+SIZE, MAX_SIZE = 640, 8192
+"""Side of the input where neither the file nor the user says it, and the largest."""
 
 GREY = 114
 """Of the bars that fill the input (Ultralytics' letterbox)."""
@@ -55,6 +55,9 @@ class YoloOptions:
         suppress: intersection over union from which on the less sure box of a class goes.
         size: side of the input in pixels; 0: as the file says.
         threads: CPU threads; None: the runtime decides.
+
+    Raises:
+        ConfigError: a value out of range.
     """
 
     layout: Layout | None = None
@@ -63,6 +66,12 @@ class YoloOptions:
     suppress: float = 0.7
     size: int = 0
     threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if not (0.0 <= self.sure <= 1.0 and 0.0 <= self.suppress <= 1.0):
+            raise ConfigError(f"confidence {self.sure}, overlap {self.suppress}: give numbers from 0 to 1")
+        if not 0 <= self.size <= MAX_SIZE:
+            raise ConfigError(f"an input of {self.size} pixels: give a size up to {MAX_SIZE}")
 
 
 class Yolo:
@@ -236,7 +245,10 @@ def _input_size(file: ModelFile, wanted: int) -> tuple[int, int]:
     if wanted and (height or wanted, width or wanted) != (wanted, wanted):
         raise ConfigError(f"{file.path} takes {width}x{height} alone: leave --detector-size out")
     own = _exported_size(file.metadata.get("imgsz", ""))
-    return height or wanted or own[0], width or wanted or own[1]
+    size = height or wanted or own[0], width or wanted or own[1]
+    if max(size) > MAX_SIZE:
+        raise ModelError(f"{file.path} takes {size[1]}x{size[0]}: more than {MAX_SIZE} pixels a side are not fed")
+    return size
 
 
 def _exported_size(text: str) -> tuple[int, int]:
