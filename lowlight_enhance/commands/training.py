@@ -126,6 +126,9 @@ def add_train_student(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--init", type=Path, metavar="CHECKPOINT", help="start from this student's weights; a run in --out goes first"
     )
+    parser.add_argument(
+        "--new-channels", action="store_true", help="channels of --init that have died in its training start anew"
+    )
     parser.set_defaults(run=_run_train_student)
 
 
@@ -134,7 +137,7 @@ def _run_train_student(options: argparse.Namespace) -> int:
     from lowlight_enhance.training.train import TrainStudentConfig, train_student
 
     config = load_config(TrainStudentConfig, options.config)
-    best = train_student(config, options.pairs, options.photos, options.out, options.init)
+    best = train_student(config, options.pairs, options.photos, options.out, options.init, options.new_channels)
     print(f"{best} (lowlight export {best} student.onnx makes it fly)")
     return 0
 

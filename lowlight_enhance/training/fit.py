@@ -37,7 +37,7 @@ class FitConfig:
     Attributes:
         steps: batches; as many optimiser steps where ``accumulate`` is 1.
         learning_rate: peak; reached after ``warmup`` steps, then a cosine down to a hundredth.
-        weight_decay: Adam's L2 term.
+        weight_decay: of AdamW, apart from the gradient's moments.
         ema: decay of the averaged weights that are validated and exported.
         freeze_norm: share of the steps, at the end, with batch statistics frozen, as at run time.
         validate_every: steps between validations (and checkpoints).
@@ -221,6 +221,7 @@ def fit(
         DataError: ``last.pt`` belongs to another run.
     """
     out.mkdir(parents=True, exist_ok=True)
+    torch.set_flush_denormal(True)  # numbers near 1e-40, as in averages that fade out, take a CPU many times as long
     start, best = checkpoint.resume(out / "last.pt", step.state, config)
     loader = _loader(batches, pace, start, accelerator)
     with RunLog(out, start, pace.steps, accelerator) as log, _interrupts(accelerator) as interrupted:

@@ -32,9 +32,12 @@ from lowlight_enhance.training.fit import (
 )
 from lowlight_enhance.training.losses import reconstruction_loss
 from lowlight_enhance.training.pictures import LoadedPair, Picture, load_training_pictures
+from lowlight_enhance.training.revive import revive
 from lowlight_enhance.training.run_log import Parts, Validation
 from lowlight_enhance.training.student import Student, StudentConfig, apply_local_affine
 from lowlight_enhance.training.validation import scores
+
+REVIVAL_BATCHES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,12 @@ class TrainStudentConfig:
 
 
 def train_student(
-    config: TrainStudentConfig, pairs: Sequence[Path], photos: Sequence[Path], out: Path, init: Path | None = None
+    config: TrainStudentConfig,
+    pairs: Sequence[Path],
+    photos: Sequence[Path],
+    out: Path,
+    init: Path | None = None,
+    new_channels: bool = False,
 ) -> Path:
     """Train a student; returns the checkpoint with the best validation PSNR.
 
@@ -61,6 +69,7 @@ def train_student(
         photos: CSV indices of well-exposed photographs to darken.
         out: folder for checkpoints and the log; a run found there is continued.
         init: checkpoint of a student, trained directly or distilled, to start from; not read where a run is continued.
+        new_channels: whether channels of ``init`` that have died start anew.
 
     Raises:
         ConfigError: the network of ``init`` is another one.
@@ -70,13 +79,16 @@ def train_student(
     start = None if init is None or (out / "last.pt").exists() else load_start(init, config.student)
     pictures = load_training_pictures(pairs, photos, config.validation_max_mean, config.data.memory_gb)
     accelerator = accelerator_for(config.fit)
+    batches = Batches(pictures, config.data, config.model_input, config.fit.seed, config.fit.steps)
+    if start is not None and new_channels:
+        found = revive(start, (batches[step][0] for step in range(min(REVIVAL_BATCHES, len(batches)))))
+        accelerator.print(f"{found} channels were dead and start anew")
     torch.manual_seed(config.fit.seed)
     step = StudentStep(config, accelerator, start)
     if init is not None:
         resumed = f"{out / 'last.pt'} is continued, {init} is not read: give another --out to start from it"
         accelerator.print(f"starting from {init}" if start is not None else resumed)
     accelerator.print(f"{parameter_count(step.model) / 1e6:.2f} M parameters, {pictures}")
-    batches = Batches(pictures, config.data, config.model_input, config.fit.seed, config.fit.steps)
 
     def validate() -> Validation:
         return Validation(score_pairs(step.averaged, pictures.validation, config.model_input))
@@ -86,7 +98,7 @@ def train_student(
 
 
 class StudentStep:
-    """Adam on L1 and SSIM of the enhanced full-size picture, with an average of the weights over time."""
+    """AdamW on L1 and SSIM of the enhanced full-size picture, with an average of the weights over time."""
 
     def __init__(self, config: TrainStudentConfig, accelerator: Accelerator, start: Student | None = None) -> None:
         self.config, self.accelerator = config, accelerator
@@ -96,7 +108,7 @@ class StudentStep:
         model = student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model = synchronised(model, accelerator)
         self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False)
-        adam = torch.optim.Adam(
+        adam = torch.optim.AdamW(  # the L2 term of Adam kills channels whose gradients are small
             self.model.parameters(),
             lr=config.fit.learning_rate,
             betas=(0.9, 0.999),

@@ -76,10 +76,12 @@ def test_a_folder_of_another_run_is_not_continued(data: Path) -> None:
         run(data, "run", replace(TINY, l1=0.9))
 
 
-def one_step(data: Path, out: str, init: Path | None, student: StudentConfig = TINY.student) -> Path:
+def one_step(
+    data: Path, out: str, init: Path | None, student: StudentConfig = TINY.student, new_channels: bool = False
+) -> Path:
     """A run whose learning rate is so small that its weights stay where they began."""
     config = replace(TINY, student=student, fit=FitConfig(1, 1e-12, validate_every=1, workers=0, freeze_norm=1.0))
-    return train_student(config, [data / "pairs.csv"], [], data / out, init)
+    return train_student(config, [data / "pairs.csv"], [], data / out, init, new_channels)
 
 
 @pytest.mark.parametrize("name", ["student", "distilled shipped"])
@@ -92,6 +94,16 @@ def test_a_run_starts_from_the_averaged_weights_of_a_checkpoint(
     assert f"starting from {init}" in capsys.readouterr().out
     for part in ("model", "averaged"):
         assert all(torch.allclose(saved[part][key], value, atol=1e-6) for key, value in theirs.items())
+
+
+def test_dead_channels_of_the_checkpoint_start_anew_when_asked(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    init = write_student(data / "init.pt")
+    stored = checkpoint.load(init)
+    stored["averaged"]["encoder.0.first.0.weight"][:2] = 0.0
+    torch.save(stored, init)
+    saved = checkpoint.load(one_step(data, "run", init, STUDENT, new_channels=True))
+    assert "2 channels were dead and start anew" in capsys.readouterr().out
+    assert saved["model"]["encoder.0.first.0.weight"][:2].abs().sum() > 0.0
 
 
 def test_a_run_that_is_found_goes_before_the_checkpoint_and_says_so(
