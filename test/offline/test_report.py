@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -25,7 +24,7 @@ from lowlight_enhance.core.enhancer import Enhancer
 from lowlight_enhance.core.errors import DataError, ImageError
 from lowlight_enhance.core.shipped import find_model
 from lowlight_enhance.offline.report import card, figures, measures, page, plots
-from lowlight_enhance.offline.report.content import Chapter, Table
+from lowlight_enhance.offline.report.content import Chapter, Report, Table
 
 GREY = np.full((64, 80, 3), 128, np.uint8)
 
@@ -105,6 +104,13 @@ def test_scores_stand_by_iso_and_exposure() -> None:
     assert by_iso.rows[1][1:6] == ("1", "10.00", "20.00", "0.300", "0.800")
     assert by_iso.rows[1][-2:] == ("20.0", figures.DASH)
     assert [row[0] for row in table(chapter, "By exposure time").rows] == ["all", "1/250 s to 1/30 s"]
+
+
+def test_where_nothing_is_known_all_frames_are_one_row() -> None:
+    tables = figures.tables(chapter_of(*(frame(n, iso=None, exposure_s=None) for n in range(3))))
+    assert "unknown" in tables[0].title
+    assert [row[:2] for row in tables[0].rows] == [("all", "3")]
+    assert tables[1].title == "Least alike"
 
 
 def test_scenes_are_counted_where_they_hold_several_frames() -> None:
@@ -243,6 +249,13 @@ def test_the_plots_are_json_with_no_way_out_of_it(parts: Parts) -> None:
     assert sorted(json.loads(parts.scripts[0])) == sorted(f"plot-{c}-{n}" for c in (0, 1) for n in range(9))
 
 
+def test_a_chapter_without_frames_is_its_tables() -> None:
+    alone = Chapter("detectors", (), (), ("of 3 clips",), (Table("Gain", ("", "gain"), (("orb", "2.0"),)),))
+    parts = Parts(page.page(Report("night", (), (alone,))))
+    assert all(text in parts.text for text in ("of 3 clips", "Gain", "orb"))
+    assert json.loads(parts.scripts[0]) == {}
+
+
 def test_pictures_are_there_and_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     def sizes() -> list[tuple[int, int]]:
         (found,) = page._pictures([sample(0, side=480)])
@@ -281,4 +294,4 @@ def test_shipped_models_bring_their_card_and_others_their_facts(tmp_path: Path) 
     own = card.card_of(Enhancer(write_tiny_model(tmp_path / "mine.onnx"), threads=1))
     assert (own.name, own.text) == ("mine", "")
     assert dict(own.facts)["sha256"] == hashlib.sha256((tmp_path / "mine.onnx").read_bytes()).hexdigest()
-    assert math.isclose(float(dict(own.facts)["exposure range"].split()[0]), 1 / 16000, rel_tol=1e-2)
+    assert dict(own.facts)["exposure range"] == "1/16000 s to 30 s"

@@ -11,6 +11,7 @@ from lowlight_enhance.core.resources import resource
 from lowlight_enhance.core.shipped import SHIPPED, find_model
 from lowlight_enhance.core.wire import VARINT, Wire
 from lowlight_enhance.offline.report.content import Card
+from lowlight_enhance.offline.report.figures import exposure
 
 MODEL_CARD = "models/MODEL_CARD.md"
 
@@ -36,7 +37,7 @@ def card_of(enhancer: Enhancer) -> Card:
         ("working size", f"{own.working_size} pixels on the shorter side" if own.working_size else "the frame's own"),
         ("sizes are multiples of", f"{own.size_multiple} pixels"),
         ("ISO range", f"{low_iso:g} to {high_iso:g}"),
-        ("exposure range", f"{short:.3g} s to {long:g} s"),
+        ("exposure range", f"{exposure(short)} to {exposure(long)}"),
         ("way up to full size", enhancer.upsampling),
         ("runs on", f"{enhancer.runtime}: {', '.join(enhancer.providers)}"),
     )

@@ -171,7 +171,8 @@ def tables(chapter: Chapter) -> list[Table]:
     frames = chapter.frames
     found = []
     if has_likeness(frames):
-        found += [_binned(bins, frames) for bins in _BINS]
+        known = [bins for bins in _BINS if any(bins.value(frame) is not None for frame in frames)]
+        found += [_binned(bins, frames) for bins in known or [_UNKNOWN]]
         found.append(_worst(frames))
     found.append(_looks(frames))
     if any(frame.match for frame in frames):
@@ -196,11 +197,14 @@ _BINS = (
 )
 
 
+_UNKNOWN = _Bins("Likeness to the reference; ISO and exposure time unknown", lambda _: None, (), "{}".format)
+
+
 def _binned(how: _Bins, frames: Sequence[FrameFigures]) -> Table:
     scored = [frame for frame in frames if frame.likeness_after]
     are_scenes = len({frame.scene for frame in scored}) < len(scored)
     bins = by_bin(scored, how.value, how.edges, how.text)
-    bins = {"all": scored, **bins}
+    bins = {"all": scored} | (bins if how is not _UNKNOWN else {})
     rows = tuple(
         (
             label,

@@ -83,16 +83,16 @@ def _chapters(report: Report) -> Iterator[dict[str, Any]]:
     """What the template shows of each chapter."""
     pictures = _pictures([sample for chapter in report.chapters for sample in chapter.samples])
     for number, chapter in enumerate(report.chapters):
-        tables = figures.tables(chapter)
+        tables = figures.tables(chapter) if chapter.frames else chapter.tables
         yield {
             "id": f"{number}",
             "title": chapter.title,
             "notes": chapter.notes,
             "frames": len(chapter.frames),
-            "tiles": figures.tiles(chapter),
+            "tiles": figures.tiles(chapter) if chapter.frames else [],
             "broad_tables": [table for table in tables if len(table.columns) > BROAD],
             "small_tables": [table for table in tables if len(table.columns) <= BROAD],
-            "plots": plots(chapter),
+            "plots": plots(chapter) if chapter.frames else [],
             "samples": [_shown(sample, next(pictures)) for sample in chapter.samples],
         }
 
