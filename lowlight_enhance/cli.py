@@ -23,6 +23,7 @@ EXTRAS = {
     "rosbags": "offline",
     "apsw": "offline",
     "av": "offline",
+    "ray": "ray",
     "skimage": "demo",
     "jinja2": "report",
     "markdown_it": "report",

@@ -114,6 +114,7 @@ def test_the_wheel_asks_for_no_torch_and_has_every_extra(wheel: Path) -> None:
         "train",
         "offline",
         "openvino",
+        "ray",
         "demo",
         "detector",
         "report",

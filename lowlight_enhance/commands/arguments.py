@@ -126,12 +126,18 @@ def natural(text: str) -> int:
 @contextlib.contextmanager
 def ending_on_sigterm() -> Iterator[None]:
     """Within the block SIGTERM ends this process in order, as an interrupt does, with exit code 143."""
+    code = 128 + signal.SIGTERM
+    ends = False
 
     def end(_number: int, _frame: Any) -> NoReturn:
-        raise SystemExit(128 + signal.SIGTERM)
+        nonlocal ends
+        ends = True
+        raise SystemExit(code)
 
     before = signal.signal(signal.SIGTERM, end)
     try:
         yield
+    except SystemExit as exit_:
+        raise (SystemExit(code) if ends else exit_) from None  # on its way through a library it may lose its code
     finally:
         signal.signal(signal.SIGTERM, before)

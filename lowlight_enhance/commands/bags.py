@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from lowlight_enhance.commands.arguments import (
     positive,
     seconds,
 )
-from lowlight_enhance.core.errors import LowlightError
+from lowlight_enhance.core.errors import ConfigError, LowlightError
 
 if TYPE_CHECKING:
     from lowlight_enhance.offline.bag_jobs import Job
@@ -49,12 +50,23 @@ METADATA_OPTIONS: dict[str, type] = {
 def add_bag(commands: Commands[argparse.ArgumentParser]) -> None:
     """Declare `lowlight bag`."""
     parser = commands.add_parser("bag", help="enhance the cameras of recorded bags")
-    parser.add_argument("sources", type=Path, nargs="+", metavar="IN", help="rosbag2 folder, or .mcap or .db3 file")
+    parser.add_argument(
+        "sources",
+        type=Path,
+        nargs="+",
+        metavar="IN",
+        help="rosbag2 folder, .mcap or .db3 file, or a folder with such folders somewhere in it",
+    )
     parser.add_argument(
         "target", type=Path, metavar="OUT", help="new bag; for several IN, the folder to put them into"
     )
     parser.add_argument("--force", action="store_true", help="replace bags that are there already")
     parser.add_argument("--workers", type=positive, default=1, metavar="N", help="bags at once (default: %(default)s)")
+    parser.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="one Ray task a bag: 'local', 'auto' (the cluster of this machine) or ray://host:port; extra 'ray'",
+    )
     topics = parser.add_argument_group("topics")
     topics.add_argument(
         "--topic", action="append", default=[], dest="images", help="image topic; repeatable (default: every camera)"
@@ -190,9 +202,11 @@ def _settings(options: argparse.Namespace) -> BagSettings:
 
 
 def _run_bag(options: argparse.Namespace) -> int:
-    from lowlight_enhance.offline import bag_jobs  # isort: skip (it is to be missed before tqdm, which other extras have too)
+    from lowlight_enhance.offline import bag_jobs, bag_ray  # isort: skip (it is to be missed before tqdm, which other extras have too)
     from tqdm import tqdm
 
+    if options.ray is not None and options.workers > 1:
+        raise ConfigError("--workers counts processes of this machine, and Ray knows its own; leave it out")
     settings = _settings(options)
     failed: list[Job] = []
     left_out = 0
@@ -209,8 +223,14 @@ def _run_bag(options: argparse.Namespace) -> int:
             tqdm.write(f"{job.source}: {outcome.fallback}", file=sys.stderr)
         tqdm.write(f"{job.target}: {outcome}", file=sys.stdout)
 
-    with ending_on_sigterm(), tqdm(total=frames, unit="frame", disable=None) as progress:
-        bag_jobs.run(jobs, settings, options.workers, progress.update, done)
+    with ending_on_sigterm(), contextlib.ExitStack() as stack:
+        if options.ray is not None:
+            stack.enter_context(bag_ray.connected(options.ray, settings.threads or 1))
+        progress = stack.enter_context(tqdm(total=frames, unit="frame", disable=None))
+        if options.ray is not None:
+            bag_ray.run(jobs, settings, progress.update, done)
+        else:
+            bag_jobs.run(jobs, settings, options.workers, progress.update, done)
     if failed:
         return EXIT_USER_ERROR
     return EXIT_LEFT_OUT if left_out else 0

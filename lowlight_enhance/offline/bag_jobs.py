@@ -7,7 +7,7 @@ import multiprocessing
 import shutil
 import signal
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -18,6 +18,9 @@ from lowlight_enhance.core.files import replacing_folder
 from lowlight_enhance.core.machine import cores
 from lowlight_enhance.offline.bag import Tell, enhance_bag
 from lowlight_enhance.offline.bag_settings import BagReport, BagSettings
+
+METADATA = "metadata.yaml"
+"""What makes a folder a bag."""
 
 ENDS_WITHIN_S = 10.0
 """Time that a process gets to end when it is asked to."""
@@ -44,16 +47,20 @@ def jobs_of(sources: Sequence[Path], target: Path, force: bool) -> list[Job]:
     """Which bag goes where: one to ``target``, several into the folder ``target``.
 
     Args:
-        sources: the bags.
+        sources: the bags, and folders with bags somewhere in them, which are written into folders of the same names.
         target: where to write.
         force: a bag that is there already may be replaced.
 
     Raises:
         DataError: a target that is in the way, or two of one name.
     """
-    if len(sources) > 1 and not target.is_dir():
+    names = [pair for source in sources for pair in _bags_at(source, target)]
+    is_one = len(names) == 1 and names[0][0] in sources
+    if not is_one and not target.is_dir():
         raise DataError(f"several bags need a folder to be written into, and {target} is none; create it")
-    jobs = [Job(source, target / _name(source) if len(sources) > 1 else target) for source in sources]
+    if not target.parent.is_dir():
+        raise DataError(f"the folder {target.parent} does not exist; create it, or name another target")
+    jobs = [Job(bag, target if is_one else target / name) for bag, name in names]
     for job in jobs:
         if any(other.target == job.target and other is not job for other in jobs):
             raise DataError(f"two bags would be written as {job.target}; enhance them in two runs")
@@ -63,8 +70,18 @@ def jobs_of(sources: Sequence[Path], target: Path, force: bool) -> list[Job]:
     return jobs
 
 
-def _name(source: Path) -> str:
-    return source.resolve().name if source.is_dir() else source.stem
+def _bags_at(source: Path, target: Path) -> list[tuple[Path, Path]]:
+    """The bag, or every bag somewhere in a folder that is none itself; and its place below the folder to write.
+
+    What lies in ``target`` or in a hidden folder is left alone.
+    """
+    own = [(source, Path(source.resolve().name if source.is_dir() else source.stem))]
+    if not source.is_dir() or (source / METADATA).exists():
+        return own
+    found = [(path.parent, path.parent.relative_to(source)) for path in sorted(source.rglob(METADATA))]
+    hidden = [any(part.startswith(".") for part in name.parts) for _, name in found]
+    outside = [target.resolve() not in bag.resolve().parents for bag, _ in found]
+    return [pair for pair, hides, is_out in zip(found, hidden, outside, strict=True) if is_out and not hides] or own
 
 
 def _check_free(target: Path, force: bool) -> None:
@@ -72,12 +89,23 @@ def _check_free(target: Path, force: bool) -> None:
         return
     if not force:
         raise DataError(f"{target} exists; name another target, or replace it with --force")
-    if (
-        target.is_symlink()
-        or not target.is_dir()
-        or (any(target.iterdir()) and not (target / "metadata.yaml").exists())
-    ):
+    if target.is_symlink() or not target.is_dir() or (any(target.iterdir()) and not (target / METADATA).exists()):
         raise DataError(f"{target} is no bag, so --force does not replace it; name another target")
+
+
+@contextlib.contextmanager
+def writing(job: Job) -> Iterator[Path]:
+    """``replacing_folder`` of the job's target, with the folders around it, which go again where they stay empty."""
+    missing = [folder for folder in job.target.parents if not folder.exists()]
+    job.target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with replacing_folder(job.target) as folder:
+            yield folder
+    except BaseException:
+        with contextlib.suppress(OSError):
+            for empty in missing:
+                empty.rmdir()
+        raise
 
 
 def run(jobs: Sequence[Job], settings: BagSettings, workers: int, tell: Tell, done: Done) -> None:
@@ -99,7 +127,7 @@ def run(jobs: Sequence[Job], settings: BagSettings, workers: int, tell: Tell, do
 
 def _run_here(job: Job, settings: BagSettings, tell: Tell) -> BagReport | LowlightError:
     try:
-        with replacing_folder(job.target) as folder:
+        with writing(job) as folder:
             return enhance_bag(job.source, folder, settings, tell)
     except LowlightError as error:
         return error
@@ -120,7 +148,7 @@ def _run_apart(jobs: Sequence[Job], settings: BagSettings, workers: int, tell: T
                     running.remove(worker)
                     done(worker.job, outcome)
     finally:
-        for worker in running:
+        for worker in reversed(running):  # the first one made the folder that others lie in
             worker.stop()
 
 
@@ -130,7 +158,7 @@ class _Worker:
     def __init__(self, job: Job, settings: BagSettings) -> None:
         self.job = job
         self._folder = contextlib.ExitStack()
-        folder = self._folder.enter_context(replacing_folder(job.target))
+        folder = self._folder.enter_context(writing(job))
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe(duplex=False)
         self._process: BaseProcess = context.Process(target=_work, args=(job.source, folder, settings, theirs))

@@ -291,3 +291,33 @@ def test_a_terminal_sees_progress_with_rate_and_time_left(night: Path, tmp_path:
     os.close(ours)
     assert process.returncode == 0
     assert re.search(r"4/4 \[\d\d:\d\d<\d\d:\d\d, .*frame", said)
+
+
+# Folders of bags
+
+
+def test_a_folder_stands_for_every_bag_in_it(tmp_path: Path) -> None:
+    for name in ("in/day0/a", "in/day1/a", "in/.writing-x/b", "in/out/old"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "metadata.yaml").touch()
+    (tmp_path / "in" / "notes").mkdir()
+    source, target = tmp_path / "in", tmp_path / "in" / "out"
+    jobs = bag_jobs.jobs_of([source], target, force=False)
+    assert [(str(job.source.relative_to(source)), str(job.target.relative_to(target))) for job in jobs] == [
+        ("day0/a", "day0/a"),
+        ("day1/a", "day1/a"),
+    ]
+    with pytest.raises(DataError, match="create it"):
+        bag_jobs.jobs_of([source], tmp_path / "new", force=False)
+    with pytest.raises(DataError, match="two bags would be written as"):
+        bag_jobs.jobs_of([source, tmp_path / "in"], target, force=False)
+
+
+def test_folders_around_a_bag_come_with_it_and_go_with_it(night: Path, tmp_path: Path, tiny_model: Path) -> None:
+    job = bag_jobs.Job(night, tmp_path / "2026" / "day" / "night")
+    seen = Outcomes()
+    for settings in (BagSettings(model=tmp_path / "no.onnx"), BagSettings(model=tiny_model, threads=1)):
+        assert list(tmp_path.iterdir()) == []
+        bag_jobs.run([job], settings, 1, lambda _: None, seen)
+    assert isinstance(seen["night"], BagReport)
+    assert [path.name for path in job.target.parent.iterdir()] == ["night"]
