@@ -128,7 +128,7 @@ def _row(name: str, table: dict[str, Any]) -> str:
 
 def _gain(gain: dict[str, Any]) -> str:
     if gain["factor"] is None:
-        return "from none"
+        return ""
     interval = "" if gain["low"] is None else f" ({gain['low']:.2f} to {gain['high']:.2f})"
     return f"{gain['factor']:.2f}{interval}"
 

@@ -80,7 +80,7 @@ def run_detector(options: argparse.Namespace) -> int:
     if options.out:
         report.make_folder(options.out)
     comparison = compare.compare(_progress(clips), shown, keypoints, detectors, labels)
-    title = f"{chosen.name} on {', '.join(map(str, _sources(options)))}"
+    title = f"{chosen.name} on {', '.join(f'{path.parent.name}/{path.name}' for path in _sources(options))}"
     print(title)
     for table in report.tables(comparison):
         print(f"\n{table}")

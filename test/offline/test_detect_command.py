@@ -132,8 +132,10 @@ def test_gain_is_the_quotient_and_its_interval_holds_it() -> None:
 def test_gain_over_nothing_is_said_and_no_json_breaks(tmp_path: Path) -> None:
     comparison = entries(ALIGNED, {"dark": keypoint_counts([0.0]), "enhanced": keypoint_counts([5.0])}, scenes=1)
     (table,) = report.tables(comparison)
-    assert math.isnan(table.gains[0].factor)
+    assert math.isinf(table.gains[0].factor)
     assert "over dark: from none" in str(table)
+    neither = entries(ALIGNED, {"dark": keypoint_counts([0.0]), "enhanced": keypoint_counts([0.0])}, scenes=1)
+    assert "over dark: none in either" in str(report.tables(neither)[0])
     report.write(comparison, {}, tmp_path)
     assert "NaN" not in (tmp_path / "summary.json").read_text()
 
@@ -282,5 +284,8 @@ def test_tables_stand_in_the_report(folder: Path, capsys: pytest.CaptureFixture[
     pytest.importorskip("jinja2")
     target = folder / "page.html"
     assert run(folder, "--detector", "orb", "--data", folder / "pairs.csv", "--report", target) == 0
-    assert "orb, against the reference: 3 frames of 3 scenes" in target.read_text(encoding="utf-8")
+    text = target.read_text(encoding="utf-8")
+    assert "orb, against the reference: 3 frames of 3 scenes" in text
+    assert "0 frames" not in text
+    assert ">Plots<" not in text
     assert capsys.readouterr().out.splitlines()[-1] == str(target)

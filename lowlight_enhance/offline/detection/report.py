@@ -85,8 +85,8 @@ class Gain:
 
     Attributes:
         over: name of that rendering.
-        factor: quotient of both; NaN where the other is 0.
-        low: end of the 95 % interval, by resampling scenes; NaN with a single scene.
+        factor: quotient of both; infinite where the other alone is 0, NaN where both are.
+        low: end of the 95 % interval, by resampling scenes; NaN with a single scene or without a factor.
         high: the other end.
     """
 
@@ -96,8 +96,8 @@ class Gain:
     high: float
 
     def __str__(self) -> str:
-        if math.isnan(self.factor):
-            return f"over {self.over}: from none"
+        if not math.isfinite(self.factor):
+            return f"over {self.over}: {'none in either' if math.isnan(self.factor) else 'from none'}"
         interval = "" if math.isnan(self.low) else f" ({self.low:.2f} to {self.high:.2f})"
         return f"over {self.over}: x {self.factor:.2f}{interval}"
 
@@ -239,16 +239,16 @@ def _gain(
         above, below = (
             np.nan_to_num(figure({name: weights @ sums for name, sums in side.items()})) for side in (ours, theirs)
         )
-        quotients = np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0.0)
-        return np.asarray(quotients, dtype=np.float64)
+        unknown = np.where(above > 0.0, np.inf, np.nan)
+        return np.asarray(np.divide(above, below, out=unknown, where=below > 0.0), dtype=np.float64)
 
     value = float(factor(np.ones((1, scenes)))[0])
-    if scenes < 2 or math.isnan(value):
+    if scenes < 2 or not math.isfinite(value):
         return Gain(over, value, math.nan, math.nan)
     drawn = np.random.default_rng(0).multinomial(scenes, np.full(scenes, 1.0 / scenes), RESAMPLINGS)
     factors = factor(drawn.astype(np.float64))
     tail = 50.0 * (1.0 - CONFIDENCE)
-    known = factors[~np.isnan(factors)]
+    known = factors[np.isfinite(factors)]
     low, high = np.percentile(known, [tail, 100.0 - tail]) if known.size else (math.nan, math.nan)
     return Gain(over, value, float(low), float(high))
 
