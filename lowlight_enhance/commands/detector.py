@@ -65,12 +65,14 @@ def run_detector(options: argparse.Namespace) -> int:
     from lowlight_enhance.core.errors import DataError
     from lowlight_enhance.core.shipped import default_model
     from lowlight_enhance.offline.detection import compare, report
-    from lowlight_enhance.offline.detection.labels import read_labels
+    from lowlight_enhance.offline.detection.labels import check_labels, read_labels
 
     chosen = options.model or default_model()
     keypoints, detectors = _detectors(options)
     names = _names(options) or next((d.classes for d in detectors if d.name not in ("hog", "face")), ())
     labels = read_labels(options.labels, names) if options.labels else None
+    if labels is not None:
+        check_labels(labels, detectors)
     reports = wants_report(options)
     enhance = _enhance(options, chosen)
     clips = _clips(options, bool(keypoints)) + _recordings(options, enhance)
@@ -109,7 +111,7 @@ def _detectors(options: argparse.Namespace) -> tuple[list[Keypoints], list[BoxDe
     """What ``--detector`` names.
 
     Raises:
-        ConfigError: a word that is neither a kind nor a file.
+        ConfigError: a word that is neither a kind nor a file, or two files of one name.
     """
     from lowlight_enhance.core.errors import ConfigError
     from lowlight_enhance.offline.detection.keypoints import KeypointOptions, Keypoints
@@ -132,6 +134,8 @@ def _detectors(options: argparse.Namespace) -> tuple[list[Keypoints], list[BoxDe
             boxes.append(Yolo(Path(kind), yolo))
         else:
             raise ConfigError(f"--detector {kind}: choose orb, sift, hog or face, or name an ONNX file that exists")
+    if len({detector.name for detector in boxes}) < len(boxes):
+        raise ConfigError("two detectors bear one name; give one of the files another")
     return keypoints, boxes
 
 

@@ -204,6 +204,7 @@ def test_labels_give_mean_precision(folder: Path) -> None:
     [
         (["--detector", "surf", "--data", "pairs.csv"], "choose orb, sift, hog or face"),
         (["--detector", "orb"], "no frames"),
+        (["--detector", "one/a.onnx", "--detector", "two/a.onnx", "--data", "pairs.csv"], "bear one name"),
         (["--detector", "hog", "--sequence", "recording"], "nothing could be measured"),
         (["--detector", "orb", "--photos", "photos.csv", "--sensor", "Kodak"], "not calibrated"),
         (["--detector", "hog", "--data", "pairs.csv", "--labels", "none.json"], "cannot read the labels"),
@@ -221,6 +222,9 @@ def test_mistakes_are_said(
 ) -> None:
     monkeypatch.chdir(folder)
     (folder / "broken.onnx").write_bytes(b"\x08\x07nonsense")
+    for name in ("one", "two"):
+        (folder / name).mkdir()
+        write_detector(folder / name / "a.onnx", np.zeros((1, 30, 6)))
     assert run(folder, *arguments) == 2
     assert message in capsys.readouterr().err
     assert not list((folder / "out").glob("*"))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lowlight_enhance.core.errors import DataError
-from lowlight_enhance.offline.detection.boxes import NO_BOXES, Boxes
+from lowlight_enhance.offline.detection.boxes import NO_BOXES, BoxDetector, Boxes
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,24 @@ class Labels:
             elif (path := self.folder / f"{picture.stem}.txt").is_file():
                 return _yolo_boxes(path, width, height, self.classes)
         return None
+
+
+def check_labels(labels: Labels, detectors: Iterable[BoxDetector]) -> None:
+    """Look, before any work is done, whether mean precision can come of it.
+
+    Raises:
+        ModuleNotFoundError: pycocotools is missing.
+        DataError: a detector knows nothing of what COCO's labels name.
+    """
+    import pycocotools.cocoeval  # noqa: F401
+
+    named = {name for boxes in labels.pixels.values() for name in boxes.classes}
+    for detector in detectors:
+        if named and not named & set(detector.classes):
+            raise DataError(
+                f"{labels.source} labels {', '.join(sorted(named)[:20])}, and {detector.name} knows "
+                f"{', '.join(detector.classes[:20])}: name its classes alike with --classes, or leave it out"
+            )
 
 
 def read_labels(source: Path, classes: Sequence[str] = ()) -> Labels:

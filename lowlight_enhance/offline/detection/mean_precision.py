@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.offline.detection.boxes import NO_BOXES, Boxes
 
 Found = Mapping[str, Boxes]
@@ -31,17 +31,13 @@ class MeanPrecision:
 
 
 def mean_precision(found: Found, truth: Found) -> MeanPrecision:
-    """How well ``found`` fits ``truth``.
-
-    Raises:
-        DataError: no labels at all.
-    """
+    """How well ``found`` fits ``truth``; NaN without a single label."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
     classes = sorted({name for boxes in truth.values() for name in boxes.classes})
     if not classes:
-        raise DataError("the labels name nothing that the detector knows; check --labels and --classes")
+        return MeanPrecision(math.nan, math.nan)
     numbers = {name: number for number, name in enumerate(classes, start=1)}
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         labels, results = COCO(), COCO()
