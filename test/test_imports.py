@@ -29,7 +29,7 @@ for name in names:
 TRAINING_ONLY = "torch,torchmetrics,accelerate,tensorboard,onnx,onnxscript,rawpy,matplotlib"
 ROS = "rclpy,rcl_interfaces,sensor_msgs,std_msgs,diagnostic_msgs,lifecycle_msgs,cv_bridge"
 BAGS = "rosbags,apsw,tqdm"
-OPTIONAL = "PIL,skimage,yaml,openvino"
+OPTIONAL = "PIL,skimage,yaml,openvino,av,ray"
 
 
 def imported(blocked: str, *names: str) -> list[str]:
