@@ -60,7 +60,6 @@ def photograph_of(page_file: Path, target: Path) -> None:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport=VIEW, color_scheme="light")
         page.goto(page_file.as_uri())
-        page.wait_for_function("[...document.querySelectorAll('.plot')].every((plot) => plot._fullLayout)")
         page.screenshot(path=Path(scratch) / "page.png")
         browser.close()
         with Image.open(Path(scratch) / "page.png") as shot:

@@ -134,6 +134,30 @@ def test_the_command_scores_a_model_on_pairs(photos: Path, capsys: pytest.Captur
     assert set(summary["by_iso"]) == {"400 to 1600", "unknown"}
 
 
+@pytest.mark.parametrize("source", ["pairs", "photos"])
+def test_the_command_ends_in_a_report(source: str, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("jinja2", reason="of the extra 'report'")
+    pytest.importorskip("plotly", reason="of the extra 'report'")
+    pytest.importorskip("markdown_it", reason="of the extra 'report'")
+    model = write_tiny_model(photos / "tiny.onnx", gain=4.0, model_input=ModelInput(working_size=0))
+    target = photos / "report.html"
+    arguments = ["evaluate", str(model), f"--{source}", str(photos / f"{source}.csv"), "--report", str(target)]
+    assert main([*arguments, "--metadata-test"]) == 0
+    assert capsys.readouterr().out.endswith(f"{target}\n")
+    text = target.read_text(encoding="utf-8")
+    assert f"{photos.name}/{source}.csv" in text
+    assert text.count('class="compare"') == 2
+    assert text.count(">reference</") == 0, "its tag appears when it is chosen"
+    for told in (
+        "Usual faults",
+        "What the metadata are worth",
+        "Least alike",
+        "Latency",
+        "0.png" if source == "photos" else "0_dark.png",
+    ):
+        assert told in text
+
+
 def test_the_command_wants_one_source(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = write_tiny_model(photos / "tiny.onnx")
     assert main(["evaluate", str(model)]) == 2

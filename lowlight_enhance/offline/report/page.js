@@ -71,14 +71,24 @@
     responsive: true, displaylogo: false, displayModeBar: isTouched ? true : "hover",
     modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", ...(isTouched ? ["zoom2d"] : [])],
   };
-  const draw = () => {
-    for (const [name, plot] of Object.entries(plots)) {
-      Plotly.react(name, coloured(plot.data), layout(plot.layout), config);
-    }
+  const drawn = new Set();
+  const draw = (name) => {
+    drawn.add(name);
+    Plotly.react(name, coloured(plots[name].data), layout(plots[name].layout), config);
   };
-  draw();
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  // Each is drawn when it comes near, so that a page of many cameras opens at once.
+  const near = new IntersectionObserver((entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      near.unobserve(target);
+      draw(target.id);
+    }
+  }, { rootMargin: "400px" });
+  for (const name of Object.keys(plots)) near.observe(document.getElementById(name));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawn.forEach(draw));
   addEventListener("beforeprint", () => {
+    near.disconnect();
+    Object.keys(plots).filter((name) => !drawn.has(name)).forEach(draw);
     for (const details of document.querySelectorAll("details")) details.open = true;
   });
 })();
