@@ -8,9 +8,10 @@ from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.resources import resource
 
 SHIPPED = {
-    "student_int8": "the default: convolutions in int8, for CPUs",
+    "student_int8": "the default: in int8, for CPUs",
     "student": "the same network in float32, for GPUs and for CPUs without int8 instructions",
     "quality": "the default's weights on a larger copy of the frame: more detail, more milliseconds",
+    "tiny": "half a million parameters in int8 on a smaller copy of the frame, for small boards",
 }
 """Name, which is the file's name in ``models/`` without its suffix, and what it is for."""
 
