@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import signal
-import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -158,7 +158,7 @@ def _enhance(
         return error
     except FileNotFoundError:
         return DataError(
-            f"{folder.parent.parent} is not on {socket.gethostname()}, or was taken away; bags must lie where every "
+            f"{folder.parent.parent} is not on {platform.node()}, or was taken away; bags must lie where every "
             "machine of the cluster finds them under the same path"
         )
 
