@@ -1,14 +1,16 @@
 """How long a bag takes against the bare model: python test/bag_bench.py [--frames 300] [--storage mcap] [--model M]
 
-A bag of 640x480 frames is enhanced by one worker. Every so many frames it stands still while the bare model is timed
-on as many, so that a machine that slows down slows both alike; that time does not count as the bag's.
+A bag of 640x480 frames is enhanced by one worker, then the bare model runs as often, and so on in turn: medians of
+whole runs, so that work of one cannot hide in the time of the other.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,30 +29,7 @@ from lowlight_enhance.offline.bag_settings import BagSettings
 from lowlight_enhance.offline.bench import dark_frame
 
 HEIGHT, WIDTH = 480, 640
-EVERY = 30
 CAPTURE = CaptureMetadata(1600.0, 1.0 / 30.0)
-
-
-class Turns:
-    """Is told of every frame, and lets the bare model have its turn."""
-
-    def __init__(self, enhancer: Enhancer, rgb: Any) -> None:
-        tensor = enhancer.encode(rgb, CAPTURE)
-        self._bare = {
-            "bare inference": lambda: enhancer.infer(tensor),
-            "bare pipeline": lambda: enhancer(rgb, CAPTURE),
-        }
-        self._frames = 0
-        self.spent = {name: np.zeros(2) for name in self._bare}
-
-    def __call__(self, frames: int) -> None:
-        self._frames += frames
-        if self._frames % EVERY == 0:
-            for name, call in self._bare.items():
-                start = clocks()
-                for _ in range(EVERY):
-                    call()
-                self.spent[name] += clocks() - start
 
 
 def clocks() -> Any:
@@ -72,6 +51,7 @@ def write_night(folder: Path, frame: Any, frames: int, storage: str) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=300)
+    parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--storage", default="sqlite3")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--model")
@@ -84,15 +64,29 @@ def main() -> None:
         source = write_night(Path(folder) / "in", frame, options.frames, options.storage)
         enhancer = open_enhancer(model=find_model(options.model), threads=options.threads)
         enhancer.warm_up()
-        turns = Turns(enhancer, frame)
-        start = clocks()
-        with Bag(source) as bag:
-            copy_enhanced(bag, Path(folder) / "out", enhancer, settings, turns)
-        spent = {"bag": clocks() - start - sum(turns.spent.values()), **turns.spent}
-    for name, seconds in spent.items():
-        each_ms, ratio = 1000.0 * seconds / options.frames, spent["bag"] / seconds
+        tensor = enhancer.encode(frame, CAPTURE)
+        calls: dict[str, Callable[[int], object]] = {
+            "bag": lambda turn: enhanced(source, Path(folder) / f"out{turn}", enhancer, settings),
+            "bare inference": lambda _: [enhancer.infer(tensor) for _ in range(options.frames)],
+            "bare pipeline": lambda _: [enhancer(frame, CAPTURE) for _ in range(options.frames)],
+        }
+        spent: dict[str, list[Any]] = {name: [] for name in calls}
+        for turn in range(options.turns):
+            for name, call in calls.items():
+                start = clocks()
+                call(turn)
+                spent[name].append(clocks() - start)
+    medians = {name: np.median(turns, axis=0) for name, turns in spent.items()}
+    for name, seconds in medians.items():
+        each_ms, ratio = 1000.0 * seconds / options.frames, medians["bag"] / seconds
         print("{:<15} {:6.1f} ms a frame, {:6.1f} ms of CPU".format(name, *each_ms), end="; ")
         print("bag against it {:.2f}, CPU {:.2f}".format(*ratio))
+
+
+def enhanced(source: Path, folder: Path, enhancer: Enhancer, settings: BagSettings) -> None:
+    with Bag(source) as bag:
+        copy_enhanced(bag, folder, enhancer, settings, lambda _: None)
+    shutil.rmtree(folder)
 
 
 if __name__ == "__main__":
