@@ -117,10 +117,19 @@ def write_onnx(model: nn.Module, model_input: ModelInput, file: Path, metadata: 
     )
     written = onnx.load(str(file))
     written.ir_version = IR_VERSION
+    forget_origin(written)
     for key, value in {METADATA_KEY: model_input.to_json(), **metadata}.items():
         written.metadata_props.add(key=key, value=value)
     onnx.checker.check_model(written)
     onnx.save(written, str(file))
+
+
+def forget_origin(model: onnx.ModelProto) -> None:
+    """Take out the lines of source, with the paths of this machine, that torch notes at every node and value."""
+    graph = model.graph
+    for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
 
 
 def _pixel_unshuffle(picture: Any, factor: int) -> Any:

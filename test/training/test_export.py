@@ -41,6 +41,13 @@ def test_the_output_is_called_what_it_is(tmp_path: Path, name: str, content: str
     assert {p.key: p.value for p in written.metadata_props}["lowlight_enhance.step"] == "7"
 
 
+def test_nothing_in_the_file_tells_where_it_was_made(tmp_path: Path) -> None:
+    export.export(WRITERS["student"](tmp_path / "best.pt"), tmp_path / "net.onnx")
+    content = (tmp_path / "net.onnx").read_bytes()
+    assert str(Path(export.__file__).parent).encode() not in content
+    assert b".py" not in content
+
+
 def test_another_model_input_may_be_written(tmp_path: Path) -> None:
     other = ModelInput(working_size=64, size_multiple=8)
     export.export(write_student(tmp_path / "best.pt"), tmp_path / "net.onnx", other)
