@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from lowlight_enhance import __version__
 from lowlight_enhance.commands import bags, evaluate, node, pictures, training, video
+from lowlight_enhance.commands.arguments import EXIT_USER_ERROR
 from lowlight_enhance.core.errors import LowlightError
 
-EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
 EXTRAS = {

@@ -8,7 +8,10 @@ import signal
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from lowlight_enhance.core.stream import StreamConfig
 
 Commands = argparse._SubParsersAction  # argparse names the type of its command list only so
 
@@ -23,6 +26,28 @@ STREAM_OPTIONS: dict[str, type] = {
     "metadata_max_age_s": float,
 }
 """Fields of ``StreamConfig`` that are options by their names."""
+
+METADATA_OPTIONS: dict[str, type] = {
+    "exposure_unit_s": float,
+    "base_iso": float,
+    "gain_unity": float,
+    "gain_min_db": float,
+    "gain_max_db": float,
+    "exposure_key": str,
+    "gain_key": str,
+    "exposure_field": str,
+    "exposure_scale_s": float,
+    "gain_field": str,
+    "gain_kind": str,
+    "stamp_field": str,
+    "frame_id": str,
+    "hardware_id": str,
+    "stale_under_auto_exposure": bool,
+}
+"""Fields of ``MetadataSettings`` that are options by their names behind ``metadata_``."""
+
+EXIT_LEFT_OUT = 1
+EXIT_USER_ERROR = 2
 
 MODEL_HELP = "name of a shipped model or path of an ONNX file (default: student_int8)"
 
@@ -141,3 +166,24 @@ def ending_on_sigterm() -> Iterator[None]:
         raise (SystemExit(code) if ends else exit_) from None  # on its way through a library it may lose its code
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def stream_config(options: argparse.Namespace, iso: float | None, exposure_s: float | None) -> StreamConfig:
+    """What those of ``STREAM_OPTIONS`` and ``METADATA_OPTIONS`` say that a command has and was given.
+
+    Args:
+        options: of the command.
+        iso: where nothing else tells it.
+        exposure_s: likewise.
+
+    Raises:
+        LowlightError: a value out of range.
+    """
+    from lowlight_enhance.core.metadata_messages import MetadataSettings
+    from lowlight_enhance.core.stream import StreamConfig
+    from lowlight_enhance.offline.image import given_capture
+
+    given = vars(options)
+    metadata = MetadataSettings(**{k: given[f"metadata_{k}"] for k in METADATA_OPTIONS if f"metadata_{k}" in given})
+    stream = {name: given[name] for name in STREAM_OPTIONS if name in given}
+    return StreamConfig(**stream, fallback=given_capture(iso, exposure_s), metadata=metadata)

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lowlight_enhance.commands.arguments import (
+    EXIT_LEFT_OUT,
+    EXIT_USER_ERROR,
+    METADATA_OPTIONS,
     STREAM_OPTIONS,
     Commands,
     add_fields,
@@ -17,34 +20,13 @@ from lowlight_enhance.commands.arguments import (
     network_settings,
     positive,
     seconds,
+    stream_config,
 )
 from lowlight_enhance.core.errors import ConfigError, LowlightError
 
 if TYPE_CHECKING:
     from lowlight_enhance.offline.bag_jobs import Job
     from lowlight_enhance.offline.bag_settings import BagReport, BagSettings
-
-EXIT_LEFT_OUT = 1
-EXIT_USER_ERROR = 2
-
-METADATA_OPTIONS: dict[str, type] = {
-    "exposure_unit_s": float,
-    "base_iso": float,
-    "gain_unity": float,
-    "gain_min_db": float,
-    "gain_max_db": float,
-    "exposure_key": str,
-    "gain_key": str,
-    "exposure_field": str,
-    "exposure_scale_s": float,
-    "gain_field": str,
-    "gain_kind": str,
-    "stamp_field": str,
-    "frame_id": str,
-    "hardware_id": str,
-    "stale_under_auto_exposure": bool,
-}
-"""Fields of ``MetadataSettings`` that are options by their names behind ``metadata_``."""
 
 
 def add_bag(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -171,17 +153,9 @@ def _run_replay(options: argparse.Namespace) -> int:
 
 
 def _settings(options: argparse.Namespace) -> BagSettings:
-    from lowlight_enhance.core.capture import CaptureMetadata
-    from lowlight_enhance.core.metadata_messages import MetadataSettings
-    from lowlight_enhance.core.stream import StreamConfig
     from lowlight_enhance.offline.bag_cameras import TopicChoice
     from lowlight_enhance.offline.bag_settings import BagSettings
-    from lowlight_enhance.offline.image import given_capture
 
-    given = vars(options)
-    capture: CaptureMetadata = given_capture(options.iso, options.exposure_s)
-    metadata = MetadataSettings(**{k: given[f"metadata_{k}"] for k in METADATA_OPTIONS if f"metadata_{k}" in given})
-    stream = {name: given[name] for name in STREAM_OPTIONS if name in given}
     more = {} if options.jpeg_quality is None else {"jpeg_quality": options.jpeg_quality}
     return BagSettings(
         topics=TopicChoice(
@@ -193,7 +167,7 @@ def _settings(options: argparse.Namespace) -> BagSettings:
             replaces=options.replace,
             format=options.format,
         ),
-        stream=StreamConfig(**stream, fallback=capture, metadata=metadata),
+        stream=stream_config(options, options.iso, options.exposure_s),
         storage=options.storage,
         compression=options.compression,
         **network_settings(options),

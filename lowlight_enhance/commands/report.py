@@ -7,8 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lowlight_enhance.commands.arguments import STREAM_OPTIONS, add_fields, ending_on_sigterm, positive, seconds
-from lowlight_enhance.commands.bags import METADATA_OPTIONS
+from lowlight_enhance.commands.arguments import (
+    METADATA_OPTIONS,
+    STREAM_OPTIONS,
+    add_fields,
+    ending_on_sigterm,
+    positive,
+    seconds,
+    stream_config,
+)
 
 if TYPE_CHECKING:
     from lowlight_enhance.core.enhancer import Enhance
@@ -88,21 +95,14 @@ def run_bag(options: argparse.Namespace) -> int:
 
 def questions_of(options: argparse.Namespace) -> BagQuestions:
     """What the options ask of a bag."""
-    from lowlight_enhance.core.metadata_messages import MetadataSettings
-    from lowlight_enhance.core.stream import StreamConfig
     from lowlight_enhance.offline.bag_evaluation import BagQuestions
-    from lowlight_enhance.offline.image import given_capture
 
-    given = vars(options)
-    metadata = MetadataSettings(**{k: given[f"metadata_{k}"] for k in METADATA_OPTIONS if f"metadata_{k}" in given})
-    stream = {name: given[name] for name in BAG_STREAM_OPTIONS if name in given}
-    fallback = given_capture(options.default_iso, options.default_exposure)
     return BagQuestions(
         images=tuple(dict.fromkeys(options.images)),
         metadata=tuple(options.metadata),
         reference_topic=options.reference_topic,
         enhanced_topic=options.enhanced_topic,
-        stream=StreamConfig(**stream, fallback=fallback, metadata=metadata),
+        stream=stream_config(options, options.default_iso, options.default_exposure),
         every=options.every,
         max_frames=options.max_frames,
     )

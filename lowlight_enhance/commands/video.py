@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lowlight_enhance.commands.arguments import (
+    EXIT_LEFT_OUT,
     STREAM_OPTIONS,
     Commands,
     add_fields,
@@ -21,13 +22,12 @@ from lowlight_enhance.commands.arguments import (
     positive,
     seconds,
     size,
+    stream_config,
 )
 
 if TYPE_CHECKING:
     from lowlight_enhance.offline.video import VideoSettings
     from lowlight_enhance.offline.video_frames import Source
-
-EXIT_LEFT_OUT = 1
 
 FRAME_OPTIONS = {name: STREAM_OPTIONS[name] for name in STREAM_OPTIONS if not name.startswith(("metadata", "output"))}
 """Those of the stream's options that mean something without messages."""
@@ -79,13 +79,10 @@ def _rate(text: str) -> Fraction:
 
 
 def _settings(options: argparse.Namespace) -> VideoSettings:
-    from lowlight_enhance.core.stream import StreamConfig
-    from lowlight_enhance.offline.image import given_capture
     from lowlight_enhance.offline.video import VideoSettings
 
-    stream = {name: value for name, value in vars(options).items() if name in FRAME_OPTIONS}
     return VideoSettings(
-        stream=StreamConfig(**stream, fallback=given_capture(options.iso, options.exposure_s)),
+        stream=stream_config(options, options.iso, options.exposure_s),
         side_by_side=options.side_by_side,
         max_frames=options.max_frames,
         max_seconds=options.seconds,
