@@ -39,7 +39,7 @@ class LocalAffine:
         self._bands: list[_Band] = []
         self._shapes: tuple[object, ...] = ()
         self._gain, self._offset, self._product = (np.empty((0, 0), np.float32) for _ in range(3))
-        self._offsets = np.empty((3, 0, 0), np.float32)
+        self._offsets, self._added = np.empty((3, 0, 0), np.float32), np.empty((0, 0), np.float32)
         self._inputs: tuple[Rgb, ...] = ()
         self._planes: tuple[NDArray[np.uint8], ...] = ()
 
@@ -74,15 +74,16 @@ class LocalAffine:
         self._gain, self._offset, self._product = (np.empty((tallest, width), np.float32) for _ in range(3))
         self._planes = tuple(np.empty((tallest, width), np.uint8) for _ in range(3))
         self._inputs = tuple(np.empty((tallest, width), rgb.dtype) for _ in range(3))
-        self._offsets = np.empty((3, rows, columns), np.float32)
+        self._offsets, self._added = np.empty((3, rows, columns), np.float32), np.empty((rows, columns), np.float32)
 
     def _raise(self, channel: int, offset: Tensor, correction: Tensor | None) -> None:
         """Put 255 times the sum of both in the buffer for offsets before they are enlarged."""
         target = self._offsets[channel]
-        np.multiply(offset, np.float32(255.0), out=target)
-        if correction is not None:
-            fine = cv2.resize(correction * np.float32(255.0), offset.shape[::-1], interpolation=cv2.INTER_LINEAR)
-            cv2.add(target, fine, dst=target)
+        if correction is None:
+            np.multiply(offset, np.float32(255.0), out=target)
+            return
+        added = _enlarged(correction * np.float32(255.0), self._added)
+        cv2.scaleAdd(offset, 255.0, added, dst=target)
 
     def _apply(self, band: _Band, maps: Tensor, rgb: Rgb, enhanced: NDArray[np.uint8]) -> None:
         """Enhance the rows of one band."""
