@@ -11,6 +11,7 @@ _SETTINGS = {
     -3: 32 * _MIB,  # M_MMAP_THRESHOLD: image buffers come from the heap, not from a fresh mapping each
     -1: 512 * _MIB,  # M_TRIM_THRESHOLD: freed memory stays in the process
     -2: 64 * _MIB,  # M_TOP_PAD: the heap grows in steps of this
+    -8: 1,  # M_ARENA_MAX: what one thread frees the next one takes; an arena a thread would fragment apart for hours
 }
 
 SWITCH = "LOWLIGHT_MALLOC_TUNING"
