@@ -31,6 +31,9 @@ CHANNELS = 5
 MAX_SIDE = 16384
 """Largest working size in pixels."""
 
+BILINEAR_UP_TO = 1.6
+"""Factor of shrinking up to which bilinear interpolation keeps hardly more of a frame's noise than an area average."""
+
 MAX_MULTIPLE = 1024
 MAX_JSON_CHARACTERS = 4096
 
@@ -100,12 +103,19 @@ class ModelInput:
         return Grid(h, w, -(-h // m) * m, -(-w // m) * m)
 
     def shrink(self, rgb: Rgb) -> Rgb:
-        """The frame at the grid's picture size (area average), unpadded; the frame itself where it fits."""
+        """The frame at the grid's picture size, unpadded; the frame itself where it fits.
+
+        Means of 2x2 pixels as often as they fit; what remains to be shrunk is little and bilinear, which takes a fifth
+        of the time of an area average, or is such an average.
+        """
         grid = self.grid(*rgb.shape[:2])
+        while _times(rgb, grid)[0] >= 2.0 and not any(side % 2 for side in rgb.shape[:2]):
+            halves = (rgb.shape[1] // 2, rgb.shape[0] // 2)
+            rgb = cv2.resize(rgb, halves, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
         if (grid.height, grid.width) == rgb.shape[:2]:
             return rgb
-        small = cv2.resize(rgb, (grid.width, grid.height), interpolation=cv2.INTER_AREA)
-        return small  # type: ignore[return-value]
+        way = cv2.INTER_LINEAR if _times(rgb, grid)[1] < BILINEAR_UP_TO else cv2.INTER_AREA
+        return cv2.resize(rgb, (grid.width, grid.height), interpolation=way)  # type: ignore[return-value]
 
     def encode(self, rgb: Rgb, capture: CaptureMetadata) -> Tensor:
         """The network's input, (1, 5, h, w) float32: R, G, B in 0..1, the ISO plane, the exposure plane.
@@ -178,6 +188,12 @@ class ModelInput:
             return cls(**values)
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, ConfigError) as error:
             raise ModelError(f"unreadable ModelInput in the model file ({error}); export the model again") from error
+
+
+def _times(rgb: Rgb, grid: Grid) -> tuple[float, float]:
+    """How many times as large as on the grid a frame's sides are: the lesser and the greater of both factors."""
+    factors = rgb.shape[0] / grid.height, rgb.shape[1] / grid.width
+    return min(factors), max(factors)
 
 
 def check_rgb(rgb: Rgb) -> None:

@@ -1,6 +1,7 @@
 import json
 import math
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -61,6 +62,29 @@ def test_decode_takes_the_padding_off_again(height: int, width: int) -> None:
     tensor = spec.encode(rgb, UNKNOWN)
     small = spec.decode(tensor, height, width)[:3]
     assert np.allclose(small.transpose(1, 2, 0), spec.shrink(rgb) / np.float32(255))
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "working"),
+    [(480, 640, 384), (480, 640, 240), (480, 640, 256), (720, 1280, 128), (1080, 1920, 256), (333, 501, 100)],
+)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_shrunk_frame_is_an_area_average_or_nearly(
+    height: int, width: int, working: int, dtype: type[np.uint8] | type[np.uint16]
+) -> None:
+    """So it lies where the frame lies, and its noise is averaged, not picked out."""
+    rng = np.random.default_rng(1)
+    most = np.iinfo(dtype).max
+    coarse = rng.integers(most // 4, most // 2, (12, 16, 3)).astype(dtype)
+    smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+    spec = ModelInput(working_size=working)
+    grid = spec.grid(height, width)
+    average = cv2.resize(smooth, (grid.width, grid.height), interpolation=cv2.INTER_AREA)
+    assert np.abs(spec.shrink(smooth).astype(float) - average).max() <= 0.012 * most
+    noise = rng.integers(0, most, (height, width, 3)).astype(dtype)
+    shrunk, averaged = spec.shrink(noise), cv2.resize(noise, (grid.width, grid.height), interpolation=cv2.INTER_AREA)
+    assert shrunk.dtype == dtype
+    assert float(shrunk.std()) < 1.25 * float(averaged.std())
 
 
 def test_decode_refuses_an_output_of_another_size() -> None:
