@@ -19,6 +19,9 @@ from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.model_input import ModelInput
 from lowlight_enhance.training.pictures import DEFAULT_MEMORY_GB, LoadedPair, Picture, TrainingPictures
 
+LIT_DRAWS = 8
+"""How often a well-lit crop is drawn until one is as bright as wanted; the last one is taken as it is."""
+
 SMALL_PHOTO = 320
 """Crops larger than this are taken from photographs that are large enough, where there are any."""
 
@@ -53,12 +56,13 @@ class DataConfig:
         withhold: probability that both ISO and exposure time are withheld.
         withhold_one: probability that just one is.
         redarken: probability that the dark frame of a real pair is darkened further, with its noise.
-        well_lit: probability that a darkened sample is hardly dark (under half a stop): do no harm.
+        well_lit: probability that a photograph is not darkened, only its noise is added: do no harm.
         sid_captures: probability that ISO and exposure time of a darkened sample come from SID's list; the others are
             drawn as a flying camera would choose them.
         well_lit_pairs: share of the real samples that come from pairs whose dark frame is as bright as its reference.
-        dark_below: largest mean (0..255) of the dark crop of any other pair; a brighter one is darkened to below it,
+        dark_below: largest mean (0..255) of a crop that is to be brightened; a brighter one is darkened to below it,
             so that the network is told one thing about frames of middling brightness.
+        lit_from: smallest mean (0..255) of a crop that is well lit; another one is drawn in place of a darker one.
         guessed_capture: probability that a real pair of unknown capture is told a plausible one: a low ISO, as on a
             tripod, and any exposure time. Otherwise, to know the capture would mean a darkened photograph.
         guessed_exposure: probability that a well-lit pair is told any exposure time in place of its own. Otherwise an
@@ -83,6 +87,7 @@ class DataConfig:
     sid_captures: float = 0.4
     well_lit_pairs: float = 0.0
     dark_below: float = 255.0
+    lit_from: float = 0.0
     guessed_capture: float = 0.0
     guessed_exposure: float = 0.0
     turn: float = 0.0
@@ -133,27 +138,41 @@ class Batches(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
             photo = self.pictures.photos[int(rng.integers(len(self.pictures.photos)))]
         (bright,) = crop((photo,), size, rng)
         exposure = draw_exposure(self.config, rng)
-        return jpeg(darken(bright, exposure, rng), rng), bright, exposure.capture
+        if exposure.stops == 0.0:
+            if bright.mean() >= self.config.lit_from:
+                return jpeg(darken(bright, exposure, rng), rng), bright, exposure.capture
+            exposure = draw_exposure(replace(self.config, well_lit=0.0), rng)
+        dark = darken(bright, exposure, rng)
+        if dark.mean() > self.config.dark_below:
+            exposure = replace(exposure, stops=exposure.stops + self._stops_to_dark(dark) + rng.uniform(0.0, 1.0))
+            dark = darken(bright, exposure, rng)
+        return jpeg(dark, rng), bright, exposure.capture
 
     def _real(self, size: int, rng: np.random.Generator) -> tuple[Picture, Picture, CaptureMetadata]:
         lit = bool(self.lit) and (not self.dark or rng.random() < self.config.well_lit_pairs)
         places = self.lit if lit else self.dark
-        pair = self.pictures.pairs[places[int(rng.integers(len(places)))]]
-        dark, bright = crop((pair.dark, pair.bright), size, rng)
+        for _ in range(LIT_DRAWS):
+            pair = self.pictures.pairs[places[int(rng.integers(len(places)))]]
+            dark, bright = crop((pair.dark, pair.bright), size, rng)
+            if not lit or dark.mean() >= self.config.lit_from:
+                break
         if lit:
             known = pair.capture.exposure_s is not None
             told = known and self.config.guessed_exposure and rng.random() < self.config.guessed_exposure
             return dark, bright, replace(pair.capture, exposure_s=_any_exposure_s(rng)) if told else pair.capture
         middling = bool(dark.mean() > self.config.dark_below)
         if middling or rng.random() < self.config.redarken:
-            # a stop divides the mean of an sRGB frame by about 2 ** (1 / 2.2)
-            least = 2.2 * float(np.log2(dark.mean() / self.config.dark_below)) if middling else 0.0
+            least = self._stops_to_dark(dark) if middling else 0.0
             exposure = replace(draw_exposure(self.config, rng), stops=least + rng.uniform(0.0, 2.0))
             return darken(dark, exposure, rng), bright, exposure.capture
         guess = self.config.guessed_capture
         if guess and pair.capture == CaptureMetadata() and rng.random() < guess:
             return dark, bright, CaptureMetadata(100.0 * 2.0 ** rng.uniform(-0.7, 3.0), _any_exposure_s(rng))
         return dark, bright, pair.capture
+
+    def _stops_to_dark(self, picture: Picture) -> float:
+        """Stops that bring the mean to ``dark_below``: one divides that of an sRGB frame by about 2 ** (1 / 2.2)."""
+        return 2.2 * float(np.log2(picture.mean() / self.config.dark_below))
 
     def _withhold(self, capture: CaptureMetadata, rng: np.random.Generator) -> CaptureMetadata:
         draw = rng.random() - self.config.withhold
@@ -204,8 +223,8 @@ def crop(pictures: Sequence[Picture], size: int, rng: np.random.Generator) -> li
 
 def draw_exposure(config: DataConfig, rng: np.random.Generator) -> DarkExposure:
     """A dark exposure: ISO and exposure time from SID's captures, or as a flying camera would choose them."""
-    well_lit = rng.random() < config.well_lit
-    stops = rng.uniform(0.0, 0.5) if well_lit else rng.uniform(*config.stops)
+    lit = rng.random() < config.well_lit
+    stops = 0.0 if lit else rng.uniform(*config.stops)
     if rng.random() < config.sid_captures:
         weights = np.array([row[2] for row in SID_SONY_CAPTURES], np.float64)
         iso, long_s, _ = SID_SONY_CAPTURES[rng.choice(len(weights), p=weights / weights.sum())]
@@ -219,7 +238,7 @@ def draw_exposure(config: DataConfig, rng: np.random.Generator) -> DarkExposure:
         white_balance=(rng.uniform(1.3, 2.4), rng.uniform(1.3, 2.4)),
         bayer=rng.random() < 0.6,
         tukey=rng.random() < 0.5,
-        contrast=rng.uniform(0.0, 0.4) if rng.random() < 0.3 else 0.0,
+        contrast=rng.uniform(0.0, 0.4) if rng.random() < 0.3 and not lit else 0.0,
     )
 
 

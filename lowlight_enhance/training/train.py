@@ -30,7 +30,7 @@ from lowlight_enhance.training.fit import (
     set_mode,
     synchronised,
 )
-from lowlight_enhance.training.losses import reconstruction_loss
+from lowlight_enhance.training.losses import as_displayed, reconstruction_loss
 from lowlight_enhance.training.pictures import LoadedPair, Picture, load_training_pictures
 from lowlight_enhance.training.revive import revive
 from lowlight_enhance.training.run_log import Parts, Validation
@@ -42,7 +42,15 @@ REVIVAL_BATCHES = 8
 
 @dataclass(frozen=True, slots=True)
 class TrainStudentConfig:
-    """A run that trains the student directly on pairs; the loss has the paper's weights of L1 and SSIM."""
+    """A run that trains the student directly on pairs.
+
+    Attributes:
+        l1: weight of L1, the paper's.
+        ssim: weight of 1 - SSIM, the paper's.
+        psnr: weight of a decibel of PSNR; not in the paper.
+        clip_output: whether the losses see the picture clipped to 0..1, as it is published; not in the paper.
+        validation_max_mean: validation frames are those of at most this mean, 0..255.
+    """
 
     student: StudentConfig = field(default_factory=StudentConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -50,6 +58,8 @@ class TrainStudentConfig:
     model_input: ModelInput = field(default_factory=ModelInput)
     l1: float = 0.5
     ssim: float = 0.35
+    psnr: float = 0.0
+    clip_output: bool = False
     validation_max_mean: float = 40.0
 
 
@@ -129,7 +139,9 @@ class StudentStep:
         with self.accelerator.accumulate(self.prepared):
             maps = self.prepared(inputs.contiguous(memory_format=torch.channels_last)).contiguous()
             output = apply_local_affine(maps, dark)
-            loss, parts = reconstruction_loss(output, bright, self.config.l1, self.config.ssim)
+            if self.config.clip_output:
+                output = as_displayed(output)
+            loss, parts = reconstruction_loss(output, bright, self.config.l1, self.config.ssim, self.config.psnr)
             descend(self.accelerator, loss, self.prepared, self.optimizer, pace.clip)
         if self.accelerator.sync_gradients:
             _average(self.averaged, self.model, min(pace.ema, (number + 1) / (number + 10)))

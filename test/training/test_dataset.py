@@ -169,6 +169,36 @@ def test_a_pair_of_middling_brightness_is_darkened_below_the_limit() -> None:
     assert 255.0 * float(pairs_only([middling], redarken=0.0)[0][1].mean()) == pytest.approx(90.0, abs=0.1)
 
 
+def test_a_well_lit_crop_is_as_bright_as_wanted() -> None:
+    some = (np.full((64, 64, 3), 30, np.uint8), *(np.full((64, 64, 3), grey, np.uint8) for grey in (90, 120, 150)))
+    pairs = [LoadedPair(picture, picture, CaptureMetadata()) for picture in some]
+
+    def darkest(lit_from: float) -> float:
+        samples = pairs_only(pairs, well_lit_pairs=1.0, lit_from=lit_from)
+        return min(255.0 * float(mean) for step in range(40) for mean in samples[step][1].mean((1, 2, 3)))
+
+    assert darkest(66.0) > 89.0
+    assert darkest(0.0) < 40.0
+
+
+def photos_only(grey: int, **changes: object) -> list[tuple[float, float]]:
+    """Means (0..255) of dark and bright of the samples made from a photograph of one grey."""
+    config = DataConfig(shapes=(BatchShape(48, 32, 4),), darkened=1.0, **changes)  # type: ignore[arg-type]
+    some = Batches(pictures([], [np.full((64, 64, 3), grey, np.uint8)]), config, ModelInput(), seed=5, steps=15)
+    both = (some[step][1:] for step in range(15))
+    return [(255.0 * float(d.mean()), 255.0 * float(b.mean())) for ds, bs in both for d, b in zip(ds, bs, strict=True)]
+
+
+def test_a_photograph_is_darkened_below_the_limit_or_not_at_all() -> None:
+    free = photos_only(200, stops=(0.5, 2.0), well_lit=0.3)
+    ruled = photos_only(200, stops=(0.5, 2.0), well_lit=0.3, dark_below=60.0, lit_from=66.0)
+    assert any(66.0 < dark < 160.0 for dark, _ in free)
+    assert all(dark < 66.0 or dark > 185.0 for dark, _ in ruled)
+    assert {dark > 185.0 for dark, _ in ruled} == {False, True}
+    dim = photos_only(50, well_lit=1.0, dark_below=60.0, lit_from=66.0)
+    assert all(dark < 0.8 * bright for dark, bright in dim), "too dark to count as well lit"
+
+
 def test_unknown_captures_are_guessed_as_often_as_asked() -> None:
     pair = LoadedPair((photo(1) // 4).astype(np.uint8), photo(1), CaptureMetadata())
     told = pairs_only([pair], guessed_capture=1.0, redarken=0.0)[0][0][:, 3:, 0, 0]

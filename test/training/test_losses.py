@@ -1,3 +1,4 @@
+import math
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -12,9 +13,11 @@ from lowlight_enhance.training.losses import (
     HUE_CHROMA_FLOOR,
     SMALLEST_FOR_MS_SSIM,
     PerceptualLoss,
+    as_displayed,
     hinge_discriminator,
     hinge_generator,
     hue_penalty,
+    peak_signal_to_noise,
     reconstruction_loss,
     structural_similarity,
     torchmetrics_similarity,
@@ -43,6 +46,39 @@ def test_the_loss_is_the_weighted_sum_and_zero_for_equal_pictures() -> None:
     loss, parts = reconstruction_loss(a, b, l1=0.5, ssim=0.35)
     assert float(loss) == pytest.approx(0.5 * parts["l1"] + 0.35 * (1 - parts["ssim"]), rel=1e-5)
     assert float(reconstruction_loss(a, a, 0.5, 0.35)[0]) == pytest.approx(0.0, abs=1e-5)
+
+
+def test_psnr_in_the_loss_counts_a_tenth_less_error_alike_in_a_good_picture_and_a_bad_one() -> None:
+    target = torch.full((1, 3, 32, 32), 0.4)
+    gains = [
+        float(peak_signal_to_noise(target + 0.9 * e, target) - peak_signal_to_noise(target + e, target))
+        for e in (0.05, 0.3)
+    ]
+    assert gains == pytest.approx([20 * math.log10(1 / 0.9)] * 2, rel=0.05)
+    plain, parts = reconstruction_loss(target + 0.1, target, 0.5, 0.35)
+    relative, more = reconstruction_loss(target + 0.1, target, 0.5, 0.35, psnr=0.01)
+    assert more["psnr"] == pytest.approx(20.0, abs=0.1)
+    assert float(plain - relative) == pytest.approx(0.01 * more["psnr"], rel=1e-3)
+    assert parts.keys() == {"l1", "ssim"}
+
+
+def test_psnr_of_a_batch_is_that_of_its_pictures_and_ends_at_forty() -> None:
+    target = torch.full((2, 3, 16, 16), 0.5)
+    output = target + torch.tensor([0.1, 0.2]).view(2, 1, 1, 1)
+    each = [float(peak_signal_to_noise(output[i : i + 1], target[i : i + 1])) for i in range(2)]
+    assert float(peak_signal_to_noise(output, target)) == pytest.approx(sum(each) / 2, rel=1e-5)
+    assert float(peak_signal_to_noise(target, target)) == pytest.approx(40.0)
+
+
+def test_a_lamp_brighter_than_white_hardly_costs_but_is_still_told_to_come_down() -> None:
+    white = torch.ones(1, 3, 16, 16)
+    beyond = torch.full_like(white, 1.5, requires_grad=True)
+    loss = (as_displayed(beyond) - white).abs().mean()
+    assert float(loss.detach()) < 0.05
+    (gradient,) = torch.autograd.grad(loss, beyond)
+    assert bool((gradient > 0).all())
+    inside = torch.rand(1, 3, 16, 16)
+    assert torch.allclose(as_displayed(inside), inside)
 
 
 def test_the_loss_leads_somewhere() -> None:
