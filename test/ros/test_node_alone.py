@@ -136,6 +136,6 @@ def test_malloc_tuning_can_be_switched_off(monkeypatch):
     assert calls == []
     monkeypatch.delenv(malloc.SWITCH)
     assert malloc.keep_image_buffers()
-    assert calls == [(-3, 32 << 20), (-1, 512 << 20), (-2, 64 << 20)]
+    assert calls == [(-3, 32 << 20), (-1, 512 << 20), (-2, 64 << 20), (-8, 1)]
     monkeypatch.setattr(malloc.platform, "libc_ver", lambda: ("", ""))
     assert not malloc.keep_image_buffers()

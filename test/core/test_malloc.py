@@ -1,0 +1,45 @@
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ARENAS = """
+import ctypes, sys, threading
+from lowlight_enhance.core.malloc import keep_image_buffers
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype = libc.fopen.restype = ctypes.c_void_p
+print(keep_image_buffers())
+together = threading.Barrier(3)
+
+def work():
+    libc.malloc(1 << 20)
+    together.wait()
+
+threads = [threading.Thread(target=work) for _ in range(3)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+stream = ctypes.c_void_p(libc.fopen(sys.argv[1].encode(), b"w"))
+libc.malloc_info(0, stream)
+libc.fclose(stream)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the settings are glibc's")
+@pytest.mark.parametrize(("switch", "applied"), [("1", True), ("0", False)])
+def test_threads_share_one_arena_where_it_is_tuned(tmp_path: Path, switch: str, applied: bool) -> None:
+    """Else what one thread frees is not there for the next one, and memory grows for minutes."""
+    report = tmp_path / "malloc.xml"
+    said = subprocess.run(
+        [sys.executable, "-c", ARENAS, report],
+        env={"LOWLIGHT_MALLOC_TUNING": switch, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert said == f"{applied}\n"
+    arenas = len(re.findall(r"<heap nr=", report.read_text()))
+    assert (arenas == 1) is applied
