@@ -31,9 +31,6 @@ CHANNELS = 5
 MAX_SIDE = 16384
 """Largest working size in pixels."""
 
-BILINEAR_UP_TO = 1.6
-"""Factor of shrinking up to which bilinear interpolation keeps hardly more of a frame's noise than an area average."""
-
 MAX_MULTIPLE = 1024
 MAX_JSON_CHARACTERS = 4096
 
@@ -105,17 +102,18 @@ class ModelInput:
     def shrink(self, rgb: Rgb) -> Rgb:
         """The frame at the grid's picture size, unpadded; the frame itself where it fits.
 
-        Means of 2x2 pixels as often as they fit; what remains to be shrunk is little and bilinear, which takes a fifth
-        of the time of an area average, or is such an average.
+        Bilinearly to that size or a double of it, whichever is nearest, then means of 2x2 pixels (4x4 and so on): as
+        good as an area average in less than half of its time.
         """
         grid = self.grid(*rgb.shape[:2])
-        while _times(rgb, grid)[0] >= 2.0 and not any(side % 2 for side in rgb.shape[:2]):
-            halves = (rgb.shape[1] // 2, rgb.shape[0] // 2)
-            rgb = cv2.resize(rgb, halves, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-        if (grid.height, grid.width) == rgb.shape[:2]:
-            return rgb
-        way = cv2.INTER_LINEAR if _times(rgb, grid)[1] < BILINEAR_UP_TO else cv2.INTER_AREA
-        return cv2.resize(rgb, (grid.width, grid.height), interpolation=way)  # type: ignore[return-value]
+        size = (grid.width, grid.height)
+        doubled = 1 << round(math.log2(rgb.shape[0] / grid.height))
+        between = (grid.width * doubled, grid.height * doubled)
+        if between != rgb.shape[1::-1]:
+            rgb = cv2.resize(rgb, between, interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
+        if doubled > 1:
+            rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        return rgb
 
     def encode(self, rgb: Rgb, capture: CaptureMetadata) -> Tensor:
         """The network's input, (1, 5, h, w) float32: R, G, B in 0..1, the ISO plane, the exposure plane.
@@ -188,12 +186,6 @@ class ModelInput:
             return cls(**values)
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, ConfigError) as error:
             raise ModelError(f"unreadable ModelInput in the model file ({error}); export the model again") from error
-
-
-def _times(rgb: Rgb, grid: Grid) -> tuple[float, float]:
-    """How many times as large as on the grid a frame's sides are: the lesser and the greater of both factors."""
-    factors = rgb.shape[0] / grid.height, rgb.shape[1] / grid.width
-    return min(factors), max(factors)
 
 
 def check_rgb(rgb: Rgb) -> None:
