@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,12 +12,12 @@ import onnx
 import torch
 from onnxscript import opset18
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lowlight_enhance.core.capture import CaptureMetadata
 from lowlight_enhance.core.enhancer import Enhancer
 from lowlight_enhance.core.errors import ModelError
 from lowlight_enhance.core.model_input import CHANNELS, METADATA_KEY, ModelInput
+from lowlight_enhance.training.folding import for_runtime
 from lowlight_enhance.training.networks import infer, load_checkpoint
 from lowlight_enhance.training.precision import Fidelity, Reduction, write_reduced
 from lowlight_enhance.training.validation import as_picture
@@ -69,7 +68,12 @@ def export(
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         file = Path(folder) / "fp32.onnx"
-        write_onnx(fold_normalisation(network), model_input, file, {"lowlight_enhance.step": str(step)})
+        write_onnx(
+            for_runtime(network),
+            model_input,
+            file,
+            {"lowlight_enhance.step": str(step)},
+        )
         difference = compare(network, file, model_input)
         if not difference <= TOLERANCE:
             raise ModelError(
@@ -84,16 +88,6 @@ def export(
         fidelity.check(reduction.limits, target)
         smaller.replace(target)
     return Exported(difference, fidelity)
-
-
-def fold_normalisation(model: nn.Module) -> nn.Module:
-    """A copy whose pairs of convolution and batch normalisation are single convolutions."""
-    folded = copy.deepcopy(model).eval()
-    for module in list(folded.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, nn.Sequential) and len(child) == 2 and isinstance(child[1], nn.BatchNorm2d):
-                setattr(module, name, fuse_conv_bn_eval(child[0], child[1]))  # type: ignore[type-var]
-    return folded
 
 
 def write_onnx(model: nn.Module, model_input: ModelInput, file: Path, metadata: dict[str, str]) -> None:

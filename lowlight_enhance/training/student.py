@@ -86,6 +86,7 @@ class Student(nn.Module):
     def __init__(self, config: StudentConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or StudentConfig()
+        self.plane_copies = 1  # 2 in an exported file, see there
         widths, r = config.channels, config.unshuffle
         entries = (3 * r * r + 2, *widths[:-1])
         self.encoder = nn.ModuleList(
@@ -107,8 +108,8 @@ class Student(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         r = self.config.unshuffle
         rgb = torch.sqrt(x[:, :3].clamp(0.0, 1.0) + 1e-3)  # evens out shot noise and spreads the dark end
-        planes = x[:, 3:, ::r, ::r]
-        x = torch.cat((F.pixel_unshuffle(rgb, r), planes), 1)  # (B, 3 r^2 + 2, H/r, W/r)
+        planes = x[:, :, ::r, ::r][:, 3:]  # in this order, as ONNX Runtime would copy the whole input for the other
+        x = torch.cat((F.pixel_unshuffle(rgb, r), *[planes] * self.plane_copies), 1)  # (B, 3 r^2 + 2, H/r, W/r)
         skips = []
         for block in self.encoder:
             x = block(x)

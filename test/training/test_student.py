@@ -2,7 +2,6 @@ import pytest
 import torch
 
 from lowlight_enhance.training.blocks import parameter_count
-from lowlight_enhance.training.export import fold_normalisation
 from lowlight_enhance.training.student import Student, StudentConfig, apply_local_affine
 
 TINY = StudentConfig(unshuffle=2, channels=(4, 6, 8), head=4)
@@ -30,18 +29,6 @@ def test_capture_metadata_reaches_the_output() -> None:
     model, rgb = Student(TINY).eval(), torch.rand(1, 3, 16, 16)
     low, high = (model(torch.cat((rgb, torch.full((1, 2, 16, 16), v)), 1)) for v in (0.0, 1.0))
     assert (low - high).abs().max() > 0
-
-
-def test_folded_normalisation_computes_the_same() -> None:
-    torch.manual_seed(0)
-    model = Student(TINY)
-    for _ in range(3):
-        model(torch.rand(4, 5, 16, 16))  # gives the normalisation statistics of its own
-    x = torch.rand(1, 5, 16, 24)
-    model.eval()
-    folded = fold_normalisation(model)
-    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in folded.modules())
-    assert torch.allclose(folded(x), model(x), atol=1e-5)
 
 
 def test_maps_are_enlarged_for_a_larger_frame() -> None:
