@@ -31,6 +31,9 @@ CHANNELS = 5
 MAX_SIDE = 16384
 """Largest working size in pixels."""
 
+SLIMMEST = 8
+"""Longer over shorter side up to which the working size is that of the shorter one."""
+
 MAX_MULTIPLE = 1024
 MAX_JSON_CHARACTERS = 4096
 
@@ -92,9 +95,13 @@ class ModelInput:
         return min(max((math.log2(value) - low) / (high - low), 0.0), 1.0)
 
     def grid(self, height: int, width: int) -> Grid:
-        """Size of the network's copy of a ``height`` x ``width`` frame; aspect kept, never enlarged."""
-        short = min(height, width)
-        scale = min(1.0, self.working_size / short) if self.working_size else 1.0
+        """Size of the network's copy of a ``height`` x ``width`` frame; aspect kept, never enlarged.
+
+        Its longer side is at most ``SLIMMEST`` working sizes, lest a frame of one row take a thousand times the memory
+        of another with as many pixels.
+        """
+        short, long = sorted((height, width))
+        scale = min(1.0, self.working_size / short, SLIMMEST * self.working_size / long) if self.working_size else 1.0
         h, w = max(1, round(height * scale)), max(1, round(width * scale))
         m = self.size_multiple
         return Grid(h, w, -(-h // m) * m, -(-w // m) * m)
@@ -107,7 +114,7 @@ class ModelInput:
         """
         grid = self.grid(*rgb.shape[:2])
         size = (grid.width, grid.height)
-        doubled = 1 << round(math.log2(rgb.shape[0] / grid.height))
+        doubled = 1 << round(math.log2(min(rgb.shape[0] / grid.height, rgb.shape[1] / grid.width)))
         between = (grid.width * doubled, grid.height * doubled)
         if between != rgb.shape[1::-1]:
             rgb = cv2.resize(rgb, between, interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
@@ -123,11 +130,16 @@ class ModelInput:
             capture: ISO and exposure time; unknown values are written as ``unknown``.
 
         Raises:
-            ImageError: wrong shape, type or an empty image.
+            ImageError: wrong shape, type, an empty image, or a side too long for a network without a working size.
         """
         check_rgb(rgb)
-        small = self.shrink(rgb)
         grid = self.grid(*rgb.shape[:2])
+        if max(grid.padded_height, grid.padded_width) > MAX_SIDE:
+            raise ImageError(
+                f"a {rgb.shape[1]}x{rgb.shape[0]} frame at its full size: a side of more than {MAX_SIDE} pixels is "
+                "too long for the network; set a working size"
+            )
+        small = self.shrink(rgb)
         height, width = small.shape[:2]
         tensor = np.empty((1, CHANNELS, grid.padded_height, grid.padded_width), np.float32)
         scale = 1.0 / np.iinfo(rgb.dtype).max

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lowlight_enhance.core.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.core.errors import ConfigError, ImageError, ModelError
-from lowlight_enhance.core.model_input import ModelInput
+from lowlight_enhance.core.model_input import SLIMMEST, ModelInput
 
 
 def test_planes_are_log2_positions_clipped_with_a_reserved_unknown() -> None:
@@ -48,8 +48,9 @@ def test_grid_keeps_the_aspect_and_never_enlarges(height: int, width: int, worki
     assert grid.padded_height % multiple == 0
     assert 0 <= grid.padded_height - grid.height < multiple
     assert 0 <= grid.padded_width - grid.width < multiple
-    if working and min(height, width) > working:
-        assert min(grid.height, grid.width) == working
+    short, long = sorted((height, width))
+    if working and (short > working or long > SLIMMEST * working):
+        assert min(grid.height, grid.width) == working or max(grid.height, grid.width) == SLIMMEST * working
         assert abs(grid.height / height - grid.width / width) <= 1.0 / min(height, width)
     else:
         assert (grid.height, grid.width) == (height, width)
@@ -85,6 +86,17 @@ def test_a_shrunk_frame_is_an_area_average_or_nearly(
     shrunk, averaged = spec.shrink(noise), cv2.resize(noise, (grid.width, grid.height), interpolation=cv2.INTER_AREA)
     assert shrunk.dtype == dtype
     assert float(shrunk.std()) < 1.25 * float(averaged.std())
+
+
+@pytest.mark.parametrize("shape", [(1, 307_200), (307_200, 1), (24, 33_000), (3, 102_400)])
+def test_a_frame_of_a_row_takes_no_more_memory_than_another(shape: tuple[int, int]) -> None:
+    spec = ModelInput(working_size=384)
+    usual = spec.encode(np.zeros((480, 640, 3), np.uint8), UNKNOWN)
+    tensor = spec.encode(np.full((*shape, 3), 51, np.uint8), UNKNOWN)
+    assert tensor.size <= usual.size
+    assert np.allclose(tensor[0, :3], 0.2)
+    with pytest.raises(ImageError, match=f"a {shape[1]}x{shape[0]} frame .* set a working size"):
+        ModelInput(working_size=0).encode(np.zeros((*shape, 3), np.uint8), UNKNOWN)
 
 
 def test_decode_refuses_an_output_of_another_size() -> None:
