@@ -14,6 +14,9 @@ from lowlight_enhance.ros.params import MODEL_PARAMETERS, NodeParams
 SHA_DIGITS = 12
 """Of the model file's digest, in the log and in diagnostics."""
 
+_Request = tuple[ModelFile, NodeParams]
+"""What is to fly, as it was read when it was asked for, and all parameters then."""
+
 
 @dataclass(frozen=True)
 class Refusal:
@@ -47,7 +50,7 @@ class ModelSlot:
         self.enhancer = _opened(self._file, params)
         self._is_open = True
         self._loading: _Loading | None = None
-        self._next: tuple[ModelFile, NodeParams] | None = None
+        self._next: _Request | None = None
 
     @property
     def is_loading(self) -> bool:
@@ -76,6 +79,7 @@ class ModelSlot:
     def request(self, file: ModelFile, params: NodeParams) -> None:
         """Begin to load a successor; of several requests the last one counts. What flies already is not loaded."""
         if self._loading is None and file.sha256 == self._file.sha256 and self._serves(params):
+            self._next = None
             return
         self._next = (file, params)
         if self._loading is None:
@@ -98,24 +102,28 @@ class ModelSlot:
         return self.enhancer
 
     def suspend(self) -> None:
-        """Free network and threads; the file's content is kept, so that what becomes of the file does not matter."""
-        self._abandon()
+        """Free network and threads; the content of the file, and of what was requested last, is kept for ``resume``."""
+        self._stop_loading()
         self.enhancer.close()
         self._is_open = False
 
     def resume(self, params: NodeParams) -> None:
-        """Be ready for frames, with the model that ``params`` ask for.
+        """Be ready for frames, with the model that was requested last. What becomes of its file does not matter.
+
+        Args:
+            params: all that the node's parameters say now.
 
         Raises:
             LowlightError: it cannot be used; nothing has changed then.
         """
-        self._abandon()
-        if self._is_open and self._serves(params):
+        self._stop_loading()
+        if self._next is None and self._is_open:
             return
-        file = self._file if params.model == self.params.model else read_file(params)
+        file = self._file if self._next is None else self._next[0]
         enhancer = _opened(file, params)
         self.enhancer.close()
         self._file, self.params, self.enhancer, self._is_open = file, params, enhancer, True
+        self._next = None
 
     def close(self) -> None:
         """Free everything."""
@@ -128,14 +136,15 @@ class ModelSlot:
         assert self._next is not None
         self._loading, self._next = _Loading(*self._next), None
 
-    def _abandon(self) -> None:
-        """Wait for what is being loaded and drop it."""
-        self._next = None
-        if self._loading is not None:
-            self._loading.thread.join()
-            if self._loading.enhancer is not None:
-                self._loading.enhancer.close()
-            self._loading = None
+    def _stop_loading(self) -> None:
+        """Wait for what is being loaded and drop it; what was requested last stays requested."""
+        if self._loading is None:
+            return
+        self._loading.thread.join()
+        if self._loading.enhancer is not None:
+            self._loading.enhancer.close()
+        self._next = self._next or (self._loading.file, self._loading.params)
+        self._loading = None
 
 
 class _Loading:

@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
 pytest.importorskip("diagnostic_msgs", reason="needs ROS 2 (diagnostic_msgs)")
 
+from rclpy.lifecycle import TransitionCallbackReturn
 from robot import camera_info, dark_image, pixels
 from sensor_msgs.msg import CompressedImage
 from std_srvs.srv import SetBool
@@ -267,6 +268,45 @@ def test_a_model_chosen_while_inactive_flies_from_activation_on(cell, brighter):
     assert cell.set(model=str(brighter))[0].successful
     cell.node.trigger_activate()
     assert gain_of(cell) == pytest.approx(2.5, abs=0.02)
+
+
+def test_a_file_that_was_replaced_while_inactive_flies_from_activation_on(cell, tiny_model):
+    cell.node.trigger_deactivate()
+    write_tiny_model(tiny_model, gain=2.5)
+    assert cell.set(model=str(tiny_model))[0].successful
+    cell.node.trigger_activate()
+    assert gain_of(cell) == pytest.approx(2.5, abs=0.02)
+
+
+def test_a_model_that_was_still_loading_at_deactivation_flies_from_activation_on(cell, tiny_model, tmp_path):
+    other = write_tiny_model(tmp_path / "other.onnx", gain=1.5)
+    write_tiny_model(tiny_model, gain=2.5)
+    for path in (other, tiny_model):
+        assert cell.set(model=str(path))[0].successful
+        cell.node.flight.update()
+    assert values(cell)["model_loading"] == "true"
+    cell.node.trigger_deactivate()
+    cell.node.trigger_activate()
+    assert gain_of(cell) == pytest.approx(2.5, abs=0.02)
+    assert values(cell)["model_loading"] == "false"
+
+
+def test_what_was_accepted_flies_whatever_becomes_of_its_file(cell, brighter):
+    cell.node.trigger_deactivate()
+    assert cell.set(model=str(brighter))[0].successful
+    brighter.write_bytes(b"not a network")
+    cell.node.trigger_activate()
+    assert gain_of(cell) == pytest.approx(2.5, abs=0.02)
+
+
+def test_a_model_that_refuses_activation_can_be_taken_back(cell, tmp_path):
+    before = cell.node.get_parameter("model").value
+    cell.node.trigger_deactivate()
+    cell.set(model=str(write_tiny_model(tmp_path / "odd.onnx", metadata={})))
+    assert cell.node.trigger_activate() == TransitionCallbackReturn.FAILURE
+    assert cell.set(model=before)[0].successful
+    assert cell.node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+    assert gain_of(cell) == pytest.approx(2.0, abs=0.02)
 
 
 def test_what_is_read_at_configuration_can_be_set_after_cleanup(cell):
