@@ -60,6 +60,7 @@ class Health:
         self._errors: Counter[str] = Counter()
         self._matches: Counter[str] = Counter()
         self._metadata = {"metadata_source": "", "metadata_age_ms": "unknown"}
+        self._metadata_problem = ""
         self._last_error = ""
 
     def received(self, now_ns: int) -> None:
@@ -113,6 +114,10 @@ class Health:
         age_ms = "unknown" if age_ns is None else f"{age_ns / 1e6:.2f}"
         self._metadata = {"metadata_source": kind, "metadata_age_ms": age_ms}
 
+    def noted(self, problem: str) -> None:
+        """What is wrong with one value of the newest metadata message, whose other value counts; "" for nothing."""
+        self._metadata_problem = problem[:MAX_ERROR_CHARACTERS]
+
     def report(self, now_ns: int) -> HealthReport:
         """Judge the last ``window_s`` seconds, and begin the next period.
 
@@ -138,6 +143,7 @@ class Health:
         values.update(_spread("latency", [ns for period in periods for ns in period.latencies_ns]))
         values.update(_spread("processing", [ns for period in periods for ns in period.processing_ns]))
         values.update(self._metadata)
+        values["metadata_problem"] = self._metadata_problem
         values.update({f"metadata.{kind}": str(count) for kind, count in sorted(self._matches.items())})
         values.update({f"errors.{kind}": str(count) for kind, count in sorted(self._errors.items())})
         values["last_error"] = self._last_error

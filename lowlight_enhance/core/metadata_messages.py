@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from lowlight_enhance.core import metadata_values as values_of
-from lowlight_enhance.core.capture import GAIN_KINDS, CaptureMetadata, GainKind
+from lowlight_enhance.core.capture import GAIN_KINDS, UNKNOWN, GainKind
 from lowlight_enhance.core.errors import ConfigError, MetadataError
 from lowlight_enhance.core.field_path import field_path
-from lowlight_enhance.core.metadata_values import field, finite, key_values, short
+from lowlight_enhance.core.metadata_reading import Reading, Value, attempt, reading
+from lowlight_enhance.core.metadata_values import field, key_values, short
 
 DIAGNOSTIC_ERROR_LEVEL = 2
 """diagnostic_msgs/DiagnosticStatus.ERROR; a status at this level or above (STALE) is not believed."""
@@ -104,22 +105,8 @@ class MetadataSettings:
         return bool(self.exposure_field or self.gain_field)
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What one message says.
-
-    Attributes:
-        stamp_ns: the header's stamp, above 0, which is that of the image with drivers that publish for each frame;
-            None where the message has none or leaves it at zero: it then holds from the time of its receipt.
-        capture: ISO and exposure time, one of them None where the message does not tell.
-    """
-
-    stamp_ns: int | None
-    capture: CaptureMetadata
-
-
 Reader = Callable[[Any, MetadataSettings], Reading | None]
-"""Returns None for a message that is not about this camera or tells neither value; raises MetadataError."""
+"""Returns None for a message that is not about this camera; raises MetadataError where it can be used for nothing."""
 
 
 def read_realsense(msg: Any, settings: MetadataSettings) -> Reading | None:
@@ -131,7 +118,7 @@ def read_realsense(msg: Any, settings: MetadataSettings) -> Reading | None:
         return None
     values = values_of.json_object(msg, "json_data")
     if settings.stale_under_auto_exposure and _is_on(values.get("auto_exposure")):
-        return None
+        return reading(field(msg, "header"), None, None)
     keys = (settings.exposure_key or "actual_exposure", settings.gain_key or "gain_level")
     return _linear_reading(msg, values, keys, settings)
 
@@ -159,20 +146,22 @@ def read_diagnostics(msg: Any, settings: MetadataSettings) -> Reading | None:
     """diagnostic_msgs/msg/DiagnosticArray of camera_ros: ``ExposureTime``, ``AnalogueGain`` and ``DigitalGain``.
 
     /diagnostics is shared with every other node: the first status that carries one of the keys, is of the wanted
-    hardware_id and not in error is taken.
+    hardware_id and not in error is taken. Where all such are in error, the camera tells nothing.
     """
     if not _is_of_frame(msg, settings):
         return None
     keys = (settings.exposure_key or "ExposureTime", settings.gain_key or "AnalogueGain")
+    is_in_error = False
     for status in values_of.items(msg, "status"):
         if settings.hardware_id and not _is_text(field(status, "hardware_id"), settings.hardware_id):
             continue
-        if values_of.diagnostic_level(status, otherwise=DIAGNOSTIC_ERROR_LEVEL) >= DIAGNOSTIC_ERROR_LEVEL:
-            continue
         values = key_values(status, "values")
-        if values.keys() & set(keys):
+        if not values.keys() & set(keys):
+            continue
+        if values_of.diagnostic_level(status, otherwise=DIAGNOSTIC_ERROR_LEVEL) < DIAGNOSTIC_ERROR_LEVEL:
             return _linear_reading(msg, values, keys, settings, digital_key="DigitalGain")
-    return None
+        is_in_error = True
+    return reading(field(msg, "header"), None, None) if is_in_error else None
 
 
 def read_aravis(msg: Any, settings: MetadataSettings) -> Reading | None:
@@ -197,42 +186,51 @@ def read_pylon(msg: Any, settings: MetadataSettings) -> Reading | None:
     does not tell; all are unknown where ``success`` is not set.
     """
     if not values_of.is_set(field(msg, "success")):
-        return None
-    exposure = finite(field(msg, "exposure"), "exposure")
-    exposure_s = values_of.exposure_s(max(exposure or 0.0, 0.0), "exposure", settings.exposure_unit_s)
-    gain = finite(field(msg, "gain"), "gain")
-    iso = None
+        return Reading(None, UNKNOWN)
+    exposure_s = attempt(values_of.exposure_s, field(msg, "exposure"), "exposure", settings.exposure_unit_s)
+    return reading(None, attempt(_iso_of_share, field(msg, "gain"), settings), exposure_s)
+
+
+def _iso_of_share(value: Any, settings: MetadataSettings) -> float | None:
+    """ISO of a gain of 0 to 1 of its range, where that is known; errors as of ``values_of.iso``."""
     low_db, high_db = settings.gain_min_db, settings.gain_max_db
-    if gain is not None and gain >= 0.0 and high_db > low_db:
-        if gain > 1.0 + NORMALISED_SLACK:
-            raise MetadataError(
-                f"metadata message: gain {gain:g} is normalised and cannot be above 1; check the driver"
-            )
-        gain_db = low_db + gain * (high_db - low_db)
-        iso = values_of.iso(gain_db, "gain", "db", settings.base_iso, zero_counts=True)
-    return _reading(None, iso, exposure_s)
+    gain = values_of.number(value, "gain")
+    if gain is None or not 0.0 <= gain < math.inf or high_db <= low_db:
+        return None
+    if gain > 1.0 + NORMALISED_SLACK:
+        raise MetadataError(f"metadata message: gain {gain:g} is normalised and cannot be above 1; check the driver")
+    gain_db = low_db + gain * (high_db - low_db)
+    return values_of.iso(gain_db, "gain", "db", settings.base_iso, zero_counts=True)
 
 
 def read_fields(msg: Any, settings: MetadataSettings) -> Reading | None:
     """A message of any type, by the paths in ``settings``.
 
-    As with FLIR, a gain of exactly 0 dB beside an exposure field that is 0 is unknown.
+    As with FLIR, a gain of exactly 0 dB beside an exposure field that tells nothing is unknown.
     """
     if not _is_of_frame(msg, settings):
         return None
     exposure_path, gain_path = settings.exposure_field, settings.gain_field
-    exposure_s = iso = None
+    exposure_s: Value = None
+    iso: Value = None
     if exposure_path:
-        exposure = field_path(exposure_path).of(msg)
-        exposure_s = values_of.exposure_s(exposure, exposure_path, settings.exposure_scale_s)
+        exposure_s = attempt(
+            lambda: values_of.exposure_s(field_path(exposure_path).of(msg), exposure_path, settings.exposure_scale_s)
+        )
     if gain_path:
-        zero_counts = settings.gain_kind in ("db", "milli_db") and (exposure_s is not None or not exposure_path)
-        gain = field_path(gain_path).of(msg)
-        iso = values_of.iso(
-            gain, gain_path, settings.gain_kind, settings.base_iso, settings.gain_unity, zero_counts=zero_counts
+        zero_counts = settings.gain_kind in ("db", "milli_db") and (not exposure_path or isinstance(exposure_s, float))
+        iso = attempt(
+            lambda: values_of.iso(
+                field_path(gain_path).of(msg),
+                gain_path,
+                settings.gain_kind,
+                settings.base_iso,
+                settings.gain_unity,
+                zero_counts=zero_counts,
+            )
         )
     stamp = field_path(settings.stamp_field).of(msg) if settings.stamp_field else None
-    return _reading(stamp, iso, exposure_s)
+    return reading(stamp, iso, exposure_s)
 
 
 READERS: dict[str, Reader] = {
@@ -269,14 +267,18 @@ def _linear_reading(
     keys: tuple[str, str],
     settings: MetadataSettings,
     digital_key: str = "",
-) -> Reading | None:
+) -> Reading:
     """Reading of an exposure and a linear gain (times a digital one) under their keys; absent and 0 are unknown."""
     exposure_key, gain_key = keys
-    exposure_s = values_of.exposure_s(values.get(exposure_key), exposure_key, settings.exposure_unit_s)
-    iso = values_of.iso(values.get(gain_key), gain_key, "linear", settings.base_iso, settings.gain_unity)
-    if iso is not None and digital_key:
-        iso = values_of.with_digital_gain(iso, values.get(digital_key), digital_key)
-    return _reading(field(msg, "header"), iso, exposure_s)
+
+    def total_iso() -> float | None:
+        iso = values_of.iso(values.get(gain_key), gain_key, "linear", settings.base_iso, settings.gain_unity)
+        if iso is None or not digital_key:
+            return iso
+        return values_of.with_digital_gain(iso, values.get(digital_key), digital_key)
+
+    exposure_s = attempt(values_of.exposure_s, values.get(exposure_key), exposure_key, settings.exposure_unit_s)
+    return reading(field(msg, "header"), attempt(total_iso), exposure_s)
 
 
 def _db_reading(
@@ -286,20 +288,12 @@ def _db_reading(
     settings: MetadataSettings,
     *,
     zero_counts: bool = False,
-) -> Reading | None:
+) -> Reading:
     """Reading of an exposure and a gain in dB, each (value, name); 0 dB counts if so said or beside an exposure."""
-    exposure_s = values_of.exposure_s(*exposure, settings.exposure_unit_s)
-    zero_counts = zero_counts or exposure_s is not None
-    iso = values_of.iso(*gain, "db", settings.base_iso, zero_counts=zero_counts)
-    return _reading(field(msg, "header"), iso, exposure_s)
-
-
-def _reading(stamped: Any, iso: float | None, exposure_s: float | None) -> Reading | None:
-    """``stamped``: a header or stamp; None where the message has none."""
-    capture = CaptureMetadata(iso, exposure_s)
-    if capture.is_unknown:
-        return None
-    return Reading(None if stamped is None else values_of.stamp(stamped), capture)
+    exposure_s = attempt(values_of.exposure_s, *exposure, settings.exposure_unit_s)
+    zero_counts = zero_counts or isinstance(exposure_s, float)
+    iso = attempt(values_of.iso, *gain, "db", settings.base_iso, zero_counts=zero_counts)
+    return reading(field(msg, "header"), iso, exposure_s)
 
 
 def _is_of_frame(msg: Any, settings: MetadataSettings) -> bool:

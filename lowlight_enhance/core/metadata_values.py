@@ -28,13 +28,17 @@ SHOWN_CHARACTERS = 40
 
 
 def exposure_s(value: Any, name: str, unit_s: float) -> float | None:
-    """Exposure time in seconds of ``value`` units of ``unit_s`` seconds; None where it is absent or 0.
+    """Exposure time in seconds of ``value`` units of ``unit_s`` seconds.
+
+    None where the driver does not tell: absent, 0 or less (some write -1 for "invalid"), or not finite.
 
     Raises:
         MetadataError: no number, or no exposure time that a camera could have.
     """
-    exposure = finite(value, name)
-    return in_limits(exposure * unit_s, EXPOSURE_LIMITS_S, name, value) if exposure else None
+    exposure = number(value, name)
+    if exposure is None or exposure <= 0.0 or not math.isfinite(exposure):
+        return None
+    return in_limits(exposure * unit_s, EXPOSURE_LIMITS_S, name, value)
 
 
 def iso(
@@ -46,13 +50,16 @@ def iso(
     *,
     zero_counts: bool = False,
 ) -> float | None:
-    """ISO of a gain; None where it is absent, or 0 unless ``zero_counts``: 0 dB may be a gain or an empty field.
+    """ISO of a gain.
+
+    None where the driver does not tell: absent, not finite, or 0 unless ``zero_counts``, as 0 dB may be a gain or an
+    empty field.
 
     Raises:
         MetadataError: no number, or no ISO that a camera could have.
     """
-    gain = finite(value, name)
-    if gain is None or (gain == 0.0 and not zero_counts):
+    gain = number(value, name)
+    if gain is None or not math.isfinite(gain) or (gain == 0.0 and not zero_counts):
         return None
     return in_limits(iso_from_gain(gain, kind, base_iso, gain_unity), ISO_LIMITS, name, value)
 
@@ -72,28 +79,44 @@ def finite(value: Any, name: str) -> float | None:
     Raises:
         MetadataError: it is anything else.
     """
+    found = number(value, name)
+    if found is not None and not math.isfinite(found):
+        raise _no_number(value, name)
+    return found
+
+
+def number(value: Any, name: str) -> float | None:
+    """A number, NaN and infinities included (or text that spells one); None where the driver left it out or blank.
+
+    Raises:
+        MetadataError: it is anything else.
+    """
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
-    number = to_number(value)
-    if number is None or not math.isfinite(number):
-        raise MetadataError(
-            f"metadata message: {name} is {short(value)}, not a finite number; check the driver and the key"
-        )
-    return number
+    found = to_number(value)
+    if found is None:
+        raise _no_number(value, name)
+    return found
 
 
-def in_limits(number: float, limits: tuple[float, float], name: str, value: Any) -> float:
-    """``number`` where it lies within ``limits``.
+def _no_number(value: Any, name: str) -> MetadataError:
+    return MetadataError(
+        f"metadata message: {name} is {short(value)}, not a finite number; check the driver and the key"
+    )
+
+
+def in_limits(found: float, limits: tuple[float, float], name: str, value: Any) -> float:
+    """``found`` where it lies within ``limits``.
 
     Raises:
         MetadataError: it does not; names ``value``, of which it was made.
     """
-    if plausible(number, limits) is None:
+    if plausible(found, limits) is None:
         raise MetadataError(
-            f"metadata message: {name} {short(value)} comes to {number:g}, outside {limits[0]:g}..{limits[1]:g}; "
+            f"metadata message: {name} {short(value)} comes to {found:g}, outside {limits[0]:g}..{limits[1]:g}; "
             "check the settings of its unit, base_iso and gain_unity against the driver's units"
         )
-    return number
+    return found
 
 
 def to_number(value: Any) -> float | None:

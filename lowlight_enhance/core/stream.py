@@ -26,7 +26,10 @@ from lowlight_enhance.core.steady import SMOOTHING_S, Steady
 from lowlight_enhance.core.strength import Bypass, blend, weaken
 
 Match = Literal["exact", "nearest", "last", "fallback", "none"]
-"""How a frame came by its capture metadata; ``none``: nothing known at all."""
+"""How a frame came by its capture metadata; ``none``: nothing known at all.
+
+Metadata that says that nothing is known is never how: such a frame counts under ``fallback`` or ``none``.
+"""
 
 NS_PER_S = 1_000_000_000
 
@@ -154,6 +157,8 @@ class FrameStream:
     def add_metadata(self, type_name: str, msg: Any, received_ns: int | None = None) -> None:
         """Keep the capture metadata of a driver's message; an unreadable one is counted and dropped.
 
+        One that is about this camera but tells nothing ends what was known, and is the metadata of its frame.
+
         Args:
             type_name: ROS type, e.g. ``flir_camera_msgs/msg/ImageMetaData``.
             msg: the message.
@@ -171,6 +176,7 @@ class FrameStream:
             return
         if reading is None:
             return
+        self.health.noted(reading.problem)
         stamp = received_ns if reading.stamp_ns is None else reading.stamp_ns
         if stamp is not None:
             self.add_capture(stamp, reading.capture)
@@ -180,7 +186,10 @@ class FrameStream:
         self._metadata.add(stamp_ns, capture)
 
     def has_metadata_for(self, stamp_ns: int) -> bool:
-        """Whether an image of that stamp would find metadata of its own: of equal stamp, or within the tolerance."""
+        """Whether metadata of an image of that stamp has come, of equal stamp or within the tolerance.
+
+        Also where all that it says is that nothing is known: nothing better will come.
+        """
         return self._metadata.nearest(stamp_ns, self._tolerance_ns) is not None
 
     def add_camera_info(self, msg: Any) -> None:

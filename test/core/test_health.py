@@ -191,3 +191,17 @@ def test_the_last_frames_metadata_and_its_age_are_reported() -> None:
     )
     health.matched("fallback")
     assert health.report(3).values["metadata_age_ms"] == "unknown"
+
+
+def test_what_is_wrong_with_one_value_of_the_newest_metadata_is_told_and_is_no_failure():
+    health = Health()
+    assert health.report(1).values["metadata_problem"] == ""
+    health.received(2)
+    health.enhanced(None, 1)
+    health.noted("gain is 'n/a'" + "!" * 10_000)
+    report = health.report(3)
+    assert report.values["metadata_problem"].startswith("gain is 'n/a'!")
+    assert len(report.values["metadata_problem"]) == 500
+    assert (report.level, report.values["failed"]) == (OK, "0")
+    health.noted("")
+    assert health.report(4).values["metadata_problem"] == ""

@@ -1,12 +1,13 @@
 import json
 import math
+import re
 from types import SimpleNamespace
 
 import message_kinds
 import numpy as np
 import pytest
 
-from lowlight_enhance.core.capture import CaptureMetadata
+from lowlight_enhance.core.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.core.errors import ConfigError, MetadataError
 from lowlight_enhance.core.metadata_messages import READERS, MetadataSettings, Reading, read_fields, reader_of
 from lowlight_enhance.core.metadata_values import MAX_JSON_BRACKETS, MAX_JSON_CHARACTERS
@@ -80,7 +81,7 @@ def test_realsense_colour_counts_units_of_100_microseconds():
 @pytest.mark.parametrize("auto_exposure", [1, 1.0, True, "1", "on", math.nan, [0], ""])
 def test_realsense_is_unknown_while_auto_exposure_repeats_the_manual_settings(auto_exposure):
     message = json_message({"actual_exposure": 166, "gain_level": 4, "auto_exposure": auto_exposure})
-    assert READERS[REALSENSE](message, DEFAULTS) is None
+    assert READERS[REALSENSE](message, DEFAULTS) == Reading(STAMP_NS, UNKNOWN)
     live = READERS[REALSENSE](message, MetadataSettings(stale_under_auto_exposure=False))
     assert live.capture.exposure_s == pytest.approx(166e-6)
 
@@ -115,7 +116,7 @@ def test_flir_gain_is_in_decibels_and_zero_exposure_unknown(exposure_time, gain,
 
 
 def test_flir_without_chunk_data_tells_nothing():
-    assert READERS[FLIR](flir_message(0, 0.0), DEFAULTS) is None
+    assert READERS[FLIR](flir_message(0, 0.0), DEFAULTS) == Reading(STAMP_NS, UNKNOWN)
 
 
 CAMERA_ROS = {
@@ -157,6 +158,13 @@ def test_diagnostics_of_others_are_passed_over(kind):
     assert READERS[DIAGNOSTICS](diagnostics(kind), DEFAULTS) is None
 
 
+def test_a_camera_in_error_tells_nothing_and_another_node_in_error_is_passed_over():
+    camera, battery = ("left", 2, CAMERA_ROS), ("battery", 2, {"Voltage": "12.1"})
+    assert READERS[DIAGNOSTICS](diagnostics("plain", battery, camera), DEFAULTS) == Reading(STAMP_NS, UNKNOWN)
+    assert READERS[DIAGNOSTICS](diagnostics("plain", battery), DEFAULTS) is None
+    assert READERS[DIAGNOSTICS](diagnostics("plain", camera), MetadataSettings(hardware_id="right")) is None
+
+
 @pytest.mark.parametrize("type_name", [REALSENSE, ORBBEC, FLIR])
 def test_only_the_wanted_frame_counts(type_name):
     message = flir_message() if type_name == FLIR else json_message({"actual_exposure": 1000, "exposure": 1000})
@@ -179,14 +187,49 @@ def test_a_stamp_of_zero_is_no_stamp():
 @pytest.mark.parametrize(
     "values", [{}, {"frame_number": 7}, {"exposure": 0, "gain": 0}, {"exposure": None}, {"exposure": " ", "gain": ""}]
 )
-def test_a_message_that_tells_neither_value_is_passed_over(values):
-    assert READERS[ORBBEC](json_message(values), DEFAULTS) is None
+def test_a_message_that_tells_neither_value_says_that_nothing_is_known(values):
+    assert READERS[ORBBEC](json_message(values), DEFAULTS) == Reading(STAMP_NS, UNKNOWN)
+
+
+@pytest.mark.parametrize("value", [0, -1, -33000, math.nan, math.inf, -math.inf, "nan", "9" * 5000])
+def test_an_exposure_of_zero_or_less_or_no_number_is_unknown_and_no_error(value):
+    assert READERS[ORBBEC](json_message({"exposure": value}), DEFAULTS) == Reading(STAMP_NS, UNKNOWN)
+    reading = READERS[ORBBEC](json_message({"exposure": value, "gain": 4}), DEFAULTS)
+    assert reading == Reading(STAMP_NS, CaptureMetadata(400.0, None))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, "nan"])
+def test_a_gain_that_is_not_finite_is_unknown_and_no_error(value):
+    reading = READERS[ORBBEC](json_message({"exposure": 5000, "gain": value}), DEFAULTS)
+    assert reading == Reading(STAMP_NS, CaptureMetadata(None, 0.005))
 
 
 @pytest.mark.parametrize(
-    "value", [math.nan, math.inf, -33000, 1e300, 10**400, "soon", [33000], {"us": 1}, True, "9" * 5000]
+    ("values", "capture", "told"),
+    [
+        ({"exposure": "soon", "gain": 4}, CaptureMetadata(400.0, None), "exposure is 'soon'"),
+        ({"exposure": 1e300, "gain": 4}, CaptureMetadata(400.0, None), "exposure 1e.300 comes to"),
+        ({"exposure": 5000, "gain": "n/a"}, CaptureMetadata(None, 0.005), "gain is 'n/a'"),
+        ({"exposure": 5000, "gain": -2}, CaptureMetadata(None, 0.005), "gain -2 comes to"),
+        ({"exposure": 5000, "gain": [4]}, CaptureMetadata(None, 0.005), r"gain is \[4\]"),
+    ],
 )
-@pytest.mark.parametrize("key", ["exposure", "gain"])
+def test_a_value_that_cannot_be_read_leaves_the_other_and_a_word_of_what_is_wrong(values, capture, told):
+    reading = READERS[ORBBEC](json_message(values), DEFAULTS)
+    assert reading.capture == capture
+    assert re.search(told, reading.problem)
+
+
+def test_where_both_values_cannot_be_read_the_error_is_of_the_first():
+    with pytest.raises(MetadataError, match="exposure is 'soon'"):
+        READERS[ORBBEC](json_message({"exposure": "soon", "gain": "high"}), DEFAULTS)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [(key, value) for key in ("exposure", "gain") for value in (1e300, 10**400, "soon", [33000], {"us": 1}, True)]
+    + [("gain", -33000)],
+)
 def test_absurd_values_are_errors_that_name_the_key(key, value):
     with pytest.raises(MetadataError, match=key) as caught:
         READERS[ORBBEC](json_message({key: value}), DEFAULTS)
@@ -194,12 +237,15 @@ def test_absurd_values_are_errors_that_name_the_key(key, value):
     assert "check" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("exposure_time", "gain"), [(20_000, math.nan), (20_000, math.inf), (20_000, 1e30), (2**62, 0.0)]
-)
-def test_absurd_flir_values_are_errors(exposure_time, gain):
+@pytest.mark.parametrize(("exposure_time", "gain"), [(0, 1e30), (0, -9999.0), (2**62, 0.0), (2**62, 1e30)])
+def test_absurd_flir_values_are_errors_where_nothing_else_is_told(exposure_time, gain):
     with pytest.raises(MetadataError, match=r"gain|exposure_time"):
         READERS[FLIR](flir_message(exposure_time, gain), DEFAULTS)
+
+
+@pytest.mark.parametrize("gain", [math.nan, math.inf, 1e30])
+def test_a_flir_gain_that_makes_no_sense_leaves_the_exposure(gain):
+    assert READERS[FLIR](flir_message(20_000, gain), DEFAULTS).capture == CaptureMetadata(None, pytest.approx(0.02))
 
 
 @pytest.mark.parametrize(
@@ -330,12 +376,21 @@ def test_aravis_features_are_text_in_microseconds_and_decibels(kind):
     [
         ({"Gain": "0"}, CaptureMetadata(100.0, None)),
         ({"ExposureTime": "1000"}, CaptureMetadata(None, 0.001)),
-        ({"ExposureTimeAbs": "1000", "GainRaw": "6.0206"}, None),
+        ({"ExposureTimeAbs": "1000", "GainRaw": "6.0206"}, UNKNOWN),
+        ({"Gain": "nan"}, UNKNOWN),
     ],
 )
 def test_aravis_features_that_are_not_listed_are_unknown(features, capture):
     reading = READERS[ARAVIS](aravis_message(**features), DEFAULTS)
-    assert (reading and reading.capture) == capture
+    assert reading == Reading(STAMP_NS, capture)
+
+
+def test_an_aravis_feature_that_the_camera_lacks_leaves_the_other():
+    reading = READERS[ARAVIS](aravis_message(ExposureTime="20000.0", Gain="n/a"), DEFAULTS)
+    assert reading.capture == CaptureMetadata(None, pytest.approx(0.02))
+    assert "Gain is 'n/a'" in reading.problem
+    reading = READERS[ARAVIS](aravis_message(ExposureTime="n/a", Gain="20.0"), DEFAULTS)
+    assert reading.capture == CaptureMetadata(pytest.approx(1000.0), None)
 
 
 def test_aravis_features_of_older_cameras_can_be_named():
@@ -344,7 +399,7 @@ def test_aravis_features_of_older_cameras_can_be_named():
     assert reading.capture == CaptureMetadata(pytest.approx(1000.0), pytest.approx(0.001))
 
 
-@pytest.mark.parametrize("gain", ["nan", "-inf", "high", "400"])
+@pytest.mark.parametrize("gain", ["high", "400", "-9999"])
 def test_absurd_aravis_values_are_errors(gain):
     with pytest.raises(MetadataError, match="Gain"):
         READERS[ARAVIS](aravis_message(Gain=gain), DEFAULTS)
@@ -378,20 +433,35 @@ def test_pylon_gain_without_its_range_is_unknown():
 def test_pylon_says_below_zero_that_it_does_not_know(unavailable):
     assert READERS[PYLON](pylon_message(gain=unavailable), PYLON_RANGE).capture.iso is None
     assert READERS[PYLON](pylon_message(exposure=unavailable), PYLON_RANGE).capture.exposure_s is None
-    assert READERS[PYLON](pylon_message(unavailable, unavailable), PYLON_RANGE) is None
+    assert READERS[PYLON](pylon_message(unavailable, unavailable), PYLON_RANGE) == Reading(None, UNKNOWN)
 
 
 @pytest.mark.parametrize("success", [False, None, "yes", 0])
 def test_pylon_without_success_tells_nothing(success):
-    assert READERS[PYLON](pylon_message(success=success), PYLON_RANGE) is None
+    assert READERS[PYLON](pylon_message(success=success), PYLON_RANGE) == Reading(None, UNKNOWN)
 
 
 @pytest.mark.parametrize(
-    ("exposure", "gain"), [(math.nan, 0.5), (math.inf, 0.5), (1e30, 0.5), (1e4, 7.5), (1e4, math.nan)]
+    ("exposure", "gain", "iso", "exposure_s", "problem"),
+    [
+        (math.nan, 0.5, 398.1, None, ""),
+        (math.inf, 0.5, 398.1, None, ""),
+        (1e30, 0.5, 398.1, None, "exposure"),
+        (1e4, 7.5, None, 0.01, "gain"),
+        (1e4, math.nan, None, 0.01, ""),
+    ],
 )
-def test_absurd_pylon_values_are_errors(exposure, gain):
-    with pytest.raises(MetadataError, match=r"exposure|gain"):
-        READERS[PYLON](pylon_message(exposure, gain), PYLON_RANGE)
+def test_a_pylon_value_that_makes_no_sense_leaves_the_other(exposure, gain, iso, exposure_s, problem):
+    reading = READERS[PYLON](pylon_message(exposure, gain), PYLON_RANGE)
+    assert reading.capture.iso == (iso and pytest.approx(iso, rel=1e-3))
+    assert reading.capture.exposure_s == exposure_s
+    assert problem in reading.problem
+    assert bool(problem) == bool(reading.problem)
+
+
+def test_absurd_pylon_values_are_errors():
+    with pytest.raises(MetadataError, match="gain"):
+        READERS[PYLON](pylon_message(0.0, 7.5), PYLON_RANGE)
 
 
 def wfov_message(shutter=0.02, gain=12.0):
@@ -427,10 +497,11 @@ def test_a_gain_field_counts_what_its_kind_says(gain_kind, gain, iso):
 
 def test_zero_decibels_count_unless_the_exposure_beside_them_is_zero_too():
     assert read_fields(wfov_message(gain=0.0), MetadataSettings(**WFOV)).capture.iso == 100.0
-    assert read_fields(wfov_message(shutter=0.0, gain=0.0), MetadataSettings(**WFOV)) is None
+    assert read_fields(wfov_message(shutter=0.0, gain=0.0), MetadataSettings(**WFOV)).capture == UNKNOWN
     alone = MetadataSettings(gain_field="gain", gain_kind="milli_db")
     assert read_fields(wfov_message(gain=0), alone).capture.iso == 100.0
-    assert read_fields(wfov_message(gain=0), MetadataSettings(gain_field="gain", gain_kind="iso")) is None
+    by_iso = MetadataSettings(gain_field="gain", gain_kind="iso")
+    assert read_fields(wfov_message(gain=0), by_iso) == Reading(STAMP_NS, UNKNOWN)
 
 
 def test_a_message_without_header_is_read_without_a_stamp():
@@ -455,10 +526,33 @@ def test_fields_heed_the_frame():
     assert read_fields(wfov_message(), MetadataSettings(**WFOV, frame_id="other")) is None
 
 
-@pytest.mark.parametrize("shutter", [-0.02, math.nan, 1e9, "soon", True, None, [0.02], SimpleNamespace(), b"1"])
+@pytest.mark.parametrize("shutter", [1e9, "soon", True, [0.02], SimpleNamespace(), b"1"])
 def test_absurd_fields_are_errors_that_name_the_path(shutter):
-    if shutter is None:
-        assert read_fields(wfov_message(shutter, gain=0.0), MetadataSettings(**WFOV)) is None
-        return
-    with pytest.raises(MetadataError, match="shutter"):
-        read_fields(wfov_message(shutter), MetadataSettings(**WFOV))
+    for settings in (MetadataSettings(**WFOV), MetadataSettings(exposure_field="shutter", exposure_scale_s=1.0)):
+        with pytest.raises(MetadataError, match="shutter"):
+            read_fields(wfov_message(shutter, gain=math.nan), settings)
+    reading = read_fields(wfov_message(shutter), MetadataSettings(**WFOV))
+    assert reading.capture == CaptureMetadata(pytest.approx(398.1, rel=1e-3), None)
+    assert "shutter" in reading.problem
+
+
+def test_a_shutter_that_is_invalid_by_convention_leaves_the_iso():
+    """WFOVImage writes it below zero."""
+    reading = read_fields(wfov_message(shutter=-1.0, gain=6.0), MetadataSettings(**WFOV))
+    assert reading == Reading(STAMP_NS, CaptureMetadata(pytest.approx(199.5, rel=1e-3), None))
+    for shutter in (-1.0, None, math.nan):
+        assert read_fields(wfov_message(shutter, gain=0.0), MetadataSettings(**WFOV)) == Reading(STAMP_NS, UNKNOWN)
+
+
+def test_a_gain_that_is_out_of_the_question_leaves_the_exposure():
+    reading = read_fields(wfov_message(shutter=0.01, gain=-9999), MetadataSettings(**WFOV))
+    assert reading.capture == CaptureMetadata(None, pytest.approx(0.01))
+    assert "gain -9999 comes to" in reading.problem
+
+
+def test_a_path_that_leads_nowhere_leaves_the_other_value_and_is_told():
+    reading = read_fields(wfov_message(), MetadataSettings(**{**WFOV, "gain_field": "gian"}))
+    assert reading.capture == CaptureMetadata(None, pytest.approx(0.02))
+    assert "no field 'gian'" in reading.problem
+    with pytest.raises(MetadataError, match="no field 'shuter'"):
+        read_fields(wfov_message(), MetadataSettings(exposure_field="shuter", gain_field="gian"))

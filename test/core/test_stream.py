@@ -104,6 +104,76 @@ def test_metadata_of_equal_stamp_is_preferred_then_nearest_then_last_then_fallba
     assert enhance.captures[-1] == CaptureMetadata(400.0, None)
 
 
+REALSENSE = "realsense2_camera_msgs/msg/Metadata"
+PYLON = "pylon_ros2_camera_interfaces/msg/CurrentParams"
+
+
+def realsense(stamp_ns: int, auto_exposure: int) -> SimpleNamespace:
+    text = f'{{"actual_exposure": 20000, "gain_level": 4, "auto_exposure": {auto_exposure}}}'
+    return SimpleNamespace(header=header(stamp_ns), json_data=text)
+
+
+def pylon(success: bool) -> SimpleNamespace:
+    return SimpleNamespace(exposure=20_000.0, gain=0.5, success=success)
+
+
+@pytest.mark.parametrize(
+    ("type_name", "known", "unknown"),
+    [
+        (REALSENSE, realsense(1000 * MS, 0), realsense(1033 * MS, 1)),
+        (FLIR, flir(1000 * MS, 20_000, 6.0), flir(1033 * MS, 0, 0.0)),
+        (PYLON, pylon(True), pylon(False)),
+    ],
+    ids=["auto exposure", "no chunk data", "no success"],
+)
+@pytest.mark.parametrize("fallback", [UNKNOWN, CaptureMetadata(800.0, 0.5)], ids=["no fallback", "fallback"])
+def test_a_message_that_tells_nothing_makes_its_frame_unknown_at_once(
+    type_name: str, known: Any, unknown: Any, fallback: CaptureMetadata
+) -> None:
+    frames, enhance, health = stream(fallback=fallback, metadata_max_age_s=60.0)
+    frames.add_metadata(type_name, known, 1000 * MS)
+    assert frames.process(image(1000 * MS), 0).match == "exact"
+    assert not frames.has_metadata_for(1033 * MS)
+    frames.add_metadata(type_name, unknown, 1033 * MS)
+    assert frames.has_metadata_for(1033 * MS)
+    kind = "none" if fallback.is_unknown else "fallback"
+    for stamp_ms in (1033, 1066):
+        frame = frames.process(image(stamp_ms * MS), 0)
+        assert (frame.match, frame.metadata_age_ns) == (kind, None)
+        assert enhance.captures[-1] == fallback
+    values = health.report(1).values
+    assert (values["metadata_source"], values["metadata_age_ms"]) == (kind, "unknown")
+    assert (values["metadata.exact"], values[f"metadata.{kind}"], values["failed"]) == ("1", "2", "0")
+
+
+def test_what_was_known_of_an_earlier_frame_stays_known_of_that_frame() -> None:
+    frames, enhance, _ = stream()
+    frames.add_metadata(REALSENSE, realsense(1000 * MS, 0))
+    frames.add_metadata(REALSENSE, realsense(1033 * MS, 1))
+    assert frames.process(image(1000 * MS), 0).match == "exact"
+    assert enhance.captures[0].exposure_s == pytest.approx(0.02)
+
+
+def test_metadata_of_another_camera_ends_nothing() -> None:
+    frames, _, _ = stream(metadata=MetadataSettings(frame_id="camera_optical"))
+    frames.add_metadata(REALSENSE, realsense(1000 * MS, 0))
+    other = realsense(1033 * MS, 1)
+    other.header.frame_id = "another_optical"
+    frames.add_metadata(REALSENSE, other)
+    assert not frames.has_metadata_for(1033 * MS)
+    assert frames.process(image(1033 * MS), 0).match == "last"
+
+
+def test_one_value_that_cannot_be_read_is_told_beside_the_other_and_is_no_failure() -> None:
+    frames, enhance, health = stream()
+    frames.add_metadata(FLIR, flir(1000 * MS, 20_000, -9999.0))
+    assert frames.process(image(1000 * MS), 0).match == "exact"
+    assert enhance.captures == [CaptureMetadata(None, pytest.approx(0.02))]
+    values = health.report(1).values
+    assert values["failed"] == "0"
+    assert "gain -9999" in values["metadata_problem"]
+
+
 def test_what_metadata_leaves_open_comes_from_the_fallback() -> None:
     frames, enhance, _ = stream(fallback=CaptureMetadata(400.0, 0.5))
     frames.add_capture(1000 * MS, CaptureMetadata(None, 0.01))
