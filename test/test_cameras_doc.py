@@ -64,7 +64,7 @@ def test_every_reader_and_every_driver_has_a_row() -> None:
 
 
 def test_every_parameter_named_exists_and_none_about_metadata_is_left_out() -> None:
-    others = {"metadata_topic", "camera_ros", "camera_aravis2", "camera_aravis2_msgs"}
+    others = {"metadata_topic", "metadata_problem", "camera_ros", "camera_aravis2", "camera_aravis2_msgs"}
     named = set(re.findall(r"`((?:metadata|default|camera)_\w+)\b", TEXT)) - others
     assert named == {name for name in NAMES if name.startswith(("metadata_", "default_", "camera_"))}
 
@@ -80,6 +80,13 @@ def cells_of(source: ParameterSource) -> list[set[str]]:
         {*source.exposure_auto, *source.gain_auto},
         {source.manual},
     ]
+
+
+def test_switches_with_a_value_of_their_own_are_told() -> None:
+    told = re.search(r"value of their own: (.*)", TEXT.replace("\n  ", " "))
+    assert told is not None
+    own = {name for source in DRIVERS.values() for name in source.manual_of}
+    assert own == set(re.findall(r"`(\w+)`", told[1].partition("camera_manual")[0]))
 
 
 @pytest.mark.parametrize(("column", "driver"), list(enumerate(DRIVERS, start=2)))

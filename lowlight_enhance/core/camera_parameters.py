@@ -10,7 +10,7 @@ import dataclasses
 import difflib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lowlight_enhance.core import metadata_values as values_of
@@ -37,6 +37,7 @@ class ParameterSource:
         exposure_auto: names of what switches automatic exposure.
         gain_auto: names of what switches automatic gain.
         manual: value of those, as text in lower case, with which the camera keeps to the other parameters.
+        manual_of: the same for those of them that differ, any of several texts, by name.
     """
 
     exposure: tuple[str, ...] = ()
@@ -47,6 +48,7 @@ class ParameterSource:
     exposure_auto: tuple[str, ...] = ()
     gain_auto: tuple[str, ...] = ()
     manual: str = "false"
+    manual_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -56,14 +58,16 @@ class ParameterSource:
 
 
 DRIVERS: dict[str, ParameterSource] = {
-    # One parameter for each V4L2 control, by its name: newer kernels' first. Exposure is in units of 100 us.
+    # One parameter for each V4L2 control, by its name: newer kernels' first. Exposure is in units of 100 us. The modes
+    # of automatic exposure are numbers, of which 0 is full automatic; automatic gain is a flag.
     "v4l2_camera": ParameterSource(
         exposure=("exposure_time_absolute", "exposure_absolute"),
         exposure_unit_s=1e-4,
         gain=("gain",),
         exposure_auto=("auto_exposure", "exposure_auto"),
-        gain_auto=("auto_exposure", "exposure_auto"),
+        gain_auto=("auto_exposure", "exposure_auto", "gain_automatic"),
         manual="1",
+        manual_of={"gain_automatic": ("false", "0")},
     ),
     # The same V4L2 control; the driver writes -1 for "as it is".
     "usb_cam": ParameterSource(
@@ -90,9 +94,13 @@ DRIVERS: dict[str, ParameterSource] = {
         exposure_auto=("video.auto_exposure", "video.auto_exposure_gain"),
         gain_auto=("video.auto_analog_gain", "video.auto_digital_gain", "video.auto_exposure_gain"),
     ),
-    # Releases of camera_ros that do not publish metadata.
+    # Releases of camera_ros that do not publish metadata. From libcamera 0.5 on exposure and gain have a mode each.
     "camera_ros": ParameterSource(
-        exposure=("ExposureTime",), gain=("AnalogueGain",), exposure_auto=("AeEnable",), gain_auto=("AeEnable",)
+        exposure=("ExposureTime",),
+        gain=("AnalogueGain",),
+        exposure_auto=("AeEnable", "ExposureTimeMode"),
+        gain_auto=("AeEnable", "AnalogueGainMode"),
+        manual_of={"ExposureTimeMode": ("1",), "AnalogueGainMode": ("1",)},
     ),
 }
 """What is known of each driver."""
@@ -119,7 +127,8 @@ def parameter_source(
         gain_kind: what it counts: ``iso``, ``db``, ``linear`` or ``milli_db``.
         digital_gain: name of a factor that is applied beside the gain.
         auto: name of what switches automatic exposure and gain.
-        manual: value of that, as text, with which the camera keeps to the other parameters.
+        manual: value of that, as text, with which the camera keeps to the other parameters; without ``auto`` of the
+            driver's own, but for those that have another in ``manual_of``.
 
     Raises:
         ConfigError: an unknown driver, a unit or kind that is none, or neither an exposure nor a gain.
@@ -147,6 +156,8 @@ def parameter_source(
     source = dataclasses.replace(
         DRIVERS.get(driver, ParameterSource()), **{name: value for name, value in given.items() if value}
     )
+    if auto and manual:
+        source = dataclasses.replace(source, manual_of={})
     if not (source.exposure or source.gain):
         raise ConfigError("no parameters to read from the camera's node: name its driver, or its exposure and gain")
     return source
@@ -174,7 +185,7 @@ def capture_of(values: Mapping[str, Any], source: ParameterSource, settings: Met
     name, value = _first(values, source.gain)
     if value is not None and not _is_automatic(values, source.gain_auto, source, settings):
         in_db = source.gain_kind in DB_KINDS
-        gain = value if in_db else _above_zero(value, name)
+        gain = values_of.finite(value, name) if in_db else _above_zero(value, name)
         iso = values_of.iso(gain, name, source.gain_kind, settings.base_iso, settings.gain_unity, zero_counts=in_db)
         name, value = _first(values, source.digital_gain)
         iso = iso and values_of.with_digital_gain(iso, _above_zero(value, name), name)
@@ -214,8 +225,10 @@ def _is_automatic(
     values: Mapping[str, Any], names: tuple[str, ...], source: ParameterSource, settings: MetadataSettings
 ) -> bool:
     """Whether one of these switches says that the camera sets the value itself."""
-    found = (values[name] for name in names if values.get(name) is not None)
-    return settings.stale_under_auto_exposure and any(str(value).lower() != source.manual for value in found)
+    found = ((name, str(values[name]).lower()) for name in names if values.get(name) is not None)
+    return settings.stale_under_auto_exposure and any(
+        text not in source.manual_of.get(name, (source.manual,)) for name, text in found
+    )
 
 
 class ParameterValues:

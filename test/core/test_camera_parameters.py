@@ -20,7 +20,7 @@ SERVICE_DEPTH = 10
 """Questions that a service keeps by default; all parameters are asked for at once."""
 
 MANUAL = {
-    "v4l2_camera": {"exposure_time_absolute": 330, "gain": 64, "auto_exposure": 1},
+    "v4l2_camera": {"exposure_time_absolute": 330, "gain": 64, "auto_exposure": 1, "gain_automatic": False},
     "usb_cam": {"exposure": 330, "gain": 64, "autoexposure": False},
     "depthai": {"rgb.r_exposure": 33_000, "rgb.r_iso": 400, "rgb.r_set_man_exposure": True},
     "zed": {
@@ -30,7 +30,13 @@ MANUAL = {
         "video.auto_exposure": False,
         "video.auto_analog_gain": False,
     },
-    "camera_ros": {"ExposureTime": 33_000, "AnalogueGain": 4.0, "AeEnable": False},
+    "camera_ros": {
+        "ExposureTime": 33_000,
+        "AnalogueGain": 4.0,
+        "AeEnable": False,
+        "ExposureTimeMode": 1,
+        "AnalogueGainMode": 1,
+    },
 }
 """What each driver's node has in manual mode, at 33 ms and ISO 400 (with a unity gain of 16 for V4L2)."""
 
@@ -82,6 +88,47 @@ def test_older_kernels_name_the_same_controls_otherwise():
     capture = capture_of(values, parameter_source("v4l2_camera"), DEFAULTS)
     assert capture == CaptureMetadata(200.0, pytest.approx(0.0156))
     assert capture_of({**values, "exposure_auto": 3}, parameter_source("v4l2_camera"), DEFAULTS) == UNKNOWN
+
+
+@pytest.mark.parametrize("is_on", [True, "true", 1, "1", "on"])
+def test_automatic_gain_of_v4l2_is_a_switch_of_its_own(is_on):
+    values = {"exposure_time_absolute": 100, "gain": 32, "auto_exposure": 1, "gain_automatic": is_on}
+    source, chosen = parameter_source("v4l2_camera"), settings_of("v4l2_camera")
+    assert capture_of(values, source, chosen) == CaptureMetadata(None, pytest.approx(0.01))
+    assert shortcomings(values, source, chosen) == "its automatic gain is on"
+
+
+@pytest.mark.parametrize("is_off", [False, "false", "False", 0, "0"])
+def test_automatic_gain_of_v4l2_is_off_at_false_or_zero(is_off):
+    values = {"exposure_time_absolute": 100, "gain": 32, "auto_exposure": 1, "gain_automatic": is_off}
+    source, chosen = parameter_source("v4l2_camera"), settings_of("v4l2_camera")
+    assert capture_of(values, source, chosen) == CaptureMetadata(200.0, pytest.approx(0.01))
+    assert shortcomings(values, source, chosen) == ""
+
+
+def test_zero_is_automatic_for_the_exposure_mode_of_v4l2():
+    """Its menu begins with full automatic; 1 is manual."""
+    values = {**MANUAL["v4l2_camera"], "auto_exposure": 0}
+    assert capture_of(values, parameter_source("v4l2_camera"), settings_of("v4l2_camera")) == UNKNOWN
+
+
+def test_exposure_and_gain_of_newer_libcamera_have_a_mode_each():
+    source = parameter_source("camera_ros")
+    automatic_gain = capture_of({**MANUAL["camera_ros"], "AnalogueGainMode": 0}, source, DEFAULTS)
+    assert automatic_gain == CaptureMetadata(None, pytest.approx(0.033))
+    automatic_exposure = capture_of({**MANUAL["camera_ros"], "ExposureTimeMode": 0}, source, DEFAULTS)
+    assert automatic_exposure == CaptureMetadata(400.0, None)
+    older = {name: MANUAL["camera_ros"][name] for name in ("ExposureTime", "AnalogueGain", "AeEnable")}
+    assert capture_of(older, source, DEFAULTS) == CaptureMetadata(400.0, pytest.approx(0.033))
+
+
+def test_another_value_for_manual_is_that_of_the_drivers_main_switch_or_of_the_switch_given():
+    values = {**MANUAL["v4l2_camera"], "auto_exposure": 9}
+    chosen = settings_of("v4l2_camera")
+    assert capture_of(values, parameter_source("v4l2_camera", manual="9"), chosen).iso == pytest.approx(400.0)
+    own = parameter_source("v4l2_camera", auto="gain_automatic", manual="true")
+    assert capture_of({**values, "gain_automatic": True}, own, chosen).iso == pytest.approx(400.0)
+    assert capture_of({**values, "gain_automatic": False}, own, chosen) == UNKNOWN
 
 
 def test_automatic_exposure_and_gain_of_a_zed_x_one_are_separate():
