@@ -16,8 +16,9 @@ from lowlight_enhance.core.health import OK, WARN
 from lowlight_enhance.core.image_messages import decode, stamp_ns
 from lowlight_enhance.core.model_file import ModelFile
 from lowlight_enhance.core.stream import FrameStream
-from lowlight_enhance.ros import declare, names
+from lowlight_enhance.ros import declare
 from lowlight_enhance.ros.camera_parameters import CameraParameters
+from lowlight_enhance.ros.complaints import Complaints
 from lowlight_enhance.ros.inputs import Handlers, Inputs
 from lowlight_enhance.ros.model_slot import ModelSlot, Refusal
 from lowlight_enhance.ros.outputs import Outputs
@@ -29,9 +30,6 @@ from lowlight_enhance.ros.waiting import Waiting
 
 COMPARABLE_AGE_NS = 60 * 1_000_000_000
 """An image stamped further from now than this was stamped by another clock: its age says nothing."""
-
-INCOMPATIBLE_PUBLISHER, STRANGERS = "incompatible publisher", "metadata of another type"
-"""What advice is about."""
 
 Finding = tuple[int, str]
 """Level of a diagnostic status, and a sentence."""
@@ -71,7 +69,7 @@ class Flight:
             metadata=guard(self._on_metadata),
             skipped=reporter.skip,
             lost=guard(self._on_lost),
-            incompatible=guard(self._on_incompatible_publisher),
+            incompatible=guard(self._on_incompatible),
             matched=guard(self._on_match),
             wants_metadata=lambda: self._waiting.held is not None,
         )
@@ -83,8 +81,9 @@ class Flight:
             params.compressed_output,
             overrides,
             guard(self._on_match),
-            guard(self._on_incompatible_subscriber),
+            guard(self._on_incompatible),
         )
+        self._complaints = Complaints(node, reporter, self._inputs, self._outputs)
 
     # Phases
 
@@ -193,14 +192,10 @@ class Flight:
         self.update()
         self._inputs.take_waiting()
         self.follow()
-        strangers = self._inputs.strangers(self.params.metadata_type)
-        if strangers:
-            topic = self._node.resolve_topic_name(names.METADATA)
-            self._reporter.advise(
-                STRANGERS, f"{topic} carries {', '.join(strangers)}: set the parameter metadata_type to that"
-            )
-        else:
-            self._reporter.settled(STRANGERS)
+        self._look()
+
+    def _look(self) -> None:
+        self._complaints.look(self.params.metadata_type, time.monotonic())
 
     def update(self) -> None:
         """Between frames: let what the parameters say now be what runs, and a model that is ready take over."""
@@ -278,7 +273,7 @@ class Flight:
         wanted = not params.lazy or self._outputs.listeners > 0
         if not self._inputs.take_images(wanted, params.image_transport, params.image_reliability):
             return
-        self._reporter.settled(INCOMPATIBLE_PUBLISHER)
+        self._look()
         if not wanted:
             self._node.get_logger().info("nobody listens any more: no images are taken")
         elif self._inputs.reliability != before:
@@ -290,37 +285,17 @@ class Flight:
         """A camera or a listener has come or gone."""
         self.follow()
 
-    def _on_incompatible_publisher(self, _event: Any) -> None:
-        before = self._inputs.reliability
+    def _on_incompatible(self, _event: Any) -> None:
+        """A camera or a listener cannot be reached as it stands."""
         self.follow()
-        if self._active and self._inputs.reliability == before:
-            self._reporter.advise(
-                INCOMPATIBLE_PUBLISHER,
-                f"a publisher of {self._inputs.image_topic} offers a quality of service that this subscription does "
-                "not accept, so its images do not arrive: set the parameter image_reliability to 'auto' or "
-                "'best_effort', or the publisher to reliable",
-            )
-
-    def _on_incompatible_subscriber(self, _event: Any) -> None:
-        topic = self._node.resolve_topic_name(names.ENHANCED)
-        self._reporter.advise(
-            "incompatible subscriber",
-            f"a subscriber of {topic}, its compressed form or its camera_info asks for a quality of service that is "
-            "not offered, so it gets nothing: it must ask for durability volatile, and for reliability best_effort "
-            "where the parameters qos_overrides offer no more",
-        )
+        self._look()
 
     def _on_lost(self, event: Any) -> None:
         self._reporter.health.dropped(event.total_count_change)
         before = self._inputs.reliability
         self.follow()
         if self._active and self._inputs.reliability == before:
-            self._reporter.advise(
-                "lost images",
-                f"the middleware has lost {event.total_count} images before they reached this node: start camera "
-                "driver and node with the Fast DDS profile config/fastdds.xml of this package, or make the driver "
-                "reliable",
-            )
+            self._complaints.lost(event.total_count, time.monotonic())
 
     # Diagnostics
 
@@ -354,7 +329,3 @@ class Flight:
             "camera_node": "none" if self._camera is None else self._camera.problem or "known",
             "advice": "; ".join(self._reporter.advice.values()),
         }
-
-    def ends(self) -> list[tuple[str, str]]:
-        """Full name and role of each topic that the user's quality of service may name."""
-        return [*self._inputs.ends(), *self._outputs.ends()]

@@ -12,7 +12,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from lowlight_enhance.ros import names
-from lowlight_enhance.ros.qos import Overrides, agreed_reliability, newest, with_events
+from lowlight_enhance.ros.qos import Overrides, agreed_reliability, is_incompatible, newest, with_events
 from lowlight_enhance.ros.topics import METADATA_DEPTH, WhileWanted, take_waiting
 
 try:
@@ -63,12 +63,6 @@ class Inputs:
         topic = self._node.resolve_topic_name(names.IMAGE)
         return names.compressed(topic) if self._transport == "compressed" else topic
 
-    def ends(self) -> list[tuple[str, str]]:
-        """Full name and role of each topic that may be subscribed."""
-        topic = self._node.resolve_topic_name(names.IMAGE)
-        others = [self._node.resolve_topic_name(name) for name in (names.CAMERA_INFO, names.METADATA)]
-        return [(name, "subscription") for name in (topic, names.compressed(topic), *others)]
-
     def open(self, metadata_class: type | None) -> None:
         """Subscribe to the metadata of that type, and to camera_info.
 
@@ -111,6 +105,10 @@ class Inputs:
             return []
         publishers = self._node.get_publishers_info_by_topic(names.METADATA)
         return sorted({publisher.topic_type for publisher in publishers} - {metadata_type})
+
+    def refuse_publisher(self) -> bool:
+        """Whether a publisher of images offers less than their subscription asks for, so that none arrives."""
+        return self.takes_images and is_incompatible(self._node, self.image_topic, "subscription")
 
     def take_waiting(self) -> None:
         """Hand over all camera_info and metadata that has come already."""

@@ -102,7 +102,7 @@ class ModelSlot:
         return self.enhancer
 
     def suspend(self) -> None:
-        """Free network and threads; the content of the file, and of what was requested last, is kept for ``resume``."""
+        """Free network and threads; the content of the file, and of the one requested last, is kept for ``resume``."""
         self._stop_loading()
         self.enhancer.close()
         self._is_open = False

@@ -53,8 +53,8 @@ class EnhanceNode(LifecycleNode):
         super().__init__(node_name, **kwargs)
         declare.declare(self)
         self.startup_params = declare.read(self)
-        self._overrides = Overrides(declare.given(self))
-        for sentence in declare.unknown(self):
+        self._overrides = Overrides(declare.given(self), names.ends(self.resolve_topic_name))
+        for sentence in [*declare.unknown(self), *self._overrides.without_effect()]:
             self.get_logger().warning(sentence)
         self.add_on_set_parameters_callback(self._on_parameters)
         if self.startup_params.malloc_tuning:
@@ -140,8 +140,6 @@ class EnhanceNode(LifecycleNode):
         self._check_names(params)
         self.flight = Flight(self, params, self._overrides, self.reporter)
         self.flight.enabled = self._enabled
-        for sentence in self._overrides.without_effect(self.flight.ends()):
-            self.get_logger().warning(sentence)
         self.get_logger().info(self.flight.model.describe())
 
     def _activate(self) -> None:

@@ -13,7 +13,7 @@ from std_msgs.msg import Float32
 from lowlight_enhance.core.image_messages import fill_compressed, fill_message
 from lowlight_enhance.core.stream import EnhancedFrame
 from lowlight_enhance.ros import names
-from lowlight_enhance.ros.qos import Overrides, newest, with_events
+from lowlight_enhance.ros.qos import Overrides, is_incompatible, newest, with_events
 
 try:
     from rclpy.event_handler import PublisherEventCallbacks
@@ -73,8 +73,16 @@ class Outputs:
     @property
     def listeners(self) -> int:
         """Subscribers of the image, its camera_info or its compressed form."""
+        return sum(publisher.get_subscription_count() for publisher in self._pictures())
+
+    def refuse_subscriber(self) -> bool:
+        """Whether a subscriber of one of these asks for more than is offered, so that it gets nothing."""
+        topics = [publisher.topic_name for publisher in self._pictures()]
+        return any(is_incompatible(self._node, topic, "publisher") for topic in topics)
+
+    def _pictures(self) -> list[Any]:
         publishers = (self._image, self._info, self._compressed)
-        return sum(publisher.get_subscription_count() for publisher in publishers if publisher is not None)
+        return [publisher for publisher in publishers if publisher is not None]
 
     def publish(self, frame: EnhancedFrame, quality: int) -> None:
         """Publish an enhanced frame to those who listen.
@@ -119,11 +127,6 @@ class Outputs:
         """Publish the time from a frame's stamp to its publication, in milliseconds, to those who listen."""
         if self._latency.get_subscription_count():
             self._latency.publish(Float32(data=age_ns / 1e6))
-
-    def ends(self) -> list[tuple[str, str]]:
-        """Full name and role of each topic."""
-        publishers = (self._image, self._info, self._compressed, self._latency)
-        return [(publisher.topic_name, "publisher") for publisher in publishers if publisher is not None]
 
     def destroy(self) -> None:
         """Withdraw."""

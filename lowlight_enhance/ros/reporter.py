@@ -33,19 +33,26 @@ class Reporter:
         """Begin a flight."""
         self.health, self.skipped = Health(), 0
         self.advice: dict[str, str] = {}
+        self._logged: set[str] = set()
 
     def skip(self, count: int) -> None:
         """``count`` images were never taken."""
         self.skipped += count
 
     def advise(self, about: str, sentence: str) -> None:
-        """Log ``sentence`` and keep it for diagnostics; no more than once until ``settled``."""
-        if about not in self.advice:
-            self.advice[about] = sentence
+        """Keep ``sentence`` for diagnostics, and log it; no more than once until ``settled``."""
+        self.advice[about] = sentence
+        if about not in self._logged:
+            self._logged.add(about)
             self._node.get_logger().warning(sentence)
 
     def settled(self, about: str) -> None:
         """The matter is out of the world, as far as one can tell; it may be complained of again."""
+        self.faded(about)
+        self._logged.discard(about)
+
+    def faded(self, about: str) -> None:
+        """The matter rests: diagnostics are silent until it comes up again, the log even then."""
         self.advice.pop(about, None)
 
     def guard(self, callback: Callable[..., None]) -> Callable[..., None]:

@@ -1,5 +1,8 @@
 """Quality of service: what is agreed, overridden and complained of, and no images while nobody listens."""
 
+import time
+from types import SimpleNamespace
+
 import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
@@ -11,10 +14,11 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Float32
 
 from lowlight_enhance.core.errors import ConfigError
-from lowlight_enhance.ros import names, qos
+from lowlight_enhance.ros import complaints, names, qos
 from lowlight_enhance.ros.qos import Overrides, agreed_reliability
 
 RELIABLE, UNRELIABLE = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
+ENDS = names.ends("/{}".format)
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -157,7 +161,35 @@ def test_by_default_only_the_newest_image_waits(fly):
 )
 def test_an_override_that_cannot_be_is_refused_by_name(name, value, said):
     with pytest.raises(ConfigError, match=f"(?s)qos_overrides.{name}.*{said}"):
-        Overrides({f"qos_overrides.{name}": value})
+        Overrides({f"qos_overrides.{name}": value}, ENDS)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "is_told"),
+    [
+        ("/parameter_events.publisher.durability", "volatile", False),
+        ("/rosout.publisher.depth", 0, False),
+        ("/clock.subscription.lifespan", 5, False),
+        ("/tf_static.publisher.durability", "transient_local", True),
+        ("/image_raw.publisher.durability", "transient_local", True),  # the camera's end
+        ("/image_raw.subscription_left.durability", "volatile", True),
+        ("/other.depth", "many", True),
+    ],
+)
+def test_an_override_for_another_node_is_let_pass(name, value, is_told):
+    assert len(Overrides({f"qos_overrides.{name}": value}, ENDS).without_effect()) == is_told
+
+
+def test_a_parameter_file_of_all_nodes_does_not_keep_this_one_from_starting(fly, capfd):
+    cell = fly(
+        **{
+            "qos_overrides./parameter_events.publisher.durability": "volatile",
+            "qos_overrides./tf_static.publisher.durability": "transient_local",
+        }
+    )
+    cell.frame(dark_image(1))
+    told = [line for line in capfd.readouterr().err.splitlines() if "has no effect" in line]
+    assert ["tf_static" in line for line in told] == [True]
 
 
 def test_an_override_of_no_topic_of_ours_is_told(fly, capfd):
@@ -188,9 +220,45 @@ def test_images_that_do_not_arrive_are_explained_once(fly, capfd):
 
 def test_a_subscriber_that_asks_for_too_much_is_told(fly, capfd):
     cell = fly()
-    cell.robot.node.create_subscription(Image, "image_enhanced", print, LATCHED)
+    subscription = cell.robot.node.create_subscription(Image, "image_enhanced", print, LATCHED)
     cell.robot.until(lambda: "durability volatile" in cell.node.status().message)
+    seen = len(cell.robot.statuses)
+    cell.robot.until(lambda: len(cell.robot.statuses) > seen + 1)
+    assert "durability volatile" in cell.robot.statuses[-1].message
     assert capfd.readouterr().err.count("durability volatile") == 1
+    cell.robot.node.destroy_subscription(subscription)
+    cell.robot.until(lambda: "durability volatile" not in cell.node.status().message)
+
+
+def test_a_publisher_that_offers_too_little_is_forgotten_when_it_goes(fly):
+    cell = fly(image_reliability="reliable")
+    camera = cell.robot.node.create_publisher(Image, "image_raw", BEST_EFFORT)
+    cell.robot.until(lambda: "image_reliability to 'auto'" in cell.node.status().message)
+    cell.frame(dark_image(1))  # of the other one, which is reliable
+    assert "image_reliability to 'auto'" in cell.node.status().message
+    cell.robot.node.destroy_publisher(camera)
+    cell.robot.until(lambda: "image_reliability" not in cell.node.status().message)
+
+
+def test_lost_images_are_forgotten_when_no_more_are_lost(fly, capfd, monkeypatch):
+    cell = fly()
+    cell.frame(dark_image(1))
+    flight = cell.node.flight
+
+    def lose(count):
+        flight._on_lost(SimpleNamespace(total_count=count, total_count_change=1))
+
+    lose(1)
+    flight._complaints.look("", time.monotonic() + complaints.LOST_S - 1.0)
+    assert "has lost 1 images" in cell.node.status().message
+    flight._complaints.look("", time.monotonic() + complaints.LOST_S)
+    assert "has lost" not in cell.node.status().message
+    lose(2)
+    assert "has lost 2 images" in cell.node.status().message
+    assert cell.node.status().level == b"\x01"
+    monkeypatch.setattr(complaints, "LOST_S", 0.0)
+    cell.robot.until(lambda: "has lost" not in cell.node.status().message)
+    assert capfd.readouterr().err.count("has lost") == 1
 
 
 # Latency
@@ -213,7 +281,7 @@ def test_latency_of_each_frame_can_be_listened_to(fly):
 def test_topics_are_those_that_the_readme_names(fly):
     cell = fly(compressed_output="jpeg", metadata_type="diagnostic_msgs/msg/DiagnosticArray")
     resolve = cell.node.resolve_topic_name
-    ends = set(cell.node.flight.ends())
+    ends = set(names.ends(resolve))
     assert {resolve(name) for name in names.INPUTS} == {topic for topic, role in ends if role == "subscription"}
     published = {topic for topic, role in ends if role == "publisher"} | {"/diagnostics"}
     assert {resolve(name) for name in names.OUTPUTS} == published
