@@ -25,6 +25,7 @@ from std_msgs.msg import Header
 
 from lowlight_enhance.core.capture import CaptureMetadata
 from lowlight_enhance.core.image_messages import stamp_ns
+from lowlight_enhance.core.malloc import keep_image_buffers
 from lowlight_enhance.ros import names
 from lowlight_enhance.ros.rig import CAMERA_TOPICS, CAPTURE, pictures
 
@@ -187,6 +188,7 @@ def _read_lines(lines: queue.SimpleQueue[str]) -> None:
 
 def main(role: str, roles: Mapping[str, Callable[[], None]]) -> None:
     """Run one of ``roles`` until standard input ends."""
+    keep_image_buffers()
     cv2.setNumThreads(1)
     rclpy.init(args=[])
     try:

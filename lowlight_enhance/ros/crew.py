@@ -31,13 +31,6 @@ GRACE_S = 3.0
 SHOWN_LINES = 40
 """Of a crashed child's output."""
 
-MALLOC = {
-    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
-    "MALLOC_TRIM_THRESHOLD_": str(512 << 20),
-    "MALLOC_TOP_PAD_": str(64 << 20),
-}
-"""Keeps freed image buffers inside a process; see ``lowlight_enhance.core.malloc``."""
-
 
 class CrewError(LowlightError):
     """The work cannot go on: a child ended, or nothing arrives."""
@@ -213,7 +206,6 @@ def environment(folder: Path) -> dict[str, str]:
     profile = str(resource("config/fastdds.xml"))
     values = {
         **os.environ,
-        **MALLOC,
         "ROS_DOMAIN_ID": DOMAIN,
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "RMW_IMPLEMENTATION": "rmw_fastrtps_cpp",

@@ -113,6 +113,15 @@ def test_children_die_with_their_parent(modules: dict[str, list[str]], tmp_path:
     assert not any(alive(pid) for pid in pids)
 
 
+def test_children_tune_their_allocator_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the node's parameter malloc_tuning would change nothing that could be measured."""
+    for name in [name for name in os.environ if name.startswith("MALLOC_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("LOWLIGHT_MALLOC_TUNING", "0")
+    values = environment(tmp_path)
+    assert [name for name in values if "MALLOC" in name] == ["LOWLIGHT_MALLOC_TUNING"]
+
+
 def test_children_keep_to_this_host_and_to_a_domain_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
