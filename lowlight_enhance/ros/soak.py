@@ -14,7 +14,7 @@ from typing import Any
 from lowlight_enhance.core.enhancer import Enhancer
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.machine import check_proc, footprint
-from lowlight_enhance.core.shipped import default_model
+from lowlight_enhance.core.shipped import DEFAULT, default_model
 from lowlight_enhance.ros.bench_report import percentile
 from lowlight_enhance.ros.crew import Crew, CrewError, sigterm_as_exit
 from lowlight_enhance.ros.rig import Log, ask, check_rclpy, counts, meet, members, send, words
@@ -40,6 +40,9 @@ REPORTS = 10
 WIDTH, HEIGHT = 640, 480
 """Frames of the bursts that are judged."""
 
+OTHERS = ("tiny", "student")
+"""Shipped models, of which the first that does not fly already takes over for a while."""
+
 Say = Callable[[str], None]
 Order = tuple[str, dict[str, Any]]
 """Child, and what it is told."""
@@ -47,12 +50,21 @@ Order = tuple[str, dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Something done to the node in flight, and undone again; ``flows``: frames come out meanwhile."""
+    """Something done to the node in flight, and undone again.
+
+    Attributes:
+        name: what it is.
+        begin: the order to do it.
+        end: the order to undo it.
+        flows: frames come out meanwhile.
+        models: names of the models that the node flies in the end of each; empty where that does not change.
+    """
 
     name: str
     begin: Order
     end: Order
     flows: bool = True
+    models: tuple[str, str] = ("", "")
 
 
 def _shown(**other: Any) -> Order:
@@ -78,6 +90,14 @@ CHANGES = (
     ),
     Change("bypass", _set(bypass_above=1.0), _set(bypass_above=0.0)),
 )
+
+
+def all_changes(model: Path | None) -> tuple[Change, ...]:
+    """Everything that is done to a node that flies ``model``; None is the default one."""
+    own = model.stem if model else DEFAULT
+    other = next(name for name in OTHERS if name != own)
+    back = str(model.resolve()) if model else ""
+    return (*CHANGES, Change("model", _set(model=other), _set(model=back), models=(other, own)))
 
 
 def run(minutes: float = 10.0, model: Path | None = None, say: Say = print) -> int:
@@ -112,15 +132,15 @@ def perform(
     seconds: float,
     model: Path | None = None,
     say: Say = print,
-    changes: Sequence[Change] = CHANGES,
+    changes: Sequence[Change] = (),
     warm_ups: int = WARM_UPS,
 ) -> SoakResult:
-    """As ``run``, without the verdict.
+    """As ``run``, without the verdict; only ``changes`` are made where any are given.
 
     Raises:
-        CrewError: a process ended, an order was refused, or frames no longer come out.
+        CrewError: a process ended, an order was refused, a model did not take over, or frames no longer come out.
     """
-    log = Log()
+    log, changes = Log(), changes or all_changes(model)
     parameters: dict[str, object] = {} if model is None else {"model": model.resolve()}
     crew_members = {**members(parameters), "pilot": ["lowlight_enhance.ros.pilot"]}
     with sigterm_as_exit(), Crew(crew_members, log.note) as crew:
@@ -187,11 +207,11 @@ class _Soak:
         """Do it, let frames flow, undo it, and let frames flow until the node is as it was."""
         self.order(change, change.begin)
         if change.flows:
-            self.flow(change, frames)
+            self.flow(change, frames, change.models[0])
         else:
             send(self.crew, self.log, RATE_HZ, frames)
         self.order(change, change.end)
-        self.flow(change, frames)
+        self.flow(change, frames, change.models[1])
         self.done[change.name] += 1
 
     def order(self, change: Change, order: Order) -> None:
@@ -205,16 +225,17 @@ class _Soak:
         if refused:
             raise CrewError(f"'{change.name}' was refused: {refused}; the node's last words:\n{words(self.crew)}")
 
-    def flow(self, change: Change, frames: int) -> None:
-        """Let frames flow until one comes out.
+    def flow(self, change: Change, frames: int, model: str = "") -> None:
+        """Let frames flow until one comes out, and the node says that it flies ``model``, where one is given.
 
         Raises:
-            CrewError: none does.
+            CrewError: none does, or it does not.
         """
         deadline = time.monotonic() + FLOW_S
-        while not self.burst(frames):
+        while not (out := self.burst(frames)) or (model and self.log.values.get("model") != model):
             if time.monotonic() > deadline:
-                raise CrewError(f"after '{change.name}' no frame came out; the node's last words:\n{words(self.crew)}")
+                fault = f"model {model} did not take over" if out else "no frame came out"
+                raise CrewError(f"after '{change.name}' {fault}; the node's last words:\n{words(self.crew)}")
 
     def report(self, elapsed_s: float) -> None:
         """One line about the newest sample."""

@@ -11,6 +11,7 @@ from tiny_model import write_tiny_model
 
 from lowlight_enhance.core.errors import ConfigError, ModelError
 from lowlight_enhance.core.machine import Footprint
+from lowlight_enhance.core.shipped import SHIPPED
 from lowlight_enhance.ros import soak
 from lowlight_enhance.ros.crew import CrewError
 from lowlight_enhance.ros.rig import Log
@@ -83,12 +84,39 @@ def test_frames_that_stay_away_end_the_soak(monkeypatch: pytest.MonkeyPatch) -> 
         soak_of().flow(soak.CHANGES[0], 3)
 
 
+def test_a_model_that_does_not_take_over_ends_the_soak(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(soak, "FLOW_S", 0.0)
+    monkeypatch.setattr(soak, "send", lambda *_: 3)
+    [swap] = [change for change in soak.all_changes(None) if change.name == "model"]
+    flown = soak_of()
+    flown.log.note({"diagnostics": {"model": swap.models[1]}, "of": "/n: enhancement"})
+    flown.flow(swap, 3, swap.models[1])
+    with pytest.raises(CrewError, match="after 'model' model tiny did not take over"):
+        flown.flow(swap, 3, swap.models[0])
+
+
+@pytest.mark.parametrize(
+    ("model", "there", "back", "models"),
+    [
+        (None, "tiny", "", ("tiny", "student_int8")),
+        (Path("/m/mine.onnx"), "tiny", "/m/mine.onnx", ("tiny", "mine")),
+        (Path("/m/tiny.onnx"), "student", "/m/tiny.onnx", ("student", "tiny")),
+    ],
+)
+def test_the_model_is_changed_for_another_and_back(
+    model: Path | None, there: str, back: str, models: tuple[str, str]
+) -> None:
+    swap = soak.all_changes(model)[-1]
+    assert (swap.begin[1]["model"], swap.end[1]["model"], swap.models) == (there, back, models)
+    assert models[0] in SHIPPED
+
+
 def test_a_short_soak_of_the_real_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("rclpy")
     model = write_tiny_model(tmp_path / "brighter.onnx", gain=3.0)
-    chosen = ("strength", "deactivate")
+    chosen = ("strength", "deactivate", "model")
     monkeypatch.setattr(soak, "RATE_HZ", 10)
-    changes = [change for change in soak.CHANGES if change.name in chosen]
+    changes = [change for change in soak.all_changes(model) if change.name in chosen]
     said: list[str] = []
     outcome = soak.perform(0.5, model, said.append, changes, warm_ups=1)
     assert outcome.changes == dict.fromkeys(chosen, 2)
