@@ -11,13 +11,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from tiny_model import write_tiny_model
 
 from lowlight_enhance.core.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.core.enhancer import Enhancer
-from lowlight_enhance.core.errors import ConfigError, LowlightError
+from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.health import Health
 from lowlight_enhance.core.metadata_messages import MetadataSettings
 from lowlight_enhance.core.model_input import ModelInput
@@ -306,65 +304,3 @@ def test_camera_info_of_an_image_that_is_passed_on() -> None:
     info = frames.camera_info_for(compressed)
     assert info is not None
     assert info.header is compressed.header
-
-
-# Whatever comes
-
-
-@settings(deadline=None, max_examples=150)
-@given(
-    frames=st.lists(
-        st.tuples(
-            st.integers(1, 40),
-            st.integers(1, 40),
-            st.sampled_from(
-                ["bgr8", "rgb8", "mono8", "bgra8", "rgb16", "mono16", "bayer_rggb8", "yuv422", "nonsense"]
-            ),
-            st.integers(-(10**9), 2**62),
-            st.booleans(),
-        ),
-        min_size=1,
-        max_size=4,
-    ),
-    strength=st.sampled_from([0.0, 0.3, 1.0]),
-    bypass_above=st.sampled_from([0.0, 100.0]),
-    smoothing_s=st.sampled_from([0.0, 0.1, 1e9]),
-    choice=st.sampled_from(["same", "bgr8", "mono8"]),
-    seed=st.integers(0, 2**32 - 1),
-)
-def test_header_and_size_are_the_inputs_or_it_is_our_own_error(
-    property_model: Enhancer,
-    frames: list[tuple[int, int, str, int, bool]],
-    strength: float,
-    bypass_above: float,
-    smoothing_s: float,
-    choice: str,
-    seed: int,
-) -> None:
-    config = StreamConfig(
-        strength=strength, bypass_above=bypass_above, smoothing_s=smoothing_s, output_encoding=choice
-    )
-    subject, rng = FrameStream(property_model, config, Health()), np.random.default_rng(seed)
-    for height, width, encoding, stamp_ns, is_short in frames:
-        data = rng.integers(0, 256, height * width * 8 - is_short * height * width * 6, np.uint8)
-        msg = SimpleNamespace(
-            header=header(stamp_ns), height=height, width=width, encoding=encoding, is_bigendian=0, step=8 * width
-        )
-        msg.data = data.tobytes()
-        try:
-            frame = subject.process(msg, 0)
-        except LowlightError:
-            continue
-        assert frame.header is msg.header
-        assert frame.rgb.shape == (height, width, 3)
-        assert frame.rgb.dtype == np.uint8
-        assert frame.encoding in ("bgr8", "rgb8", "mono8")
-        assert frame.passed_message is None or (frame.bypassed and frame.encoding == encoding)
-
-
-@pytest.fixture(scope="module")
-def property_model(tmp_path_factory: pytest.TempPathFactory) -> Enhancer:
-    file = write_tiny_model(
-        tmp_path_factory.mktemp("tone") / "tiny.onnx", 3.0, 0.02, ModelInput(working_size=24, size_multiple=8)
-    )
-    return Enhancer(file, threads=1)
