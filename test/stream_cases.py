@@ -16,6 +16,7 @@ from image_cases import (
     ENCODINGS,
     YUV_ENCODINGS,
     any_message,
+    bits_of,
     compressed_message,
     random_rgb,
 )
@@ -48,14 +49,16 @@ class Sent:
     Attributes:
         message: it.
         type_name: ROS type; "" for a picture.
-        size: (height, width) of a picture; None for metadata.
+        size: (height, width) that a picture claims; None where only its file knows, being damaged, and for the rest.
         is_good: a picture that must come out.
+        bits: of its values.
     """
 
     message: Any
     type_name: str = ""
     size: tuple[int, int] | None = None
     is_good: bool = False
+    bits: int = 8
 
 
 sides = st.integers(1, LONGEST_SIDE)
@@ -92,7 +95,8 @@ def _raw(draw: st.DrawFn, kind: str, is_damaged: bool) -> Sent:
         else:
             setattr(message, damage, draw(st.integers(0, 3 * LONGEST_SIDE) | st.just(2**32 - 1)))
     is_seen = encoding not in BAYER_ENCODINGS or min(height, width) >= LEAST_BAYER_SIDE
-    return Sent(message, size=(message.height, message.width), is_good=is_seen and not is_damaged)
+    is_good = is_seen and not is_damaged
+    return Sent(message, size=(message.height, message.width), is_good=is_good, bits=bits_of(encoding))
 
 
 def _compressed(draw: st.DrawFn, kind: str, is_damaged: bool) -> Sent:
@@ -102,7 +106,8 @@ def _compressed(draw: st.DrawFn, kind: str, is_damaged: bool) -> Sent:
     if is_damaged:
         start, end = sorted(draw(st.tuples(*[st.integers(0, len(content))] * 2)))
         content = content[:start] + draw(st.binary(max_size=4)) + content[end:]
-    return Sent(compressed_message(content, picture_format, kind), size=size, is_good=not is_damaged)
+    message = compressed_message(content, picture_format, kind)
+    return Sent(message, size=None if is_damaged else size, is_good=not is_damaged, bits=bits)
 
 
 numbers = st.sampled_from([0, -1, 1, 4, 30_000, -9999, 2**31, 1e300])

@@ -52,8 +52,7 @@ KINDS_OF_ERROR = {"errors.ImageError", "errors.MetadataError", "errors.CameraInf
 
 def check_frame(frame: EnhancedFrame, picture: Sent) -> None:
     message = picture.message
-    is_compressed = hasattr(message, "format")
-    size = picture.size if picture.is_good or not is_compressed else decode(message, "same", MAX_PIXELS)[0].shape[:2]
+    size = picture.size or decode(message, "same", MAX_PIXELS)[0].shape[:2]
     assert frame.header is message.header
     assert frame.rgb.shape == (*size, 3)
     assert frame.rgb.dtype == np.uint8
