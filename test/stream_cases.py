@@ -16,7 +16,6 @@ from image_cases import (
     ENCODINGS,
     YUV_ENCODINGS,
     any_message,
-    bits_of,
     compressed_message,
     random_rgb,
 )
@@ -53,14 +52,12 @@ class Sent:
         type_name: ROS type; "" for a picture.
         size: (height, width) that a picture claims; None where only its file knows, being damaged, and for the rest.
         is_good: a picture that must come out.
-        bits: of its values.
     """
 
     message: Any
     type_name: str = ""
     size: tuple[int, int] | None = None
     is_good: bool = False
-    bits: int = 8
 
 
 sides = st.integers(1, LONGEST_SIDE)
@@ -99,7 +96,7 @@ def _raw(draw: st.DrawFn, kind: str, is_damaged: bool) -> Sent:
             setattr(message, damage, draw(st.integers(0, 3 * LONGEST_SIDE) | st.just(2**32 - 1)))
     is_seen = encoding not in BAYER_ENCODINGS or min(height, width) >= LEAST_BAYER_SIDE
     is_good = is_seen and not is_damaged
-    return Sent(message, size=(message.height, message.width), is_good=is_good, bits=bits_of(encoding))
+    return Sent(message, size=(message.height, message.width), is_good=is_good)
 
 
 def _compressed(draw: st.DrawFn, kind: str, is_damaged: bool) -> Sent:
@@ -110,7 +107,7 @@ def _compressed(draw: st.DrawFn, kind: str, is_damaged: bool) -> Sent:
         start, end = sorted(draw(st.tuples(*[st.integers(0, len(content))] * 2)))
         content = content[:start] + draw(st.binary(max_size=4)) + content[end:]
     message = compressed_message(content, picture_format, kind)
-    return Sent(message, size=None if is_damaged else size, is_good=not is_damaged, bits=bits)
+    return Sent(message, size=None if is_damaged else size, is_good=not is_damaged)
 
 
 numbers = st.sampled_from([4, 8, 100, 5000, 30_000, 0, -1, -9999, 2**31, 1e300])

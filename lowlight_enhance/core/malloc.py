@@ -32,3 +32,13 @@ def keep_image_buffers() -> bool:
     mallopt = ctypes.CDLL(None).mallopt
     accepted = [mallopt(option, value) == 1 for option, value in _SETTINGS.items()]
     return all(accepted)
+
+
+def give_back() -> None:
+    """Give the kernel what is free, scattered pages too, after something large has been closed.
+
+    Takes some milliseconds. Without it, tuned as above, a process that opens one network after the other doubles.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
+    if trim is not None:
+        trim(0)

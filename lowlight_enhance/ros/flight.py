@@ -15,6 +15,7 @@ from lowlight_enhance.core.errors import LowlightError
 from lowlight_enhance.core.health import OK, WARN
 from lowlight_enhance.core.image_messages import decode, stamp_ns
 from lowlight_enhance.core.model_file import ModelFile
+from lowlight_enhance.core.model_input import Rgb, to_8_bit
 from lowlight_enhance.core.stream import FrameStream
 from lowlight_enhance.ros import declare
 from lowlight_enhance.ros.camera_parameters import CameraParameters
@@ -168,8 +169,7 @@ class Flight:
         health.received(time.monotonic_ns())
         info = self._stream.camera_info_for(msg)
         try:
-            picture = functools.partial(decode, msg, params.output_encoding, params.max_pixels)
-            self._outputs.pass_on(msg, info, picture, params.jpeg_quality)
+            self._outputs.pass_on(msg, info, functools.partial(_eight_bit, msg, params), params.jpeg_quality)
         except LowlightError as error:
             health.failed(error)
             raise
@@ -329,3 +329,9 @@ class Flight:
             "camera_node": "none" if self._camera is None else self._camera.problem or "known",
             "advice": "; ".join(self._reporter.advice.values()),
         }
+
+
+def _eight_bit(msg: Any, params: NodeParams) -> tuple[Rgb, str]:
+    """A picture as it came, in 8 bits, and the encoding that it is to be published in."""
+    rgb, encoding = decode(msg, params.output_encoding, params.max_pixels)
+    return to_8_bit(rgb), encoding

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import threading
 from dataclasses import dataclass
 
 from lowlight_enhance.core.enhancer import Enhancer, open_enhancer
 from lowlight_enhance.core.errors import LowlightError, ModelError
+from lowlight_enhance.core.malloc import give_back
 from lowlight_enhance.core.model_file import ModelFile, read_model
 from lowlight_enhance.core.shipped import find_model
 from lowlight_enhance.ros.params import MODEL_PARAMETERS, NodeParams
@@ -100,7 +100,7 @@ class ModelSlot:
             return Refusal(done.reason, done.params)
         self.enhancer.close()
         self._file, self.params, self.enhancer, self._is_open = done.file, done.params, done.enhancer, True
-        _give_back()
+        give_back()
         return self.enhancer
 
     def suspend(self) -> None:
@@ -108,7 +108,7 @@ class ModelSlot:
         self._stop_loading()
         self.enhancer.close()
         self._is_open = False
-        _give_back()
+        give_back()
 
     def resume(self, params: NodeParams) -> None:
         """Be ready for frames, with the model that was requested last. What becomes of its file does not matter.
@@ -167,16 +167,6 @@ class _Loading:
             self.reason = str(error)
         except Exception as error:  # a runtime's own; the node must hear of it, and its thread must not print it
             self.reason = f"{type(error).__name__}: {error}"
-
-
-def _give_back() -> None:
-    """Give the kernel the memory of a closed network: scattered pages, which the tuned allocator would keep.
-
-    Takes some milliseconds. Without it a node whose model is swapped again and again grows to twice its size.
-    """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
-    if trim is not None:
-        trim(0)
 
 
 def _opened(file: ModelFile, params: NodeParams) -> Enhancer:

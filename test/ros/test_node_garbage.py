@@ -117,8 +117,7 @@ def feed(flight, published, messages):
     for sent in [*messages, None]:
         published.clear()
         if sent is not None and not sent.type_name:
-            # Switched off, the node does not bring 16 bits to 8 for the topic of the other kind.
-            in_work, is_complete = sent, sent.is_good and (flight.enabled or sent.bits == 8)
+            in_work, is_complete = sent, sent.is_good
         try:
             if sent is None:
                 flight._waiting._on_time()
