@@ -11,26 +11,42 @@ _SETTINGS = {
     -3: 32 * _MIB,  # M_MMAP_THRESHOLD: image buffers come from the heap, not from a fresh mapping each
     -1: 512 * _MIB,  # M_TRIM_THRESHOLD: freed memory stays in the process
     -2: 64 * _MIB,  # M_TOP_PAD: the heap grows in steps of this
-    -8: 1,  # M_ARENA_MAX: what one thread frees the next one takes; an arena a thread would fragment apart for hours
 }
+_ONE_ARENA = {-8: 1}  # M_ARENA_MAX
 
 SWITCH = "LOWLIGHT_MALLOC_TUNING"
-"""Environment variable; ``0`` leaves the allocator alone whatever the parameter says."""
+"""Environment variable; ``0`` leaves the allocator alone whatever a parameter says."""
+
+
+def one_arena() -> bool:
+    """Let all threads take their memory from one arena: what one frees is there for the next.
+
+    With an arena a thread, as glibc has it, a node whose models and frame sizes change grows for an hour. Arenas that
+    are there stay, so call it before a thread has started.
+
+    Returns:
+        True where it was applied: glibc, and not switched off.
+    """
+    return _set(_ONE_ARENA)
 
 
 def keep_image_buffers() -> bool:
     """Make glibc reuse the memory of freed images, instead of mapping and faulting it in anew for each message.
 
     Cuts what rclpy spends on an image several-fold, and halves what copying one from bag to bag costs; takes some tens
-    of MiB of resident memory. Call it before messages flow.
+    of MiB of resident memory. Call it before messages flow. It implies ``one_arena``.
 
     Returns:
         True where it was applied: glibc, and not switched off.
     """
+    return _set({**_SETTINGS, **_ONE_ARENA})
+
+
+def _set(settings: dict[int, int]) -> bool:
     if os.environ.get(SWITCH) == "0" or platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    accepted = [mallopt(option, value) == 1 for option, value in _SETTINGS.items()]
+    accepted = [mallopt(option, value) == 1 for option, value in settings.items()]
     return all(accepted)
 
 

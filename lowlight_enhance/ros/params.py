@@ -203,8 +203,8 @@ class NodeParams:
     autostart: bool = param(True, "Configure and activate at start, without a lifecycle manager.", when="start")
     malloc_tuning: bool = param(
         True,
-        "Keep freed image buffers in the process, in one arena for all threads, instead of returning them to the "
-        "kernel (glibc only; also switched off by LOWLIGHT_MALLOC_TUNING=0).",
+        "Keep freed image buffers in the process instead of returning them to the kernel (glibc only). "
+        "LOWLIGHT_MALLOC_TUNING=0 switches this off, and the one arena that all threads share from the start.",
         when="start",
     )
 
