@@ -68,12 +68,8 @@ def export(
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         file = Path(folder) / "fp32.onnx"
-        write_onnx(
-            for_runtime(network),
-            model_input,
-            file,
-            {"lowlight_enhance.step": str(step)},
-        )
+        ready = for_runtime(network, int8=reduction is not None and reduction.precision == "int8")
+        write_onnx(ready, model_input, file, {"lowlight_enhance.step": str(step)})
         difference = compare(network, file, model_input)
         if not difference <= TOLERANCE:
             raise ModelError(

@@ -15,9 +15,15 @@ PLANES = 2
 """Channels of the input beside R, G, B: ISO and exposure time."""
 
 
-def for_runtime(network: nn.Module) -> nn.Module:
-    """A copy of ``network`` to export; what it puts out is the same but for rounding."""
-    return align_entry(fold_pooling(fold_normalisation(network)))
+def for_runtime(network: nn.Module, int8: bool = False) -> nn.Module:
+    """A copy of ``network`` to export; what it puts out is the same but for rounding.
+
+    Args:
+        network: in inference mode.
+        int8: for a file that is to be quantised: what pays there alone, and makes a file larger.
+    """
+    folded = fold_normalisation(network)
+    return align_entry(fold_pooling(folded)) if int8 else folded
 
 
 def fold_normalisation(model: nn.Module) -> nn.Module:

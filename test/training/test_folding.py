@@ -2,15 +2,21 @@
 
 from pathlib import Path
 
+import cv2
+import numpy as np
 import onnx
 import pytest
 import torch
+from onnx import TensorProto
 from tiny_checkpoints import write_student
 from torch import nn
 
+from lowlight_enhance.core.capture import UNKNOWN
 from lowlight_enhance.training.blocks import parameter_count
 from lowlight_enhance.training.export import export
-from lowlight_enhance.training.folding import fold_normalisation, for_runtime
+from lowlight_enhance.training.folding import for_runtime
+from lowlight_enhance.training.index import Shot
+from lowlight_enhance.training.precision import Limits, Reduction
 from lowlight_enhance.training.student import Student, StudentConfig
 from lowlight_enhance.training.teacher import Teacher, TeacherConfig
 
@@ -37,7 +43,7 @@ def test_the_output_is_the_same(network: nn.Module) -> None:
         parameter.data += 0.1 * torch.randn_like(parameter)
     x = torch.rand(1, 5, 16, 24)
     with torch.no_grad():
-        assert torch.allclose(for_runtime(network)(x), network(x), atol=1e-4)
+        assert torch.allclose(for_runtime(network, int8=True)(x), network(x), atol=1e-4)
         network.load_state_dict(before)
         assert torch.allclose(for_runtime(network)(x), network(x), atol=1e-4)
 
@@ -46,19 +52,25 @@ def test_normalisation_and_pooling_are_gone_and_the_original_is_as_it_was() -> N
     network = used(Student(STUDENT))
     parameters = parameter_count(network)
     assert {nn.BatchNorm2d, nn.AvgPool2d} <= kinds(network)
-    assert not {nn.BatchNorm2d, nn.AvgPool2d} & kinds(for_runtime(network))
-    assert nn.BatchNorm2d not in kinds(fold_normalisation(network))
+    assert not {nn.BatchNorm2d, nn.AvgPool2d} & kinds(for_runtime(network, int8=True))
+    assert nn.BatchNorm2d not in kinds(for_runtime(network))
+    assert parameter_count(for_runtime(network)) < parameters, "a file that is not quantised stays small"
     assert {nn.BatchNorm2d, nn.AvgPool2d} <= kinds(network)
     assert parameter_count(network) == parameters
 
 
-def test_the_file_has_what_its_runtime_is_fast_at(tmp_path: Path) -> None:
+def test_an_int8_file_has_what_its_runtime_is_fast_at(tmp_path: Path) -> None:
     """Else it is several milliseconds slower, with the same pictures."""
-    export(write_student(tmp_path / "best.pt"), tmp_path / "net.onnx")
+    frames = []
+    for number in range(2):
+        frames.append(Shot(tmp_path / f"{number}.png", UNKNOWN))
+        cv2.imwrite(str(frames[-1].picture), np.random.default_rng(number).integers(0, 90, (32, 32, 3), np.uint8))
+    reduction = Reduction("int8", frames, Limits(min_psnr_db=0.0))
+    export(write_student(tmp_path / "best.pt"), tmp_path / "net.onnx", reduction=reduction)
     graph = onnx.load(tmp_path / "net.onnx").graph
     operators = {node.op_type for node in graph.node}
     assert "SpaceToDepth" in operators
     assert not {"AveragePool", "BatchNormalization", "Split"} & operators
-    weights = {entry.name: entry.dims for entry in graph.initializer}
-    first = next(node for node in graph.node if node.op_type == "Conv")
-    assert weights[first.input[1]][1] % 4 == 0
+    weights = [entry for entry in graph.initializer if len(entry.dims) == 4 and entry.data_type == TensorProto.INT8]
+    assert {entry.dims[2] for entry in weights} >= {2, 3}
+    assert all(entry.dims[1] % 4 == 0 for entry in weights if entry.name.startswith("encoder"))
