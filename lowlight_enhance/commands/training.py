@@ -172,6 +172,12 @@ def add_export(commands: Commands[argparse.ArgumentParser]) -> None:
         metavar="DB",
         help="fp16 and int8: refuse to lose more PSNR against the references of pairs (default: 0.25)",
     )
+    parser.add_argument(
+        "--float-tail",
+        type=int,
+        metavar="N",
+        help="int8: as many convolutions at the end stay in float32 (default: 1; a narrow network may need 2)",
+    )
     parser.set_defaults(run=_run_export)
 
 
@@ -184,13 +190,16 @@ def _run_export(options: argparse.Namespace) -> int:
     given = {"min_psnr_db": options.min_psnr, "max_loss_db": options.max_loss}
     limits = {name: value for name, value in given.items() if value is not None}
     reduction = None
+    if options.float_tail is not None and options.precision != "int8":
+        raise ConfigError("--float-tail is for --precision int8")
     if options.precision == "fp32":
         if options.calibration or limits:
             raise ConfigError("--calibration, --min-psnr and --max-loss are for --precision fp16 or int8")
     elif options.calibration is None:
         raise ConfigError(f"--precision {options.precision} needs --calibration CSV: frames that show what is lost")
     else:
-        reduction = Reduction(options.precision, read_shots(options.calibration), Limits(**limits))
+        shots, tail = read_shots(options.calibration), options.float_tail
+        reduction = Reduction(options.precision, shots, Limits(**limits), 1 if tail is None else tail)
     exported = export(options.checkpoint, options.target, reduction=reduction, working_size=options.working_size)
     print(f"{options.target} (largest difference to the checkpoint: {exported.difference:.2g} of full scale)")
     if exported.fidelity:

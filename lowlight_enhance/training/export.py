@@ -68,7 +68,7 @@ def export(
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         file = Path(folder) / "fp32.onnx"
-        ready = for_runtime(network, int8=reduction is not None and reduction.precision == "int8")
+        ready = for_runtime(network, None if reduction is None else reduction.frames(model_input))
         write_onnx(ready, model_input, file, {"lowlight_enhance.step": str(step)})
         difference = compare(network, file, model_input)
         if not difference <= TOLERANCE:

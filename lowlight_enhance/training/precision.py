@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 import onnx
+import torch
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
@@ -20,7 +21,7 @@ from onnxruntime.transformers.onnx_model import OnnxModel
 
 from lowlight_enhance.core.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.core.enhancer import Enhance, Enhancer
-from lowlight_enhance.core.errors import ModelError
+from lowlight_enhance.core.errors import ConfigError, ModelError
 from lowlight_enhance.core.model_input import ModelInput, Tensor
 from lowlight_enhance.training.index import Shot
 from lowlight_enhance.training.pictures import Picture, load_rgb
@@ -58,11 +59,23 @@ class Reduction:
         precision: of the file to write.
         shots: frames like those of the robot, which calibrate int8 and measure what is lost; at least one.
         limits: what may be lost.
+        float_tail: of int8, how many convolutions at the end stay in float32, at least the last one.
     """
 
     precision: Precision
     shots: Sequence[Shot]
     limits: Limits = Limits()
+    float_tail: int = 1
+
+    def __post_init__(self) -> None:
+        if self.float_tail < 1:
+            raise ConfigError(f"float tail {self.float_tail}: the last convolution cannot be int8, give 1 or more")
+
+    def frames(self, model_input: ModelInput) -> Iterator[torch.Tensor] | None:
+        """(1, 5, h, w) inputs that show int8 the range of every activation; None for another precision."""
+        if self.precision != "int8":
+            return None
+        return (torch.from_numpy(tensor) for tensor in calibration(model_input, choose(self.shots)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +125,7 @@ def write_reduced(source: Path, target: Path, reduction: Reduction) -> Fidelity:
     """
     full, shots = Enhancer(source, threads=1), choose(reduction.shots)
     if reduction.precision == "int8":
-        write_int8(source, target, calibration(full.model_input, shots))
+        write_int8(source, target, calibration(full.model_input, shots), reduction.float_tail)
     else:
         write_fp16(source, target)
     written, original = onnx.load(str(target)), onnx.load(str(source))
@@ -148,17 +161,19 @@ def _unshare_scales(model: onnx.ModelProto) -> None:
             model.graph.initializer.append(own)
 
 
-def write_int8(source: Path, target: Path, tensors: Iterator[Tensor]) -> None:
+def write_int8(source: Path, target: Path, tensors: Iterator[Tensor], float_tail: int = 1) -> None:
     """From the first convolution to the last but one in int8: unsigned activations, signed weights.
 
     What comes before the first convolution sees the picture's own fine steps, and the last one's output is what the
-    enhanced picture is made of: both stay as they are. Weights have a scale for each output channel and keep to 7
-    bits, because CPUs without VNNI saturate sums of two 8-bit products.
+    enhanced picture is made of: both stay as they are. In a narrow network the last but one counts as much. Weights
+    have a scale for each output channel and keep to 7 bits, because CPUs without VNNI saturate sums of two 8-bit
+    products.
 
     Args:
         source: float32 file.
         target: file to write.
         tensors: network inputs that show the range of every activation.
+        float_tail: how many convolutions at the end stay in float32.
     """
     with TemporaryDirectory() as folder:
         prepared = Path(folder) / "prepared.onnx"
@@ -169,7 +184,7 @@ def write_int8(source: Path, target: Path, tensors: Iterator[Tensor]) -> None:
             CalibrationTensors(tensors),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=INT8_OPERATORS,
-            nodes_to_exclude=_kept_in_float(onnx.load(str(prepared))),
+            nodes_to_exclude=_kept_in_float(onnx.load(str(prepared)), float_tail),
             per_channel=True,
             reduce_range=True,
             activation_type=QuantType.QUInt8,
@@ -177,11 +192,11 @@ def write_int8(source: Path, target: Path, tensors: Iterator[Tensor]) -> None:
         )
 
 
-def _kept_in_float(model: onnx.ModelProto) -> list[str]:
-    """Names of the nodes before the first convolution, and of the last convolution."""
+def _kept_in_float(model: onnx.ModelProto, float_tail: int) -> list[str]:
+    """Names of the nodes before the first convolution, and of the last ``float_tail`` convolutions."""
     nodes = list(model.graph.node)
     places = [place for place, node in enumerate(nodes) if node.op_type == "Conv"]
-    return [node.name for node in nodes[: places[0]]] + [nodes[places[-1]].name]
+    return [node.name for node in nodes[: places[0]]] + [nodes[place].name for place in places[-float_tail:]]
 
 
 class CalibrationTensors:

@@ -21,6 +21,7 @@ from lowlight_enhance.training.student import Student, StudentConfig
 from lowlight_enhance.training.teacher import Teacher, TeacherConfig
 
 STUDENT = StudentConfig(unshuffle=2, channels=(4, 6, 8), head=4)
+FRAMES = list(torch.rand(2, 1, 5, 16, 24, generator=torch.Generator().manual_seed(3)))
 
 
 def used(network: nn.Module) -> nn.Module:
@@ -43,7 +44,7 @@ def test_the_output_is_the_same(network: nn.Module) -> None:
         parameter.data += 0.1 * torch.randn_like(parameter)
     x = torch.rand(1, 5, 16, 24)
     with torch.no_grad():
-        assert torch.allclose(for_runtime(network, int8=True)(x), network(x), atol=1e-4)
+        assert torch.allclose(for_runtime(network, FRAMES)(x), network(x), atol=1e-4)
         network.load_state_dict(before)
         assert torch.allclose(for_runtime(network)(x), network(x), atol=1e-4)
 
@@ -52,11 +53,34 @@ def test_normalisation_and_pooling_are_gone_and_the_original_is_as_it_was() -> N
     network = used(Student(STUDENT))
     parameters = parameter_count(network)
     assert {nn.BatchNorm2d, nn.AvgPool2d} <= kinds(network)
-    assert not {nn.BatchNorm2d, nn.AvgPool2d} & kinds(for_runtime(network, int8=True))
+    assert not {nn.BatchNorm2d, nn.AvgPool2d} & kinds(for_runtime(network, FRAMES))
     assert nn.BatchNorm2d not in kinds(for_runtime(network))
     assert parameter_count(for_runtime(network)) < parameters, "a file that is not quantised stays small"
     assert {nn.BatchNorm2d, nn.AvgPool2d} <= kinds(network)
     assert parameter_count(network) == parameters
+
+
+def test_no_part_of_a_concatenation_dwarfs_the_other() -> None:
+    """It would leave the other few of the steps that one scale of 8 bits has."""
+    torch.manual_seed(0)
+    network = used(Student(STUDENT))
+    assert isinstance(network, Student)
+    for level in network.decoder:
+        level.smooth[1].weight.data *= 30.0
+    x = torch.rand(1, 5, 16, 24)
+    ranges: list[float] = []
+
+    def note(_module: object, _inputs: object, output: torch.Tensor) -> None:
+        ranges.append(float(output.max()))
+
+    balanced = for_runtime(network, [x])
+    with torch.no_grad():
+        assert torch.allclose(balanced(x), network(x), atol=1e-4)
+        for part in (part for level in balanced.decoder for part in (level.smooth, level.gate)):
+            part.register_forward_hook(note)
+        balanced(x)
+    smooth, gated = ranges[::2], ranges[1::2]
+    assert smooth == pytest.approx(gated, rel=1e-3)
 
 
 def test_an_int8_file_has_what_its_runtime_is_fast_at(tmp_path: Path) -> None:

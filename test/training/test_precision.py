@@ -11,7 +11,7 @@ from tiny_checkpoints import MODEL_INPUT, WRITERS, write_student
 from lowlight_enhance import cli
 from lowlight_enhance.core.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.core.enhancer import Enhancer
-from lowlight_enhance.core.errors import DataError, ModelError
+from lowlight_enhance.core.errors import ConfigError, DataError, ModelError
 from lowlight_enhance.training import precision
 from lowlight_enhance.training.export import export
 from lowlight_enhance.training.index import Shot, read_shots
@@ -85,6 +85,21 @@ def test_int8_quantises_convolutions_but_the_last_by_channel(tmp_path: Path, sho
     points = [tensors[n.input[2]] for n in graph.node if n.op_type == "QuantizeLinear"]
     assert points
     assert {p.dtype for p in points} == {np.dtype(np.uint8)}
+
+
+def test_more_convolutions_at_the_end_may_stay_in_float32(tmp_path: Path, shots: list[Shot]) -> None:
+    reduction = Reduction("int8", shots, FORGIVING, float_tail=2)
+    fidelity = export(WRITERS["student"](tmp_path / "best.pt"), tmp_path / "a.onnx", reduction=reduction).fidelity
+    graph = onnx.load(tmp_path / "a.onnx").graph
+    made_by = {output: node.op_type for node in graph.node for output in node.output}
+    kinds = [made_by.get(node.input[1]) for node in graph.node if node.op_type == "Conv"]
+    assert kinds[-2:] == [None, None]
+    assert set(kinds[:-2]) == {"DequantizeLinear"}
+    _, usual = reduced(tmp_path, "int8", shots)
+    assert fidelity is not None
+    assert fidelity.psnr_db > usual.psnr_db
+    with pytest.raises(ConfigError, match="float tail 0"):
+        Reduction("int8", shots, float_tail=0)
 
 
 def test_nothing_goes_to_float_and_back_between_int8_convolutions(tmp_path: Path, shots: list[Shot]) -> None:
@@ -182,6 +197,7 @@ def test_the_command_reports_or_refuses(data: Path, capsys: pytest.CaptureFixtur
         (["--precision", "int8"], "int8 needs --calibration"),
         (["--precision", "fp16"], "fp16 needs --calibration"),
         (["--calibration", "x.csv"], "are for --precision fp16 or int8"),
+        (["--float-tail", "2"], "--float-tail is for --precision int8"),
     ],
 )
 def test_options_that_do_not_fit(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
