@@ -99,7 +99,7 @@ setup(
     extras_require=EXTRAS,
     entry_points={
         "console_scripts": [
-            "enhance_node = lowlight_enhance.ros.node:main",
+            "enhance_node = lowlight_enhance.ros.start:main",
             "lowlight = lowlight_enhance.cli:main",
         ],
     },

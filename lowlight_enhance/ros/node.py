@@ -21,7 +21,7 @@ from std_srvs.srv import SetBool
 
 from lowlight_enhance.core.errors import ConfigError, LowlightError
 from lowlight_enhance.core.health import ERROR, OK
-from lowlight_enhance.core.malloc import keep_image_buffers, one_arena
+from lowlight_enhance.core.malloc import keep_image_buffers
 from lowlight_enhance.ros import declare, names
 from lowlight_enhance.ros.camera_parameters import full_name
 from lowlight_enhance.ros.flight import Finding, Flight
@@ -250,7 +250,6 @@ def main(args: list[str] | None = None) -> int:
     Returns:
         Exit status: 0 after a shutdown, 2 where a parameter's value is not allowed.
     """
-    one_arena()  # the middleware's threads start before a parameter could be read
     rclpy.init(args=args)
     node: EnhanceNode | None = None
     try:

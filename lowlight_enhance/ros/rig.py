@@ -104,7 +104,7 @@ def members(parameters: Mapping[str, object], actors: str = ACTORS) -> dict[str,
     arguments = [part for topic, name in CAMERA_TOPICS.items() for part in ("-r", f"{topic}:={name}")]
     arguments += [part for name, value in given.items() for part in ("-p", f"{name}:={value}")]
     return {
-        "node": ["lowlight_enhance.ros.node", "--ros-args", *arguments],
+        "node": ["lowlight_enhance.ros.start", "--ros-args", *arguments],
         "camera": [actors, "camera"],
         "listener": [actors, "listener"],
     }
