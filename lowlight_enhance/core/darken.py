@@ -124,6 +124,8 @@ class DarkExposure:
         bayer: sample through a colour filter array and demosaic, which correlates neighbouring noise.
         tukey: Tukey-lambda read noise instead of Gaussian.
         contrast: strength of the S-shaped tone curve on top of sRGB, 0 = none.
+        black_offset: by how many DN the raw black of R, G and B lies above what is taken for black: a veil over the
+            shadows where it is positive, crushed shadows where it is negative, a cast where the three differ.
     """
 
     stops: float
@@ -133,6 +135,7 @@ class DarkExposure:
     bayer: bool = True
     tukey: bool = False
     contrast: float = 0.0
+    black_offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     def __post_init__(self) -> None:
         if self.capture.iso is None:
@@ -208,6 +211,8 @@ def darken(rgb: NDArray[np.uint8], exposure: DarkExposure, rng: np.random.Genera
         developed = demosaic(sense(mosaic(signal), exposure, rng))
     else:
         developed = sense(signal, exposure, rng)
+    if any(exposure.black_offset):
+        developed = developed + np.array(exposure.black_offset, np.float32)
     dark = np.clip(developed * (balance / np.float32(WHITE_DN)), 0.0, 1.0)
     out = _BYTE_OF_LINEAR[(dark * np.float32(_BYTE_STEPS - 1) + np.float32(0.5)).astype(np.int32)]
     if exposure.contrast:

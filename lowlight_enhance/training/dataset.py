@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import Dataset
 
 from lowlight_enhance.core.capture import CaptureMetadata
-from lowlight_enhance.core.darken import SENSORS, DarkExposure, darken
+from lowlight_enhance.core.darken import SENSORS, WHITE_DN, DarkExposure, darken
 from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.model_input import ModelInput
 from lowlight_enhance.training.pictures import DEFAULT_MEMORY_GB, LoadedPair, Picture, TrainingPictures
@@ -24,6 +24,9 @@ LIT_DRAWS = 8
 
 SMALL_PHOTO = 320
 """Crops larger than this are taken from photographs that are large enough, where there are any."""
+
+MOST_VEIL_DN = 100.0
+"""Strongest veil over the shadows: 19 of 255 in an otherwise black frame."""
 
 SID_SONY_CAPTURES = (
     # ISO, long exposure in seconds, pairs: counted over SID's Sony training list (Chen et al. 2018, MIT licence)
@@ -68,6 +71,8 @@ class DataConfig:
         guessed_exposure: probability that a well-lit pair is told any exposure time in place of its own. Otherwise an
             exposure time as in those few scenes would mean that the frame is well lit.
         memory_gb: for decoded pictures, in 1e9 bytes; the others are decoded again each time that they are drawn.
+        contrast: strongest S-shaped tone curve, which three in ten of the darkened samples get.
+        black_offset: probability that the black of a darkened sample is not where the camera takes it to be.
         turn: probability that a sample is turned by a random number of quarter turns; 0 in the paper.
     """
 
@@ -90,6 +95,8 @@ class DataConfig:
     lit_from: float = 0.0
     guessed_capture: float = 0.0
     guessed_exposure: float = 0.0
+    contrast: float = 0.4
+    black_offset: float = 0.0
     turn: float = 0.0
     memory_gb: float = DEFAULT_MEMORY_GB
 
@@ -231,15 +238,36 @@ def draw_exposure(config: DataConfig, rng: np.random.Generator) -> DarkExposure:
         capture = CaptureMetadata(float(iso), long_s * 2.0**-stops)
     else:
         capture = CaptureMetadata(100.0 * 2.0 ** rng.uniform(0.0, 8.0), 2.0 ** rng.uniform(-11.0, -2.0))
-    return DarkExposure(
+    exposure = DarkExposure(
         stops=stops,
         capture=capture,
         sensor=list(SENSORS.values())[rng.integers(len(SENSORS))],
         white_balance=(rng.uniform(1.3, 2.4), rng.uniform(1.3, 2.4)),
         bayer=rng.random() < 0.6,
         tukey=rng.random() < 0.5,
-        contrast=rng.uniform(0.0, 0.4) if rng.random() < 0.3 and not lit else 0.0,
+        contrast=rng.uniform(0.0, config.contrast) if rng.random() < 0.3 and not lit else 0.0,
     )
+    if config.black_offset and not lit and rng.random() < config.black_offset:
+        return replace(exposure, black_offset=draw_black_offset(stops, exposure.white_balance, rng))
+    return exposure
+
+
+def draw_black_offset(
+    stops: float, white_balance: tuple[float, float], rng: np.random.Generator
+) -> tuple[float, float, float]:
+    """Raw offsets of R, G and B in DN of a frame that is ``stops`` too dark.
+
+    One part is the sensor's: 1 to 8 DN, mostly alike in the three channels, as Wei et al. (2020) calibrated them
+    ("color bias"). The other has the colour of the light, as glare in the lens and a camera's treatment of shadows
+    have: a veil of up to the dark frame's middle grey, at most 100 DN, or shadows crushed by up to half of that.
+    """
+    sensor = 2.0 ** rng.uniform(0.0, 3.0)
+    common = rng.normal(0.0, sensor)
+    grey = 0.18 * WHITE_DN * 2.0**-stops
+    neutral = min(grey * 2.0 ** rng.uniform(-4.0, 0.0), MOST_VEIL_DN)
+    neutral *= 1.0 if rng.random() < 0.5 else -0.5
+    red, green, blue = (common + rng.normal(0.0, 0.5 * sensor) for _ in range(3))
+    return red + neutral / white_balance[0], green + neutral, blue + neutral / white_balance[1]
 
 
 def jpeg(picture: Picture, rng: np.random.Generator, probability: float = 0.2) -> Picture:

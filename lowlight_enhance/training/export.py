@@ -68,7 +68,8 @@ def export(
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         file = Path(folder) / "fp32.onnx"
-        ready = for_runtime(network, None if reduction is None else reduction.frames(model_input))
+        shown = reduction.calibration(model_input) if reduction else None
+        ready = for_runtime(network, shown and map(torch.from_numpy, shown))
         write_onnx(ready, model_input, file, {"lowlight_enhance.step": str(step)})
         difference = compare(network, file, model_input)
         if not difference <= TOLERANCE:

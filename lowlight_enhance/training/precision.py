@@ -13,7 +13,6 @@ from typing import Literal
 
 import numpy as np
 import onnx
-import torch
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
@@ -71,11 +70,15 @@ class Reduction:
         if self.float_tail < 1:
             raise ConfigError(f"float tail {self.float_tail}: the last convolution cannot be int8, give 1 or more")
 
-    def frames(self, model_input: ModelInput) -> Iterator[torch.Tensor] | None:
-        """(1, 5, h, w) inputs that show int8 the range of every activation; None for another precision."""
-        if self.precision != "int8":
-            return None
-        return (torch.from_numpy(tensor) for tensor in calibration(model_input, choose(self.shots)))
+    @property
+    def chosen(self) -> list[Shot]:
+        """At most ``MOST_SHOTS`` of the shots, at even distances."""
+        count = min(len(self.shots), MOST_SHOTS)
+        return [self.shots[i * len(self.shots) // count] for i in range(count)]
+
+    def calibration(self, model_input: ModelInput) -> Iterator[Tensor] | None:
+        """(1, 5, h, w) network inputs that show int8 the range of every activation; None for another precision."""
+        return calibration(model_input, self.chosen) if self.precision == "int8" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +112,6 @@ class Fidelity:
         )
 
 
-def choose(shots: Sequence[Shot]) -> list[Shot]:
-    """At most ``MOST_SHOTS`` of ``shots``, at even distances."""
-    count = min(len(shots), MOST_SHOTS)
-    return [shots[i * len(shots) // count] for i in range(count)]
-
-
 def write_reduced(source: Path, target: Path, reduction: Reduction) -> Fidelity:
     """Write the float32 file ``source`` in another precision; returns what that loses, limits not applied.
 
@@ -123,9 +120,9 @@ def write_reduced(source: Path, target: Path, reduction: Reduction) -> Fidelity:
     Raises:
         DataError: a picture that cannot be read.
     """
-    full, shots = Enhancer(source, threads=1), choose(reduction.shots)
-    if reduction.precision == "int8":
-        write_int8(source, target, calibration(full.model_input, shots), reduction.float_tail)
+    full = Enhancer(source, threads=1)
+    if tensors := reduction.calibration(full.model_input):
+        write_int8(source, target, tensors, reduction.float_tail)
     else:
         write_fp16(source, target)
     written, original = onnx.load(str(target)), onnx.load(str(source))
@@ -138,7 +135,7 @@ def write_reduced(source: Path, target: Path, reduction: Reduction) -> Fidelity:
     onnx.helper.set_model_props(written, {**metadata, PRECISION_KEY: reduction.precision})
     onnx.checker.check_model(written)
     onnx.save(written, str(target))
-    return measure(full, Enhancer(target, threads=1), shots)
+    return measure(full, Enhancer(target, threads=1), reduction.chosen)
 
 
 def write_fp16(source: Path, target: Path) -> None:

@@ -1,11 +1,14 @@
 """The noise against the closed forms of the physics-based model (Wei et al. 2020)."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from lowlight_enhance.core.capture import CaptureMetadata
 from lowlight_enhance.core.darken import (
     SENSORS,
+    WHITE_DN,
     DarkExposure,
     LogLine,
     SensorNoise,
@@ -96,6 +99,22 @@ def test_a_dark_frame_has_the_light_that_the_stops_leave(bayer: bool, tukey: boo
     light = srgb_to_linear(dark.astype(np.float32) / 255).mean((0, 1))
     expected = srgb_to_linear(np.float32([200, 150, 100]) / 255) / 8
     assert light == pytest.approx(expected, rel=0.05)
+
+
+@pytest.mark.parametrize("bayer", [True, False])
+def test_a_black_offset_adds_light_that_the_white_balance_multiplies(bayer: bool) -> None:
+    rgb = np.full((128, 128, 3), (200, 150, 100), np.uint8)
+    plain = DarkExposure(3.0, CaptureMetadata(100.0, 0.01), SENSORS["NikonD850"], (2.0, 1.5), bayer=bayer)
+    veiled = replace(plain, black_offset=(30.0, -40.0, 80.0))
+    lights = [srgb_to_linear(darken(rgb, e, rng()).astype(np.float32) / 255).mean((0, 1)) for e in (plain, veiled)]
+    added = np.array([30.0 * 2.0, -40.0, 80.0 * 1.5]) / WHITE_DN
+    assert lights[1] - lights[0] == pytest.approx(added, rel=0.05)
+
+
+def test_shadows_below_black_are_crushed() -> None:
+    rgb = np.full((64, 64, 3), 60, np.uint8)
+    exposure = DarkExposure(4.0, CaptureMetadata(100.0, 0.01), SENSORS["NikonD850"], black_offset=(-200.0,) * 3)
+    assert not darken(rgb, exposure, rng()).any()
 
 
 def test_the_same_seed_makes_the_same_frame_and_another_another() -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lowlight_enhance.core.capture import CaptureMetadata
+from lowlight_enhance.core.darken import WHITE_DN
 from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.model_input import ModelInput
 from lowlight_enhance.training.dataset import (
@@ -14,6 +15,7 @@ from lowlight_enhance.training.dataset import (
     BatchShape,
     DataConfig,
     crop,
+    draw_black_offset,
     draw_exposure,
 )
 from lowlight_enhance.training.index import read_pairs, read_photos, scene_split
@@ -91,6 +93,26 @@ def test_drawn_exposures_are_within_their_ranges() -> None:
     assert min(isos) >= 50.0
     assert max(isos) <= 25600.0
     assert sum(iso > 3200 for iso in isos) > 50
+
+
+def test_black_offsets_come_as_often_as_asked_and_not_in_well_lit_frames() -> None:
+    rng = np.random.default_rng(0)
+    dark = [draw_exposure(DataConfig(well_lit=0.0, black_offset=0.5), rng).black_offset for _ in range(400)]
+    assert sum(map(any, dark)) == pytest.approx(200, abs=40)
+    lit = [draw_exposure(DataConfig(well_lit=1.0, black_offset=1.0), rng).black_offset for _ in range(50)]
+    assert not any(map(any, lit))
+
+
+@pytest.mark.parametrize("stops", [2.0, 5.0, 7.0])
+def test_a_veil_has_the_colour_of_the_light_and_hides_no_more_than_it_may(stops: float) -> None:
+    rng, balance = np.random.default_rng(0), np.array([2.0, 1.0, 1.5])
+    drawn = np.array([draw_black_offset(stops, (2.0, 1.5), rng) for _ in range(2000)]) * balance
+    grey = min(0.18 * WHITE_DN * 2.0**-stops, 100.0)
+    assert np.quantile(drawn[:, 1], 0.95) < grey + 10.0
+    assert np.quantile(drawn[:, 1], 0.05) > -0.5 * grey - 10.0
+    assert (drawn[:, 1] > 0.0).mean() == pytest.approx(0.5, abs=0.1)
+    if stops == 2.0:  # the sensor's own part is small beside the light's
+        assert np.corrcoef(drawn.T).min() > 0.9
 
 
 def test_pairs_are_read_with_what_is_known(tmp_path: Path) -> None:

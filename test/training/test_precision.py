@@ -172,10 +172,10 @@ def test_frames_are_read_with_their_metadata(data: Path) -> None:
 
 def test_a_long_list_is_thinned_evenly() -> None:
     shots = [Shot(Path(str(i)), UNKNOWN) for i in range(100)]
-    chosen = [int(shot.picture.name) for shot in precision.choose(shots)]
+    chosen = [int(shot.picture.name) for shot in precision.Reduction("int8", shots).chosen]
     assert len(chosen) == precision.MOST_SHOTS
     assert set(np.diff(chosen)) == {3, 4}
-    assert precision.choose(shots[:5]) == shots[:5]
+    assert precision.Reduction("int8", shots[:5]).chosen == shots[:5]
 
 
 def test_the_command_reports_or_refuses(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
