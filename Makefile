@@ -12,7 +12,7 @@ MINUTES ?= 10
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
-TYPED := lowlight_enhance/core lowlight_enhance/commands lowlight_enhance/offline lowlight_enhance/*.py
+TYPED := $(addprefix lowlight_enhance/,core commands offline training *.py)
 
 .PHONY: help setup setup-dev demo pictures train-smoke test lint bench soak clean
 

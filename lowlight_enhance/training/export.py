@@ -69,7 +69,7 @@ def export(
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         file = Path(folder) / "fp32.onnx"
         shown = reduction.calibration(model_input) if reduction else None
-        ready = for_runtime(network, shown and map(torch.from_numpy, shown))
+        ready = for_runtime(network, map(torch.from_numpy, shown) if shown else None)
         write_onnx(ready, model_input, file, {"lowlight_enhance.step": str(step)})
         difference = compare(network, file, model_input)
         if not difference <= TOLERANCE:

@@ -29,6 +29,9 @@ Precision = Literal["no", "bf16"]
 
 LOG_EVERY = 100
 
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+"""Signals that ask a run to save and end."""
+
 
 @dataclass(frozen=True, slots=True)
 class FitConfig:
@@ -261,7 +264,7 @@ def _loader(batches: Dataset[Batch], pace: Pace, start: int, accelerator: Accele
         batch_sampler=BatchSampler(range(start * each, pace.steps * each), 1, drop_last=False),
         collate_fn=_only,
         num_workers=pace.workers,
-        worker_init_fn=_leave_interrupts_to_the_parent,
+        worker_init_fn=_leave_signals_to_the_parent,
     )
     prepared: DataLoader[Batch] = accelerator.prepare_data_loader(loader)
     return prepared
@@ -272,8 +275,10 @@ def _only(items: list[Batch]) -> Batch:
     return item
 
 
-def _leave_interrupts_to_the_parent(_worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _leave_signals_to_the_parent(_worker: int) -> None:
+    """A signal to all of them ends the workers before their batches are used, and the run with an error."""
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _save(path: Path, step: Step, done: int, best: float, config: Any, accelerator: Accelerator) -> None:
@@ -311,7 +316,7 @@ def _interrupts(accelerator: Accelerator) -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield interrupted
         return
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, ask) for number in STOPPING}
     try:
         yield interrupted
     finally:

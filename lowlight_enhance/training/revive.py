@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lowlight_enhance.training.student import Student
+from lowlight_enhance.training.blocks import AttentionGate, ResBlock
+from lowlight_enhance.training.student import DecoderLevel, GlobalContext, Student
 
 DEAD = 1e-3
 """A channel is dead whose weights, incoming or outgoing, are smaller than this share of the largest channel's."""
@@ -67,12 +68,23 @@ def revive(student: Student, inputs: Iterable[Tensor], seed: int = 1) -> int:
 
 
 def _hidden_channels(student: Student) -> Iterator[_Hidden]:
-    for block in student.encoder:
-        yield _Hidden(*block.first, block.second[0])
-    yield _Hidden(student.context.reduce, None, student.context.expand)
-    for level in student.decoder:
-        yield _Hidden(*level.squeeze, level.smooth[0])
-        yield _Hidden(*level.gate.reduce, level.gate.expand)
+    for module in student.modules():
+        if isinstance(module, ResBlock):
+            yield _of(module.first, module.second[0])
+        elif isinstance(module, GlobalContext):
+            yield _Hidden(module.reduce, None, module.expand)
+        elif isinstance(module, DecoderLevel):
+            yield _of(module.squeeze, module.smooth[0])
+        elif isinstance(module, AttentionGate):
+            yield _of(module.reduce, module.expand)
+
+
+def _of(before: nn.Sequential, after: nn.Module) -> _Hidden:
+    convolution, norm = before
+    assert isinstance(convolution, nn.Conv2d)
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert isinstance(after, nn.Conv2d)
+    return _Hidden(convolution, norm, after)
 
 
 def _restart(hidden: _Hidden, generator: torch.Generator) -> Tensor:
@@ -80,7 +92,7 @@ def _restart(hidden: _Hidden, generator: torch.Generator) -> Tensor:
     before, after = hidden.before.weight, hidden.after.weight
     incoming, outgoing = before.flatten(1).norm(dim=1), after.transpose(0, 1).flatten(1).norm(dim=1)
     dead = (incoming < DEAD * incoming.max()) | (outgoing < DEAD * outgoing.max())
-    channels = dead.nonzero().flatten()
+    channels: Tensor = dead.nonzero().flatten()
     with torch.no_grad():
         deviation = (2.0 / before[0].numel()) ** 0.5  # He et al. (2015)
         before[channels] = deviation * torch.randn(len(channels), *before.shape[1:], generator=generator)

@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm  # type: ignore[import-untyped]
+from tqdm import tqdm
 
 Parts = Mapping[str, Tensor | float]
 """Means over a batch, by name."""

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm  # type: ignore[import-untyped]
-from tqdm.contrib.logging import logging_redirect_tqdm  # type: ignore[import-untyped]
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from lowlight_enhance.core.capture import CaptureMetadata
 from lowlight_enhance.core.errors import DataError, ImageError

@@ -165,6 +165,20 @@ def test_bf16_computes_the_network_in_mixed_precision(tmp_path: Path) -> None:
     assert line.model[0].weight.dtype == torch.float32
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_workers_too_loses_no_step(tmp_path: Path, number: signal.Signals) -> None:
+    class Interrupting(Numbers):
+        def __getitem__(self, step: int) -> Batch:
+            if step == 3:  # in a worker
+                os.kill(os.getpid(), number)
+                os.kill(os.getppid(), number)
+            return Numbers.__getitem__(self, step)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, FitConfig(steps=50, validate_every=50, workers=1), Interrupting())
+    assert 1 <= checkpoint.load(tmp_path / "last.pt")["step"] < 50
+
+
 def test_an_interrupt_saves_and_the_same_command_continues(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     class Interrupting(Numbers):
         def __getitem__(self, step: int) -> Batch:
