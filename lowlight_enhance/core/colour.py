@@ -11,9 +11,17 @@ from numpy.typing import NDArray
 MIN_CHROMA = 10.0
 """CIELAB chroma below which a reference pixel has no hue worth comparing."""
 
+GREY_CHROMA = 1.0
+"""CIELAB chroma below which a pixel has no hue at all."""
+
+NO_HUE_ERROR_DEG = 90.0
+"""What a pixel counts that has lost its colour: as much as one of any hue does on average."""
+
 
 def hue_error_deg(picture: NDArray[np.uint8], reference: NDArray[np.uint8]) -> float:
     """Mean absolute difference of the CIELAB hue angle, degrees 0..180; NaN where the reference is grey throughout.
+
+    A coloured pixel that comes out grey counts 90 degrees: the angle that rounding leaves it says nothing.
 
     Args:
         picture: (H, W, 3) uint8 RGB.
@@ -23,8 +31,10 @@ def hue_error_deg(picture: NDArray[np.uint8], reference: NDArray[np.uint8]) -> f
     coloured = np.hypot(a0, b0) > MIN_CHROMA
     if not coloured.any():
         return math.nan
-    difference = np.abs(np.degrees(np.arctan2(b, a) - np.arctan2(b0, a0)))[coloured]
-    return float(np.minimum(difference, 360.0 - difference).mean())
+    a, b = a[coloured], b[coloured]
+    difference = np.abs(np.degrees(np.arctan2(b, a) - np.arctan2(b0, a0)[coloured]))
+    difference = np.minimum(difference, 360.0 - difference)
+    return float(np.where(np.hypot(a, b) < GREY_CHROMA, NO_HUE_ERROR_DEG, difference).mean())
 
 
 def lab(picture: NDArray[np.uint8]) -> NDArray[np.float32]:

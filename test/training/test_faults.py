@@ -24,6 +24,8 @@ def test_hue_error_sees_a_cast_and_ignores_grey() -> None:
     assert math.isnan(hue_error_deg(green, GREY))
     half = np.concatenate((red, GREY[:8, :8]))
     assert hue_error_deg(half, half) == 0.0
+    for grey in (0, 90, 255):
+        assert hue_error_deg(np.full_like(red, grey), red) == hue_error_deg(np.full_like(red, grey), green) == 90.0
 
 
 def test_hue_is_an_angle() -> None:
