@@ -250,8 +250,9 @@ def fit(
                     best = best if psnr is None else psnr
                     _save(out / "best.pt", step, done, best, config, accelerator)
                 _save(out / "last.pt", step, done, best, config, accelerator)
-            elif accelerator.sync_gradients and interrupted():
-                _save(out / "last.pt", step, done, best, config, accelerator)
+            if accelerator.sync_gradients and interrupted():
+                if not due:
+                    _save(out / "last.pt", step, done, best, config, accelerator)
                 log.say(f"interrupted; {out / 'last.pt'} holds step {done}: the same command continues there")
                 raise KeyboardInterrupt
 

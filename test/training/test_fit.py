@@ -179,14 +179,17 @@ def test_a_signal_to_the_workers_too_loses_no_step(tmp_path: Path, number: signa
     assert 1 <= checkpoint.load(tmp_path / "last.pt")["step"] < 50
 
 
-def test_an_interrupt_saves_and_the_same_command_continues(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("validate_every", [8, 1])
+def test_an_interrupt_saves_and_the_same_command_continues(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], validate_every: int
+) -> None:
     class Interrupting(Numbers):
         def __getitem__(self, step: int) -> Batch:
             if step == 3:
                 os.kill(os.getpid(), signal.SIGINT)
             return Numbers.__getitem__(self, step)
 
-    pace = FitConfig(steps=8, validate_every=8, workers=0)
+    pace = FitConfig(steps=8, validate_every=validate_every, workers=0)
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, pace, Interrupting())
