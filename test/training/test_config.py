@@ -1,3 +1,4 @@
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,7 +8,7 @@ import pytest
 import yaml
 
 from lowlight_enhance.core.errors import ConfigError
-from lowlight_enhance.training.config import load_config
+from lowlight_enhance.training.config import check_range, load_config
 from lowlight_enhance.training.distill import DistillConfig
 from lowlight_enhance.training.gan import TrainTeacherConfig
 from lowlight_enhance.training.train import TrainStudentConfig
@@ -19,6 +20,17 @@ class Inner:
     widths: tuple[int, ...] = (1, 2)
     limits: tuple[float, float] = (0.0, 1.0)
 
+    def __post_init__(self) -> None:
+        check_range(self, 0.0, 9.0, "rate")
+        check_range(self, 1, math.inf, "widths")
+
+
+@dataclass(frozen=True)
+class Needed:
+    width: int
+    height: int
+    depth: int = 1
+
 
 @dataclass(frozen=True)
 class Outer:
@@ -26,6 +38,7 @@ class Outer:
     name: str | None = None
     fast: bool = False
     inner: Inner = field(default_factory=Inner)
+    boxes: tuple[Needed, ...] = ()
 
 
 def read(tmp_path: Path, text: str) -> Outer:
@@ -39,6 +52,12 @@ def test_a_file_holds_only_differences(tmp_path: Path) -> None:
     assert load_config(Outer, None) == Outer()
     got = read(tmp_path, "steps: 3\nname: a\ninner: {rate: 1, widths: [4, 5, 6]}")
     assert got == Outer(steps=3, name="a", inner=Inner(rate=1.0, widths=(4, 5, 6)))
+    assert read(tmp_path, "inner:\nsteps: 3") == Outer(steps=3)
+
+
+@pytest.mark.parametrize(("text", "number"), [("1e-5", 1e-5), ("1.0e-5", 1e-5), ("5E-1", 0.5), (".5", 0.5)])
+def test_numbers_are_read_as_they_are_written_elsewhere(tmp_path: Path, text: str, number: float) -> None:
+    assert read(tmp_path, f"inner: {{rate: {text}}}").inner.rate == number
 
 
 @pytest.mark.parametrize(
@@ -52,6 +71,13 @@ def test_a_file_holds_only_differences(tmp_path: Path) -> None:
         ("inner: 3", "inner: expected a mapping"),
         ("inner: {limits: [1, 2, 3]}", "limits: expected 2 values, found 3"),
         ("inner: {widths: [1, x]}", r"widths\[1\]: expected int"),
+        ("inner: {rate: fast}", "inner: rate: expected float, found 'fast'"),
+        ("inner: {rate: -1}", r"run\.yaml: inner: rate must be from 0 to 9, found -1"),
+        ("inner: {rate: .nan}", "rate must be from 0 to 9, found nan"),
+        ("inner: {widths: []}", r"widths must be 1 or more, found \[\]"),
+        ("inner: {widths: [3, 0]}", r"widths must be 1 or more, found \[3, 0\]"),
+        ("boxes: [{width: 3}]", r"run\.yaml: boxes\[0\]: height missing; it needs width, height, depth"),
+        ("[]", "expected a mapping of Outer's settings"),
         ("a: [", "not valid YAML"),
     ],
 )
@@ -63,6 +89,12 @@ def test_mistakes_are_named(tmp_path: Path, text: str, says: str) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.yaml"):
         load_config(Outer, tmp_path / "none.yaml")
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_bytes(b"name: \xe9t\xe9")
+    with pytest.raises(ConfigError, match=r"run\.yaml is not valid YAML"):
+        load_config(Outer, tmp_path / "run.yaml")
 
 
 def test_what_an_outer_default_sets_stays_where_a_file_says_nothing_of_it(tmp_path: Path) -> None:
