@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
@@ -24,6 +24,7 @@ from lowlight_enhance.training import checkpoint
 from lowlight_enhance.training.checkpoint import Stateful
 from lowlight_enhance.training.run_log import Parts, RunLog, Validation
 
+T = TypeVar("T")
 Batch = tuple[Tensor, ...]
 Precision = Literal["no", "bf16"]
 
@@ -220,7 +221,7 @@ def fit(
         accelerator: of ``accelerator_for(pace)``.
 
     Raises:
-        LowlightError: a loss is not finite.
+        LowlightError: a loss, or weights that were to be saved, are not finite; ``last.pt`` stays as it was.
         DataError: ``last.pt`` belongs to another run.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -233,15 +234,13 @@ def fit(
             try:
                 log.add(step(batch, number))
             except FloatingPointError as error:
-                raise LowlightError(
-                    f"the loss is {error} at step {number}; {out / 'last.pt'} holds the state of the last validation: "
-                    "lower learning_rate or clip and run again"
-                ) from error
+                raise _diverged(f"the loss is {error} at step {number}", out) from error
             done = number + 1
             due = done % pace.validate_every == 0 or done == pace.steps
             if due or done % LOG_EVERY == 0:
                 log.means(done)
             if due:
+                _require_finite(step, number, out, accelerator)
                 validation = _on_the_first(validate, accelerator)
                 log.scores(done, validation)
                 step.validated(validation.scores)
@@ -252,6 +251,7 @@ def fit(
                 _save(out / "last.pt", step, done, best, config, accelerator)
             if accelerator.sync_gradients and interrupted():
                 if not due:
+                    _require_finite(step, number, out, accelerator)
                     _save(out / "last.pt", step, done, best, config, accelerator)
                 log.say(f"interrupted; {out / 'last.pt'} holds step {done}: the same command continues there")
                 raise KeyboardInterrupt
@@ -282,14 +282,31 @@ def _leave_signals_to_the_parent(_worker: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+def _require_finite(step: Step, number: int, out: Path, accelerator: Accelerator) -> None:
+    """Raise LowlightError in all processes where a number in the first one's networks is not finite."""
+
+    def finite() -> bool:
+        networks = [part for part in step.state.values() if isinstance(part, nn.Module)]
+        return all(bool(torch.isfinite(value).all()) for part in networks for value in part.state_dict().values())
+
+    if not _on_the_first(finite, accelerator):
+        raise _diverged(f"the weights are not finite after step {number}", out)
+
+
+def _diverged(what: str, out: Path) -> LowlightError:
+    return LowlightError(
+        f"{what}; {out / 'last.pt'} holds the state of the last validation: lower learning_rate or clip and run again"
+    )
+
+
 def _save(path: Path, step: Step, done: int, best: float, config: Any, accelerator: Accelerator) -> None:
     if accelerator.is_main_process:
         checkpoint.save(path, step.state, done, best, config)
 
 
-def _on_the_first(validate: Callable[[], Validation], accelerator: Accelerator) -> Validation:
-    """What ``validate`` says in the first process, in all of them."""
-    found = [validate() if accelerator.is_main_process else None]
+def _on_the_first(ask: Callable[[], T], accelerator: Accelerator) -> T:
+    """What ``ask`` says in the first process, in all of them."""
+    found = [ask() if accelerator.is_main_process else None]
     if accelerator.num_processes > 1:
         broadcast_object_list(found)
     assert found[0] is not None

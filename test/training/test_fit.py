@@ -71,10 +71,15 @@ class Line:
 
 
 def run(
-    out: Path, pace: FitConfig, batches: Dataset[Batch] | None = None, psnr: list[float] | None = None, **how: float
+    out: Path,
+    pace: FitConfig,
+    batches: Dataset[Batch] | None = None,
+    psnr: list[float] | None = None,
+    kind: type[Line] = Line,
+    **how: float,
 ) -> Line:
     accelerator = accelerator_for(pace)
-    line = Line(accelerator, **how)
+    line = kind(accelerator, **how)
     left = list(psnr or [])
     picture = torch.rand(3, 8, 8)
 
@@ -134,6 +139,39 @@ def test_a_loss_that_is_not_finite_stops_with_the_step(tmp_path: Path) -> None:
     with pytest.raises(LowlightError, match=r"nan at step 3.*last\.pt.*lower learning_rate"):
         run(tmp_path, PACE, Numbers(bad=3))
     assert checkpoint.load(tmp_path / "last.pt")["step"] == 2
+
+
+class Breaking(Line):
+    """The loss of step 3 is finite, its gradient is not; where ``asked``, the run is to stop after that step."""
+
+    asked = False
+
+    def __call__(self, batch: Batch, number: int) -> Parts:
+        if number == 3:
+            next(self.model.parameters()).register_hook(lambda gradient: gradient * float("nan"))
+            if self.asked:
+                os.kill(os.getpid(), signal.SIGINT)
+        return super().__call__(batch, number)
+
+
+class BreakingWhenAsked(Breaking):
+    asked = True
+
+
+@pytest.mark.parametrize(
+    ("kind", "pace"),
+    [
+        (Breaking, FitConfig(steps=6, validate_every=2, workers=0)),
+        (BreakingWhenAsked, FitConfig(steps=6, validate_every=3, workers=0)),
+    ],
+)
+def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path, kind: type[Line], pace: FitConfig) -> None:
+    with pytest.raises(LowlightError, match="weights are not finite after step 3"):
+        run(tmp_path, pace, kind=kind)
+    for name in ("last.pt", "best.pt"):
+        saved = checkpoint.load(tmp_path / name)
+        assert saved["step"] == pace.validate_every
+        assert all(bool(torch.isfinite(value).all()) for value in saved["model"].values())
 
 
 def test_accumulated_batches_make_one_step_of_their_mean(tmp_path: Path) -> None:
