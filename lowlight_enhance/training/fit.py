@@ -117,6 +117,8 @@ class Pace(Protocol):
     def accumulate(self) -> int: ...
     @property
     def precision(self) -> Precision: ...
+    @property
+    def clip(self) -> float: ...
 
 
 class Step(Protocol):
@@ -127,7 +129,12 @@ class Step(Protocol):
         """Networks, optimisers and schedules, by their names in the checkpoint."""
 
     def __call__(self, batch: Batch, number: int) -> Parts:
-        """Learn from a batch. FloatingPointError: a loss is not finite, nothing has been changed by it."""
+        """Learn from a batch.
+
+        Raises:
+            FloatingPointError: a loss is not finite. Nothing has learnt from it, but another part of the state may
+                have learnt from this batch already: it must not be saved.
+        """
 
     def validated(self, scores: Mapping[str, float]) -> None:
         """Move the schedules on."""
@@ -185,7 +192,7 @@ def descend(
     """One step of ``optimizer`` down ``loss``, or one part of it within ``accelerator.accumulate``.
 
     Raises:
-        FloatingPointError: the loss is not finite.
+        FloatingPointError: the loss is not finite; ``model``'s parameters are as they were.
     """
     if not torch.isfinite(loss):
         raise FloatingPointError(float(loss.detach()))
@@ -234,13 +241,13 @@ def fit(
             try:
                 log.add(step(batch, number))
             except FloatingPointError as error:
-                raise _diverged(f"the loss is {error} at step {number}", out) from error
+                raise _diverged(f"the loss is {error} at step {number}", pace, out) from error
             done = number + 1
             due = done % pace.validate_every == 0 or done == pace.steps
             if due or done % LOG_EVERY == 0:
                 log.means(done)
             if due:
-                _require_finite(step, number, out, accelerator)
+                _require_finite(step, number, pace, out, accelerator)
                 validation = _on_the_first(validate, accelerator)
                 log.scores(done, validation)
                 step.validated(validation.scores)
@@ -251,7 +258,7 @@ def fit(
                 _save(out / "last.pt", step, done, best, config, accelerator)
             if accelerator.sync_gradients and interrupted():
                 if not due:
-                    _require_finite(step, number, out, accelerator)
+                    _require_finite(step, number, pace, out, accelerator)
                     _save(out / "last.pt", step, done, best, config, accelerator)
                 log.say(f"interrupted; {out / 'last.pt'} holds step {done}: the same command continues there")
                 raise KeyboardInterrupt
@@ -282,7 +289,7 @@ def _leave_signals_to_the_parent(_worker: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _require_finite(step: Step, number: int, out: Path, accelerator: Accelerator) -> None:
+def _require_finite(step: Step, number: int, pace: Pace, out: Path, accelerator: Accelerator) -> None:
     """Raise LowlightError in all processes where a number in the first one's networks is not finite."""
 
     def finite() -> bool:
@@ -290,13 +297,18 @@ def _require_finite(step: Step, number: int, out: Path, accelerator: Accelerator
         return all(bool(torch.isfinite(value).all()) for part in networks for value in part.state_dict().values())
 
     if not _on_the_first(finite, accelerator):
-        raise _diverged(f"the weights are not finite after step {number}", out)
+        raise _diverged(f"the weights are not finite after step {number}", pace, out)
 
 
-def _diverged(what: str, out: Path) -> LowlightError:
-    return LowlightError(
-        f"{what}; {out / 'last.pt'} holds the state of the last validation: lower learning_rate or clip and run again"
-    )
+def _diverged(what: str, pace: Pace, out: Path) -> LowlightError:
+    clip = pace.clip / 2.0 if pace.clip else 1.0
+    advice = f"try, with another --out, a smaller learning_rate or 'fit: {{clip: {clip:g}}}' in --config"
+    last = out / "last.pt"
+    if last.exists() and isinstance(pace, FitConfig):  # of train-student, which has --init
+        advice += f"; --init {last} starts from the last good weights"
+    elif last.exists():
+        advice += f"; {last} holds the last good state"
+    return LowlightError(f"{what}; {advice}")
 
 
 def _save(path: Path, step: Step, done: int, best: float, config: Any, accelerator: Accelerator) -> None:
