@@ -182,13 +182,22 @@ def train_teacher(config: TrainTeacherConfig, pairs: Sequence[Path], photos: Seq
 
 
 def check_sizes(data: DataConfig, model_input: ModelInput, multiple: int) -> None:
-    """Raise ConfigError unless every size that networks see is a multiple of ``multiple``."""
-    sizes = {"model_input: size_multiple": model_input.size_multiple}
-    sizes |= {f"data: shapes[{i}]: working": shape.working for i, shape in enumerate(data.shapes)}
-    for name, size in sizes.items():
-        if size % multiple:
+    """Raise ConfigError unless every size that networks see is a multiple of theirs, and no batch would be padded.
+
+    A frame in flight is padded, and the pad cut off the output; a batch is compared with its reference as it is.
+    """
+    padded_to = model_input.size_multiple
+    if padded_to % multiple:
+        raise ConfigError(
+            f"model_input: size_multiple is {padded_to}: the networks halve their input until it must be a multiple "
+            f"of {multiple}"
+        )
+    for i, shape in enumerate(data.shapes):
+        name, pixels = min(("working", shape.working), ("full", shape.full), key=lambda side: side[1])
+        if pixels % padded_to:
             raise ConfigError(
-                f"{name} is {size}: the networks halve their input until it must be a multiple of {multiple}"
+                f"data: shapes[{i}]: {name} is {pixels} pixels: what networks see must be a multiple of {padded_to} "
+                "(model_input: size_multiple)"
             )
 
 

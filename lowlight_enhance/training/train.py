@@ -30,6 +30,7 @@ from lowlight_enhance.training.fit import (
     set_mode,
     synchronised,
 )
+from lowlight_enhance.training.gan import check_sizes
 from lowlight_enhance.training.losses import as_displayed, reconstruction_loss
 from lowlight_enhance.training.pictures import LoadedPair, Picture, load_training_pictures
 from lowlight_enhance.training.revive import revive
@@ -82,10 +83,11 @@ def train_student(
         new_channels: whether channels of ``init`` that have died start anew.
 
     Raises:
-        ConfigError: the network of ``init`` is another one.
+        ConfigError: settings that do not fit each other, or the network of ``init`` is another one.
         DataError: pictures or ``init`` cannot be read, or a folder of another run.
         LowlightError: a loss is not finite.
     """
+    check_sizes(config.data, config.model_input, config.student.size_multiple)
     start = None if init is None or (out / "last.pt").exists() else load_start(init, config.student)
     pictures = load_training_pictures(pairs, photos, config.validation_max_mean, config.data.memory_gb)
     accelerator = accelerator_for(config.fit)

@@ -10,7 +10,7 @@ import yaml
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.training.config import check_range, load_config
 from lowlight_enhance.training.distill import DistillConfig
-from lowlight_enhance.training.gan import TrainTeacherConfig
+from lowlight_enhance.training.gan import TrainTeacherConfig, check_sizes
 from lowlight_enhance.training.train import TrainStudentConfig
 
 
@@ -125,3 +125,10 @@ def test_shipped_recipes_hold_nothing_but_differences(name: str) -> None:
     assert load_config(kind, CONFIG / name) != kind()
     values = yaml.safe_load((CONFIG / name).read_text())
     assert [where for where, value, default in leaves(values, kind(), name) if value == default] == []
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_no_batch_of_a_shipped_recipe_is_padded(name: str) -> None:
+    config: Any = load_config(OTHERS.get(name, TrainStudentConfig), CONFIG / name)
+    network = {"teacher.yaml": "teacher", "distill.yaml": "paper"}.get(name, "student")
+    check_sizes(config.data, config.model_input, getattr(config, network).size_multiple)

@@ -125,6 +125,21 @@ def test_a_checkpoint_of_another_network_is_no_start(data: Path) -> None:
     assert not (data / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("shape", "says"),
+    [
+        (BatchShape(48, 34, 2), r"shapes\[1\]: working is 34 pixels: .* multiple of 4 "),
+        (BatchShape(30, 256, 2), r"shapes\[1\]: full is 30 pixels: .* multiple of 4 "),
+    ],
+)
+def test_batches_that_would_be_padded_are_refused(data: Path, shape: BatchShape, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        run(data, "run", replace(TINY, data=DataConfig(shapes=(BatchShape(32, 32, 2), shape))))
+    with pytest.raises(ConfigError, match=r"size_multiple is 2: .* multiple of 4"):
+        run(data, "run", replace(TINY, model_input=ModelInput(working_size=32, size_multiple=2)))
+    assert not (data / "run").exists()
+
+
 def test_dropout_may_differ_from_that_of_the_start(data: Path) -> None:
     init = write_student(data / "init.pt", replace(STUDENT, dropout=0.3))
     assert one_step(data, "run", init, STUDENT).exists()
