@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -29,25 +30,49 @@ class Stateful(Protocol):
     def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...
 
 
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """A network that a run learns from and leaves as it is: its checkpoints hold the hash of the weights alone."""
+
+    sha256: str
+
+    @classmethod
+    def of(cls, network: nn.Module) -> Origin:
+        """That of ``network`` as it is now."""
+        digest = hashlib.sha256()
+        for name, value in network.state_dict().items():
+            digest.update(name.encode())
+            digest.update(value.cpu().numpy().tobytes())
+        return cls(digest.hexdigest())
+
+    def state_dict(self) -> dict[str, Any]:
+        """What ``save`` writes."""
+        return dataclasses.asdict(self)
+
+
+State = Mapping[str, Stateful | Origin]
+"""All that a checkpoint holds of a run, by name."""
+
+
 def settings(config: Any) -> dict[str, Any]:
     """A dataclass as plain values by class name, for a checkpoint that rebuilds what made it."""
     return {type(config).__name__: json.loads(json.dumps(dataclasses.asdict(config)))}
 
 
-def save(path: Path, state: Mapping[str, Stateful], step: int, best: float, config: Any) -> None:
+def save(path: Path, state: State, step: int, best: float, config: Any) -> None:
     """Write ``state`` and what it belongs to; readers find the old file or the whole new one."""
     content = {name: part.state_dict() for name, part in state.items()}
     with replacing(path) as temporary:
         torch.save({**content, "step": step, "best": best, "about": settings(config)}, temporary)
 
 
-def resume(path: Path, state: Mapping[str, Stateful], config: Any) -> tuple[int, float]:
+def resume(path: Path, state: State, config: Any) -> tuple[int, float]:
     """Load what ``save`` wrote; returns the step to go on with and the best score so far. Without a file: (0, -inf).
 
-    A setting that the file lacks, because it is younger than the file, counts as its default.
+    A setting that the file lacks, because it is younger than the file, counts as its default; an origin, as the same.
 
     Raises:
-        DataError: the file belongs to a run with other settings.
+        DataError: the file belongs to a run with other settings or another origin.
     """
     if not path.exists():
         return 0, -math.inf
@@ -62,7 +87,10 @@ def resume(path: Path, state: Mapping[str, Stateful], config: Any) -> tuple[int,
             "give another --out, or remove it to start anew"
         )
     for name, part in state.items():
-        part.load_state_dict(saved[name])
+        if not isinstance(part, Origin):
+            part.load_state_dict(saved[name])
+        elif saved.get(name, part.state_dict()) != part.state_dict():
+            raise DataError(f"{path} is of a run with another {name}: give that one, or another --out")
     return int(saved["step"]), float(saved["best"])
 
 

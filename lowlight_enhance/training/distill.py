@@ -15,7 +15,7 @@ from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.model_input import ModelInput
 from lowlight_enhance.training import checkpoint
 from lowlight_enhance.training.blocks import parameter_count
-from lowlight_enhance.training.checkpoint import Stateful
+from lowlight_enhance.training.checkpoint import Origin, State
 from lowlight_enhance.training.dataset import Batches, BatchShape, DataConfig
 from lowlight_enhance.training.fit import (
     Batch,
@@ -103,7 +103,8 @@ def distill(config: DistillConfig, teacher: Path, pairs: Sequence[Path], photos:
 
     Raises:
         ConfigError: settings that do not fit each other or the teacher.
-        DataError: pictures or a checkpoint that cannot be read, or a folder of another run.
+        DataError: pictures or a checkpoint that cannot be read, or a folder of a run with other settings or another
+            teacher.
         LowlightError: a loss is not finite.
     """
     frozen, teacher_config, _ = load_teacher(teacher)
@@ -138,6 +139,7 @@ class DistillStep:
 
     def __init__(self, config: DistillConfig, teacher: nn.Module, accelerator: Accelerator) -> None:
         self.config, self.accelerator = config, accelerator
+        self.origin = Origin.of(teacher)
         self.teacher = teacher.to(accelerator.device).eval().requires_grad_(False)
         self.student = synchronised(config.student(), accelerator)
         values = config.optimizer
@@ -150,8 +152,13 @@ class DistillStep:
         )
 
     @property
-    def state(self) -> Mapping[str, Stateful]:
-        return {"student": self.student, "optimizer": self.optimizer, "plateau": self.plateau}
+    def state(self) -> State:
+        return {
+            "student": self.student,
+            "optimizer": self.optimizer,
+            "plateau": self.plateau,
+            "teacher": self.origin,
+        }
 
     def __call__(self, batch: Batch, number: int) -> Parts:
         inputs, dark, bright = batch

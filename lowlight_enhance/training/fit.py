@@ -21,7 +21,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset
 
 from lowlight_enhance.core.errors import ConfigError, LowlightError
 from lowlight_enhance.training import checkpoint
-from lowlight_enhance.training.checkpoint import Stateful
+from lowlight_enhance.training.checkpoint import State
 from lowlight_enhance.training.run_log import Parts, RunLog, Validation
 
 T = TypeVar("T")
@@ -125,8 +125,8 @@ class Step(Protocol):
     """One kind of training: what it does with a batch, and all that a checkpoint must hold of it."""
 
     @property
-    def state(self) -> Mapping[str, Stateful]:
-        """Networks, optimisers and schedules, by their names in the checkpoint."""
+    def state(self) -> State:
+        """Networks, optimisers, schedules and origins, by their names in the checkpoint."""
 
     def __call__(self, batch: Batch, number: int) -> Parts:
         """Learn from a batch.

@@ -59,6 +59,17 @@ def test_other_settings_are_named(tmp_path: Path) -> None:
         checkpoint.resume(path, {}, Other())
 
 
+def test_an_origin_is_told_by_its_weights(tmp_path: Path) -> None:
+    net, other = nn.BatchNorm2d(2), nn.BatchNorm2d(2)
+    assert checkpoint.Origin.of(net) == checkpoint.Origin.of(other)
+    other.running_mean += 1e-6
+    assert checkpoint.Origin.of(net) != checkpoint.Origin.of(other)
+    checkpoint.save(tmp_path / "last.pt", {"teacher": checkpoint.Origin.of(net)}, 5, 20.0, Run())
+    assert checkpoint.resume(tmp_path / "last.pt", {"teacher": checkpoint.Origin.of(net)}, Run())[0] == 5
+    with pytest.raises(DataError, match="another teacher"):
+        checkpoint.resume(tmp_path / "last.pt", {"teacher": checkpoint.Origin.of(other)}, Run())
+
+
 def test_a_setting_younger_than_the_file_counts_as_its_default(tmp_path: Path) -> None:
     path = written(tmp_path)
     saved = torch.load(path, weights_only=True)

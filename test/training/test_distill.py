@@ -133,6 +133,27 @@ def test_a_resumed_run_continues_to_the_same_numbers(data: Path, monkeypatch: py
     assert whole["plateau"] == resumed["plateau"]
 
 
+def test_a_run_continues_with_its_own_teacher_alone(data: Path) -> None:
+    run(data, "run")
+    other = teacher(data)  # the same settings, but other weights
+    last = data / "run" / "last.pt"
+    before = last.read_bytes()
+    with pytest.raises(DataError, match=r"last\.pt is of a run with another teacher: give that one, or another --out"):
+        distill(TINY, other, [data / "pairs.csv"], [], data / "run")
+    assert last.read_bytes() == before
+
+
+def test_a_checkpoint_that_does_not_name_its_teacher_is_continued(data: Path) -> None:
+    run(data, "run")
+    last = data / "run" / "last.pt"
+    saved = checkpoint.load(last)
+    del saved["teacher"]
+    torch.save({**saved, "step": 2}, last)
+    run(data, "run")
+    assert checkpoint.load(last)["step"] == 4
+    assert "teacher" in checkpoint.load(last)
+
+
 def test_student_and_teacher_must_read_metadata_alike(data: Path) -> None:
     other = replace(TINY, model_input=ModelInput(working_size=32, size_multiple=4, iso_range=(100.0, 3200.0)))
     with pytest.raises(ConfigError, match=r"iso_range is \(100\.0, 3200\.0\), but \(50\.0"):
