@@ -31,7 +31,7 @@ from lowlight_enhance.training.pictures import load_training_pictures
 from lowlight_enhance.training.run_log import Parts, Validation
 from lowlight_enhance.training.student import Student, StudentConfig
 from lowlight_enhance.training.teacher import PAPER_STUDENT, Teacher, TeacherConfig
-from lowlight_enhance.training.validation import as_picture, at_size_of, validate
+from lowlight_enhance.training.validation import WITHOUT_PAIRS, as_picture, as_told, at_size_of, validate
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +116,13 @@ def distill(config: DistillConfig, teacher: Path, pairs: Sequence[Path], photos:
     torch.manual_seed(pace.seed)
     step = DistillStep(config, frozen, accelerator)
     accelerator.print(f"student of {parameter_count(step.student) / 1e6:.2f} M parameters, {pictures}")
+    if not pictures.validation:
+        accelerator.print(f"{WITHOUT_PAIRS}, and the learning rate never falls")
+    to_validate = as_told(pictures.validation, config.data.withhold)
     batches = Batches(pictures, config.data, config.model_input, pace.seed, pace.steps)
 
     def validated() -> Validation:
-        return validate(step.student, pictures.validation, config.model_input, step.teacher)
+        return validate(step.student, to_validate, config.model_input, step.teacher)
 
     fit(step, batches, validated, pace, config, out, accelerator)
     return out / "best.pt"

@@ -39,7 +39,7 @@ from lowlight_enhance.training.losses import (
 from lowlight_enhance.training.pictures import load_training_pictures
 from lowlight_enhance.training.run_log import Parts, Validation
 from lowlight_enhance.training.teacher import Teacher, TeacherConfig
-from lowlight_enhance.training.validation import at_size_of, validate
+from lowlight_enhance.training.validation import WITHOUT_PAIRS, as_told, at_size_of, validate
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +168,13 @@ def train_teacher(config: TrainTeacherConfig, pairs: Sequence[Path], photos: Seq
         f"teacher of {parameter_count(step.teacher) / 1e6:.2f} M parameters, discriminator of "
         f"{parameter_count(step.discriminator) / 1e6:.2f} M, {pictures}"
     )
+    if not pictures.validation:
+        accelerator.print(WITHOUT_PAIRS)
+    to_validate = as_told(pictures.validation, config.data.withhold)
     batches = Batches(pictures, config.data, config.model_input, pace.seed, pace.steps)
 
     def validated() -> Validation:
-        found = validate(step.teacher, pictures.validation, config.model_input)
+        found = validate(step.teacher, to_validate, config.model_input)
         if not found.scores:
             return found
         full = config.losses.l1 * found.scores["l1"] + config.losses.ssim * (1.0 - found.scores["ssim"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -10,14 +11,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.functional.image import structural_similarity_index_measure
 
+from lowlight_enhance.core.capture import UNKNOWN
 from lowlight_enhance.core.model_input import ModelInput
 from lowlight_enhance.training.dataset import to_tensor
-from lowlight_enhance.training.pictures import LoadedPair
+from lowlight_enhance.training.pictures import LoadedPair, Opened
 from lowlight_enhance.training.run_log import Validation
 from lowlight_enhance.training.student import apply_local_affine
 
 SHOWN = 3
 TILE = 160
+WITHOUT_PAIRS = (
+    "warning: no pairs to validate on (split 'val', mean of the dark frame at most validation_max_mean): best.pt is "
+    "merely the newest state"
+)
+
+
+def as_told(pairs: Sequence[LoadedPair], withhold: float) -> Sequence[LoadedPair]:
+    """``pairs``; without ISO and exposure time where training never tells them, ``withhold`` being 1 or more."""
+    return Opened(pairs, lambda pair: replace(pair, capture=UNKNOWN)) if withhold >= 1.0 else pairs
 
 
 def as_picture(output: Tensor, rgb: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Distillation, with networks of a few hundred parameters."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from lowlight_enhance.training.discriminator import DiscriminatorConfig
 from lowlight_enhance.training.distill import DistillConfig, DistillStep, PlateauConfig, distill, load_distilled
 from lowlight_enhance.training.fit import Batch, EpochConfig, accelerator_for
 from lowlight_enhance.training.gan import GanStep, TrainTeacherConfig
+from lowlight_enhance.training.pictures import LoadedPair
+from lowlight_enhance.training.run_log import Validation
 from lowlight_enhance.training.student import Student, StudentConfig, apply_local_affine
 from lowlight_enhance.training.teacher import Teacher, TeacherConfig
 
@@ -152,6 +155,33 @@ def test_a_checkpoint_that_does_not_name_its_teacher_is_continued(data: Path) ->
     run(data, "run")
     assert checkpoint.load(last)["step"] == 4
     assert "teacher" in checkpoint.load(last)
+
+
+@pytest.mark.parametrize(("withhold", "known"), [(0.0, True), (1.0, False)])
+def test_metadata_that_is_never_told_is_not_validated_with(
+    data: Path, monkeypatch: pytest.MonkeyPatch, withhold: float, known: bool
+) -> None:
+    lines = (data / "pairs.csv").read_text().splitlines()
+    told = [f"{line},{'iso' if n == 0 else '3200'}" for n, line in enumerate(lines)]
+    (data / "pairs.csv").write_text("\n".join(told))
+    seen: list[bool] = []
+
+    def validate(_model: object, pairs: Sequence[LoadedPair], *_: object) -> Validation:
+        seen.extend(pair.capture.iso is not None for pair in pairs)
+        return Validation({})
+
+    monkeypatch.setattr("lowlight_enhance.training.distill.validate", validate)
+    run(data, "run", replace(TINY, data=replace(TINY.data, withhold=withhold)))
+    assert set(seen) == {known}
+
+
+def test_a_run_without_pairs_to_validate_on_says_so(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(data, "all")
+    assert "warning" not in capsys.readouterr().out
+    run(data, "none", replace(TINY, validation_max_mean=0.0))
+    (warning,) = [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
+    assert "best.pt is merely the newest state" in warning
+    assert "the learning rate never falls" in warning
 
 
 def test_student_and_teacher_must_read_metadata_alike(data: Path) -> None:

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from lowlight_enhance.training.gan import (
     train_teacher,
 )
 from lowlight_enhance.training.losses import hinge_discriminator
+from lowlight_enhance.training.pictures import LoadedPair
+from lowlight_enhance.training.run_log import Validation
 from lowlight_enhance.training.teacher import TeacherConfig
 
 ROOT = Path(__file__).parents[2]
@@ -178,6 +180,32 @@ def test_a_run_leaves_a_teacher_that_rebuilds_itself(data: Path) -> None:
     assert [row["step"] for row in log(best.parent) if "val_loss" in row] == [2, 4, 6]
     last = [row for row in log(best.parent) if "val_loss" in row][-1]
     assert last["val_loss"] == pytest.approx(0.5 * last["val_l1"] + 0.35 * (1 - last["val_ssim"]))
+
+
+@pytest.mark.parametrize(("withhold", "known"), [(0.0, True), (1.0, False)])
+def test_metadata_that_is_never_told_is_not_validated_with(
+    data: Path, monkeypatch: pytest.MonkeyPatch, withhold: float, known: bool
+) -> None:
+    lines = (data / "pairs.csv").read_text().splitlines()
+    told = [f"{line},{'iso' if n == 0 else '3200'}" for n, line in enumerate(lines)]
+    (data / "pairs.csv").write_text("\n".join(told))
+    seen: list[bool] = []
+
+    def validate(_model: object, pairs: Sequence[LoadedPair], *_: object) -> Validation:
+        seen.extend(pair.capture.iso is not None for pair in pairs)
+        return Validation({})
+
+    monkeypatch.setattr(gan, "validate", validate)
+    run(data, "run", replace(TINY, data=replace(TINY.data, withhold=withhold)))
+    assert set(seen) == {known}
+
+
+def test_a_run_without_pairs_to_validate_on_says_so(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(data, "all")
+    assert "warning" not in capsys.readouterr().out
+    run(data, "none", replace(TINY, validation_max_mean=0.0))
+    (warning,) = [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
+    assert "best.pt is merely the newest state" in warning
 
 
 def test_a_resumed_run_continues_to_the_same_losses(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

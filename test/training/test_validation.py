@@ -1,12 +1,13 @@
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from lowlight_enhance.core.capture import UNKNOWN
+from lowlight_enhance.core.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.core.model_input import ModelInput
 from lowlight_enhance.training.dataset import to_tensor
 from lowlight_enhance.training.pictures import LoadedPair
-from lowlight_enhance.training.validation import TILE, as_picture, at_size_of, validate
+from lowlight_enhance.training.validation import TILE, as_picture, as_told, at_size_of, validate
 
 
 class Times(nn.Module):
@@ -56,6 +57,26 @@ def test_the_picture_shows_dark_enhanced_and_reference() -> None:
 
 def test_nothing_to_validate_is_no_score() -> None:
     assert validate(Times(1.0), [], MODEL_INPUT).scores == {}
+
+
+class Told(nn.Module):
+    """White where ISO is known (0..1 in its plane), else black (-1)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nothing = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.nothing + (x[:, 3:4] >= 0.0).float().expand(-1, 3, -1, -1)
+
+
+@pytest.mark.parametrize(("withhold", "told"), [(0.0, True), (0.9, True), (1.0, False)])
+def test_what_training_never_tells_validation_does_not_either(withhold: float, told: bool) -> None:
+    dark, bright = pair().dark, np.full((40, 72, 3), 255, np.uint8)
+    (seen,) = as_told([LoadedPair(dark, bright, CaptureMetadata(3200.0, 0.1))], withhold)
+    assert validate(Told(), [seen], MODEL_INPUT).scores["l1"] == pytest.approx(0.0 if told else 1.0)
+    assert seen.dark is dark
+    assert seen.bright is bright
 
 
 def test_outputs_become_pictures() -> None:
