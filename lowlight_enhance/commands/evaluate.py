@@ -74,7 +74,9 @@ def add_frame_options(parser: argparse.ArgumentParser, isos: list[float]) -> Non
         "--pairs", "--data", type=Path, metavar="CSV", dest="data", help="index of real pairs (--data is the same)"
     )
     parser.add_argument("--photos", type=Path, metavar="CSV", help="index of photographs to darken")
-    parser.add_argument("--split", default="val", help="val, train, test or all (default: %(default)s)")
+    parser.add_argument(
+        "--split", choices=("val", "train", "test", "all"), default="val", help="which pictures (default: %(default)s)"
+    )
     parser.add_argument(
         "--max-mean", type=float, default=255.0, help="largest mean (0..255) of a dark frame of a pair"
     )

@@ -45,6 +45,19 @@ class LoadedPair:
     bright: Picture
     capture: CaptureMetadata
 
+    @classmethod
+    def of(cls, pair: Pair, load: Callable[[Path], Picture]) -> LoadedPair:
+        """``pair``, opened by ``load``.
+
+        Raises:
+            DataError: a picture cannot be read, or one is larger than the other.
+        """
+        dark, bright = load(pair.dark), load(pair.bright)
+        if dark.shape != bright.shape:
+            sizes = (f"{path} is {p.shape[1]}x{p.shape[0]}" for path, p in ((pair.dark, dark), (pair.bright, bright)))
+            raise DataError(f"{', but '.join(sizes)}: bring both pictures of a pair to one size, pixel upon pixel")
+        return cls(dark, bright, pair.capture)
+
 
 class PictureStore:
     """Decoded pictures by file. Beyond a number of bytes, those that were not asked for longest make room."""
@@ -70,6 +83,9 @@ class PictureStore:
         while self.held_bytes > self.limit_bytes and len(self._pictures) > 1:
             self.held_bytes -= self._pictures.popitem(last=False)[1].nbytes
         return picture
+
+    def __contains__(self, path: Path) -> bool:
+        return path in self._pictures
 
     def fill(self, paths: Iterable[Path]) -> None:
         """Decode these, as far as they fit: processes forked from this one share them, and a broken one is found.
@@ -137,12 +153,13 @@ def load_training_pictures(
         memory_gb: for decoded pictures, in 1e9 bytes.
 
     Raises:
-        DataError: an index or a picture cannot be read.
+        DataError: an index or a picture cannot be read, or the pictures of a pair differ in size; pictures that do not
+            fit the memory are looked at when they are drawn.
     """
     store = PictureStore(round(memory_gb * 1e9))
 
     def load(pair: Pair) -> LoadedPair:
-        return LoadedPair(store(pair.dark), store(pair.bright), pair.capture)
+        return LoadedPair.of(pair, store)
 
     listed = [pair for index in pairs for pair in read_pairs(index)]
     to_train = [pair for pair in listed if pair.split == "train"]
@@ -150,12 +167,19 @@ def load_training_pictures(
     files = [file for index in photos for file, split in read_photos(index) if split == "train"]
     references = list(dict.fromkeys(pair.bright for pair in to_train))
     store.fill([*files, *references, *(pair.dark for pair in to_train), *(pair.bright for pair in to_validate)])
+    for pair in (*to_train, *to_validate):
+        if pair.dark in store and pair.bright in store:
+            load(pair)
     return TrainingPictures(
         Opened(to_train, load), Opened(files, store), Opened(references, store), Opened(to_validate, load)
     )
 
 
 def load_pairs(pairs: Sequence[Pair]) -> list[LoadedPair]:
-    """All pairs, decoded; a reference that several dark frames share is decoded once."""
+    """All pairs, decoded; a reference that several dark frames share is decoded once.
+
+    Raises:
+        DataError: a picture cannot be read, or those of a pair differ in size.
+    """
     brights = {path: load_rgb(path) for path in {pair.bright for pair in pairs}}
-    return [LoadedPair(load_rgb(p.dark), brights[p.bright], p.capture) for p in pairs]
+    return [LoadedPair.of(pair, lambda path: brights[path] if path in brights else load_rgb(path)) for pair in pairs]

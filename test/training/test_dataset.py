@@ -143,11 +143,37 @@ def test_mistakes_in_an_index_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"pairs\.csv"):
         read_pairs(index)
     index.write_text("scene,left,right\n1,a,b\n")
-    with pytest.raises(DataError, match="no column dark or noisy; found scene, left, right"):
+    with pytest.raises(DataError, match=r"line 2: no column dark or noisy, .*; found scene, left, right"):
         read_pairs(index)
     index.write_text("dark,bright\ngone.png,gone.png\n")
     with pytest.raises(DataError, match=r"line 2: .*gone\.png does not exist"):
         read_pairs(index)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (b"dark,bright,iso\na.png,a.png,800\n\na.png,a.png,auto\n", "line 4: iso is 'auto', expected a number"),
+        (b"dark,bright,exposure_s\na.png,a.png,1/60\n", "line 2: exposure_s is '1/60'"),
+        (b"dark,bright,split\na.png,a.png,training\n", "line 2: split is 'training', expected train, val, test or"),
+        (b"dark,bright,scene\na.png,a.png,\na.png,a.png,caf\xe9\n", "line 3: not UTF-8"),
+        (b"dark,bright,iso\na.png,,800,more\n", "line 2: no column bright or clean, or nothing in it; found dark"),
+    ],
+)
+def test_values_that_make_no_sense_are_named(tmp_path: Path, text: bytes, says: str) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), photo())
+    index = tmp_path / "pairs.csv"
+    index.write_bytes(text)
+    with pytest.raises(DataError, match=rf"pairs\.csv, {says}"):
+        read_pairs(index)
+
+
+def test_the_split_of_a_photograph_is_one(tmp_path: Path) -> None:
+    (tmp_path / "photos.csv").write_bytes(b"\xef\xbb\xbffile,split\na.png,val\n")  # as spreadsheets write UTF-8
+    assert read_photos(tmp_path / "photos.csv") == [(tmp_path / "a.png", "val")]
+    (tmp_path / "photos.csv").write_text("file,split\na.png,val\nb.png,Train\n")
+    with pytest.raises(DataError, match=r"photos\.csv, line 3: split is 'Train'"):
+        read_photos(tmp_path / "photos.csv")
 
 
 def test_a_file_that_is_no_picture_is_named(tmp_path: Path) -> None:
@@ -155,6 +181,20 @@ def test_a_file_that_is_no_picture_is_named(tmp_path: Path) -> None:
     (tmp_path / "pairs.csv").write_text("dark,bright\nx.png,x.png\n")
     with pytest.raises(DataError, match=r"x\.png as a picture"):
         load_pairs(read_pairs(tmp_path / "pairs.csv"))
+
+
+@pytest.mark.parametrize("size", [48, 80])
+def test_pictures_of_a_pair_must_have_one_size(tmp_path: Path, size: int) -> None:
+    pairs, photos = data_set(tmp_path)
+    cv2.imwrite(str(tmp_path / "b2.png"), photo(2, size))
+    says = rf"d2\.png is 64x64, but .*b2\.png is {size}x{size}"
+    with pytest.raises(DataError, match=says):
+        load_training_pictures([pairs], [photos], 255.0)
+    with pytest.raises(DataError, match=says):
+        load_pairs(read_pairs(pairs))
+    tight = load_training_pictures([pairs], [photos], 255.0, memory_gb=1e-6)
+    with pytest.raises(DataError, match=says):
+        list(tight.pairs)
 
 
 def test_no_pictures_at_all_is_an_error() -> None:
