@@ -5,6 +5,7 @@ Every batch is a pure function of (seed, step), so a run that resumes at a step 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -15,8 +16,9 @@ from torch.utils.data import Dataset
 
 from lowlight_enhance.core.capture import CaptureMetadata
 from lowlight_enhance.core.darken import SENSORS, WHITE_DN, DarkExposure, darken
-from lowlight_enhance.core.errors import DataError
-from lowlight_enhance.core.model_input import ModelInput
+from lowlight_enhance.core.errors import ConfigError, DataError
+from lowlight_enhance.core.model_input import MAX_SIDE, ModelInput
+from lowlight_enhance.training.config import check_range
 from lowlight_enhance.training.pictures import DEFAULT_MEMORY_GB, LoadedPair, Picture, TrainingPictures
 
 LIT_DRAWS = 8
@@ -24,6 +26,9 @@ LIT_DRAWS = 8
 
 SMALL_PHOTO = 320
 """Crops larger than this are taken from photographs that are large enough, where there are any."""
+
+MOST_STOPS = 30.0
+"""Under-exposure that leaves nothing of any photograph."""
 
 MOST_VEIL_DN = 100.0
 """Strongest veil over the shadows: 19 of 255 in an otherwise black frame."""
@@ -41,11 +46,21 @@ SID_SONY_CAPTURES = (
 
 @dataclass(frozen=True, slots=True)
 class BatchShape:
-    """One kind of batch: ``full`` x ``full`` crops of which the network sees ``working`` x ``working`` copies."""
+    """One kind of batch: square crops, and the smaller copies of them that the network sees.
+
+    Attributes:
+        full: side of the crops, in pixels.
+        working: side of the network's copies, in pixels; a smaller crop is not enlarged.
+        size: samples a batch.
+    """
 
     full: int
     working: int
     size: int
+
+    def __post_init__(self) -> None:
+        check_range(self, 1, MAX_SIDE, "full", "working")
+        check_range(self, 1, math.inf, "size")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +70,7 @@ class DataConfig:
     Attributes:
         shapes: kinds of batch, drawn with equal probability.
         darkened: share of samples made by darkening a photograph; the rest are real pairs.
-        stops: range of under-exposure, drawn evenly.
+        stops: least and largest under-exposure, drawn evenly between.
         withhold: probability that both ISO and exposure time are withheld.
         withhold_one: probability that just one is.
         redarken: probability that the dark frame of a real pair is darkened further, with its noise.
@@ -99,6 +114,18 @@ class DataConfig:
     black_offset: float = 0.0
     turn: float = 0.0
     memory_gb: float = DEFAULT_MEMORY_GB
+
+    def __post_init__(self) -> None:
+        if not self.shapes:
+            raise ConfigError("shapes must list one kind of batch at least")
+        check_range(self, 0.0, 1.0, "darkened", "withhold", "withhold_one", "redarken", "well_lit", "sid_captures")
+        check_range(self, 0.0, 1.0, "well_lit_pairs", "guessed_capture", "guessed_exposure", "black_offset", "turn")
+        check_range(self, 1.0, 255.0, "dark_below")
+        check_range(self, 0.0, 255.0, "lit_from")
+        check_range(self, 0.0, math.inf, "contrast", "memory_gb")
+        check_range(self, 0.0, MOST_STOPS, "stops")
+        if self.stops[0] > self.stops[1]:
+            raise ConfigError(f"stops must rise, found {list(self.stops)}")
 
 
 class Batches(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from lowlight_enhance.training.blocks import decoder, encode_decode, encoder, upsample
+from lowlight_enhance.training.config import check_range
 
 Scores = tuple[Tensor, ...]
 """What a discriminator thinks of B pictures, by head; higher is more real: (B, 1), and (B, 1, H, W) from a U-Net."""
@@ -23,6 +25,9 @@ class DiscriminatorConfig:
 
     channels: tuple[int, ...] = (64, 128, 256, 512)
     per_pixel: bool = False
+
+    def __post_init__(self) -> None:
+        check_range(self, 1, math.inf, "channels")
 
 
 class Discriminator(nn.Module):

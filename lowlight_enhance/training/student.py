@@ -13,13 +13,16 @@ where its noise allows.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.training.blocks import AttentionGate, ResBlock, conv, upsample
+from lowlight_enhance.training.config import check_range
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,12 @@ class StudentConfig:
     channels: tuple[int, ...] = (32, 64, 144, 352)
     head: int = 32
     dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_range(self, 1, math.inf, "unshuffle", "channels", "head")
+        check_range(self, 0.0, 1.0, "dropout")
+        if len(self.channels) < 2:
+            raise ConfigError(f"channels must be of two levels at least, found {list(self.channels)}")
 
     @property
     def size_multiple(self) -> int:

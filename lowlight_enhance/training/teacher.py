@@ -12,6 +12,7 @@ chosen so that the total is the paper's.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,7 @@ from torch.nn import functional as F
 
 from lowlight_enhance.core.model_input import CHANNELS
 from lowlight_enhance.training.blocks import conv, decoder, encode_decode, encoder, upsample
+from lowlight_enhance.training.config import check_range
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,10 @@ class TeacherConfig:
     channels: tuple[int, ...] = (64, 128, 256, 512, 1104)
     head: int = 32
     dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_range(self, 1, math.inf, "channels", "head")
+        check_range(self, 0.0, 1.0, "dropout")
 
     @property
     def size_multiple(self) -> int:

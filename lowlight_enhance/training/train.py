@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from lowlight_enhance.core.model_input import ModelInput
 from lowlight_enhance.training import checkpoint
 from lowlight_enhance.training.blocks import parameter_count
 from lowlight_enhance.training.checkpoint import Stateful
+from lowlight_enhance.training.config import check_range
 from lowlight_enhance.training.dataset import Batches, DataConfig, to_tensor
 from lowlight_enhance.training.distill import DISTILLED_STUDENT
 from lowlight_enhance.training.fit import (
@@ -62,6 +64,10 @@ class TrainStudentConfig:
     psnr: float = 0.0
     clip_output: bool = False
     validation_max_mean: float = 40.0
+
+    def __post_init__(self) -> None:
+        check_range(self, 0.0, math.inf, "l1", "ssim", "psnr")
+        check_range(self, 0.0, 255.0, "validation_max_mean")
 
 
 def train_student(

@@ -127,6 +127,29 @@ def test_shipped_recipes_hold_nothing_but_differences(name: str) -> None:
     assert [where for where, value, default in leaves(values, kind(), name) if value == default] == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "text", "says"),
+    [
+        (TrainStudentConfig, "data: {shapes: []}", "data: shapes must list one kind of batch at least"),
+        (TrainStudentConfig, "data: {shapes: [{full: 128, working: 128}]}", r"data: shapes\[0\]: size missing"),
+        (TrainStudentConfig, "data: {shapes: [{full: 0, working: 9, size: 1}]}", r"shapes\[0\]: full must be from 1"),
+        (TrainStudentConfig, "data: {darkened: 7}", "data: darkened must be from 0 to 1, found 7"),
+        (TrainStudentConfig, "data: {stops: [4, 2]}", r"data: stops must rise, found \[4.0, 2.0\]"),
+        (TrainStudentConfig, "l1: -1", r"run\.yaml: l1 must be 0 or more, found -1"),
+        (TrainStudentConfig, "validation_max_mean: 300", "validation_max_mean must be from 0 to 255"),
+        (TrainStudentConfig, "student: {channels: []}", "student: channels must be 1 or more"),
+        (TrainStudentConfig, "student: {channels: [8]}", "student: channels must be of two levels at least"),
+        (TrainStudentConfig, "student: {dropout: 3}", "student: dropout must be from 0 to 1, found 3"),
+        (TrainTeacherConfig, "teacher: {channels: [64, 0]}", "teacher: channels must be 1 or more"),
+        (TrainTeacherConfig, "discriminator: {channels: []}", "discriminator: channels must be 1 or more"),
+    ],
+)
+def test_values_out_of_range_are_refused(tmp_path: Path, kind: type, text: str, says: str) -> None:
+    (tmp_path / "run.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=says):
+        load_config(kind, tmp_path / "run.yaml")
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_no_batch_of_a_shipped_recipe_is_padded(name: str) -> None:
     config: Any = load_config(OTHERS.get(name, TrainStudentConfig), CONFIG / name)
