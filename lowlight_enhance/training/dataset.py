@@ -69,7 +69,8 @@ class DataConfig:
 
     Attributes:
         shapes: kinds of batch, drawn with equal probability.
-        darkened: share of samples made by darkening a photograph; the rest are real pairs.
+        darkened: share of samples made by darkening a photograph; the rest are real pairs. Without either of the two,
+            all samples are of the other.
         stops: least and largest under-exposure, drawn evenly between.
         withhold: probability that both ISO and exposure time are withheld.
         withhold_one: probability that just one is.
@@ -136,6 +137,12 @@ class Batches(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
     ) -> None:
         if not pictures.pairs and not pictures.photos:
             raise DataError("no training pictures: give --pairs, --photos or both")
+        if pictures.pairs and pictures.photos and config.darkened in (0.0, 1.0):
+            unused = "--photos" if config.darkened == 0.0 else "the training pairs of --pairs"
+            raise ConfigError(
+                f"data: darkened is {config.darkened:g}, so {unused} would never be drawn: leave them out, or set the "
+                "share of darkened photographs between 0 and 1"
+            )
         self.pictures, self.config = pictures, config
         self.model_input, self.seed, self.steps = model_input, seed, steps
         every = range(len(pictures.pairs))

@@ -7,7 +7,7 @@ import torch
 
 from lowlight_enhance.core.capture import CaptureMetadata
 from lowlight_enhance.core.darken import WHITE_DN
-from lowlight_enhance.core.errors import DataError
+from lowlight_enhance.core.errors import ConfigError, DataError
 from lowlight_enhance.core.model_input import ModelInput
 from lowlight_enhance.training.dataset import (
     SID_SONY_CAPTURES,
@@ -200,6 +200,12 @@ def test_pictures_of_a_pair_must_have_one_size(tmp_path: Path, size: int) -> Non
 def test_no_pictures_at_all_is_an_error() -> None:
     with pytest.raises(DataError, match="--pairs"):
         Batches(pictures([], []), DataConfig(), ModelInput(), 0, 1)
+
+
+@pytest.mark.parametrize(("darkened", "unused"), [(0.0, "--photos"), (1.0, "the training pairs of --pairs")])
+def test_pictures_that_would_never_be_drawn_are_refused(darkened: float, unused: str) -> None:
+    with pytest.raises(ConfigError, match=f"darkened is {darkened:g}, so {unused} would never be drawn"):
+        batches(darkened=darkened)
 
 
 def pairs_only(pairs: list[LoadedPair], **changes: object) -> Batches:
