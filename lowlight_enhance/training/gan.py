@@ -160,7 +160,7 @@ def train_teacher(config: TrainTeacherConfig, pairs: Sequence[Path], photos: Seq
     multiple = max(config.teacher.size_multiple, int(2 ** len(config.discriminator.channels)))
     check_sizes(config.data, config.model_input, multiple)
     pictures = load_training_pictures(pairs, photos, config.validation_max_mean, config.data.memory_gb)
-    pace = config.fit
+    pace, t_max = config.fit, config.schedule.t_max
     accelerator = accelerator_for(pace)
     torch.manual_seed(pace.seed)
     step = GanStep(config, accelerator)
@@ -170,6 +170,12 @@ def train_teacher(config: TrainTeacherConfig, pairs: Sequence[Path], photos: Seq
     )
     if not pictures.validation:
         accelerator.print(WITHOUT_PAIRS)
+    if not t_max <= pace.epochs <= t_max + 1:
+        problem = "does not fall to its end" if pace.epochs < t_max else f"rises again from epoch {t_max + 1} on"
+        accelerator.print(
+            f"warning: {pace.epochs} epochs, but schedule: t_max {t_max}: the learning rate {problem}; "
+            f"set schedule: t_max to {pace.epochs}"
+        )
     to_validate = as_told(pictures.validation, config.data.withhold)
     batches = Batches(pictures, config.data, config.model_input, pace.seed, pace.steps)
 

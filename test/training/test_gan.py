@@ -98,6 +98,19 @@ def test_the_schedule_is_torchs_cosine_annealing() -> None:
     assert CosineConfig().learning_rate(1e-3, 50) == pytest.approx(1e-5)
 
 
+@pytest.mark.parametrize(
+    ("epochs", "says"),
+    [(1, "does not fall to its end"), (2, None), (3, None), (4, "rises again from epoch 3 on")],
+)
+def test_a_schedule_that_does_not_end_with_the_run_is_told(
+    data: Path, capsys: pytest.CaptureFixture[str], epochs: int, says: str | None
+) -> None:
+    run(data, "run", replace(TINY, fit=replace(TINY.fit, epochs=epochs), schedule=CosineConfig(t_max=2)))
+    warnings = [line for line in capsys.readouterr().out.splitlines() if "t_max" in line]
+    assert len(warnings) == (says is not None)
+    assert all(says in line and f"set schedule: t_max to {epochs}" in line for line in warnings)
+
+
 def test_learning_rates_follow_the_epoch() -> None:
     got = step()
     got(batch(), number=2)  # the first step of the second epoch
@@ -201,9 +214,9 @@ def test_metadata_that_is_never_told_is_not_validated_with(
 
 
 def test_a_run_without_pairs_to_validate_on_says_so(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(data, "all")
+    run(data, "all", replace(TINY, schedule=CosineConfig(t_max=3)))
     assert "warning" not in capsys.readouterr().out
-    run(data, "none", replace(TINY, validation_max_mean=0.0))
+    run(data, "none", replace(TINY, schedule=CosineConfig(t_max=3), validation_max_mean=0.0))
     (warning,) = [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
     assert "best.pt is merely the newest state" in warning
 
