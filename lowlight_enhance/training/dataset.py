@@ -74,7 +74,8 @@ class DataConfig:
         stops: least and largest under-exposure, drawn evenly between.
         withhold: probability that both ISO and exposure time are withheld.
         withhold_one: probability that just one is.
-        redarken: probability that the dark frame of a real pair is darkened further, with its noise.
+        redarken: probability that the dark frame of a real pair is darkened further, with the noise of its ISO and as
+            if exposed for less time; what is not known of its capture is drawn.
         well_lit: probability that a photograph is not darkened, only its noise is added: do no harm.
         sid_captures: probability that ISO and exposure time of a darkened sample come from SID's list; the others are
             drawn as a flying camera would choose them.
@@ -205,7 +206,8 @@ class Batches(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
         if middling or rng.random() < self.config.redarken:
             least = self._stops_to_dark(dark) if middling else 0.0
             exposure = replace(draw_exposure(self.config, rng), stops=least + rng.uniform(0.0, 2.0))
-            return darken(dark, exposure, rng), bright, exposure.capture
+            capture = shortened(pair.capture, exposure.stops).filled_from(exposure.capture)
+            return darken(dark, replace(exposure, capture=capture), rng), bright, capture
         guess = self.config.guessed_capture
         if guess and pair.capture == CaptureMetadata() and rng.random() < guess:
             return dark, bright, CaptureMetadata(100.0 * 2.0 ** rng.uniform(-0.7, 3.0), _any_exposure_s(rng))
@@ -222,6 +224,12 @@ class Batches(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
         if draw < self.config.withhold_one:
             return replace(capture, iso=None) if rng.random() < 0.5 else replace(capture, exposure_s=None)
         return capture
+
+
+def shortened(capture: CaptureMetadata, stops: float) -> CaptureMetadata:
+    """The same capture with ``stops`` less exposure time; what is not known stays so."""
+    exposure_s = None if capture.exposure_s is None else capture.exposure_s * 2.0**-stops
+    return CaptureMetadata(capture.iso, exposure_s)
 
 
 def _any_exposure_s(rng: np.random.Generator) -> float:

@@ -237,6 +237,31 @@ def test_a_pair_of_middling_brightness_is_darkened_below_the_limit() -> None:
     assert 255.0 * float(pairs_only([middling], redarken=0.0)[0][1].mean()) == pytest.approx(90.0, abs=0.1)
 
 
+def test_a_pair_that_is_darkened_further_keeps_what_is_known_of_its_capture() -> None:
+    bright = np.full((64, 64, 3), 200, np.uint8)
+
+    def redarkened(capture: CaptureMetadata) -> tuple[torch.Tensor, torch.Tensor]:
+        pair = LoadedPair(np.full((64, 64, 3), 120, np.uint8), bright, capture)
+        inputs, dark, _ = pairs_only([pair], redarken=1.0, sid_captures=0.0, contrast=0.0)[0]
+        return inputs[:, 3:, 0, 0], dark
+
+    def planes(iso: float, exposure_s: float) -> tuple[float, ...]:
+        return ModelInput().planes(CaptureMetadata(iso, exposure_s))
+
+    told, dark = redarkened(CaptureMetadata(800.0, 4.0))
+    assert told[:, 0].tolist() == pytest.approx([planes(800.0, 1.0)[0]] * len(told))
+    assert torch.all((told[:, 1] > planes(800.0, 1.0)[1]) & (told[:, 1] < planes(800.0, 4.0)[1]))
+    order = dark.mean((1, 2, 3)).argsort()
+    assert torch.equal(told[:, 1].argsort(), order), "the darker, the less time"
+    noise = {iso: float(redarkened(CaptureMetadata(iso, 4.0))[1].std((2, 3)).mean()) for iso in (100.0, 25600.0)}
+    assert noise[25600.0] > 2.0 * noise[100.0]
+    unknown = redarkened(CaptureMetadata())[0]
+    iso_alone = redarkened(CaptureMetadata(iso=800.0))[0]
+    assert len(set(unknown[:, 0].tolist())) == len(unknown), "an ISO is drawn for each"
+    assert torch.all(iso_alone[:, 0] == told[0, 0])
+    assert torch.all(iso_alone[:, 1] >= 0.0)
+
+
 def test_a_well_lit_crop_is_as_bright_as_wanted() -> None:
     some = (np.full((64, 64, 3), 30, np.uint8), *(np.full((64, 64, 3), grey, np.uint8) for grey in (90, 120, 150)))
     pairs = [LoadedPair(picture, picture, CaptureMetadata()) for picture in some]
