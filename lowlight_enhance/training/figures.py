@@ -34,7 +34,7 @@ SHOWN_PIXELS = 480
 
 NO_LOSSES = ("psnr", "learning_rate", "s_per_step")
 TITLES = {
-    "loss": "whole loss",
+    "loss": "whole loss (validation: L1 and SSIM)",
     "l1": "L1",
     "ssim": "1 - SSIM",
     "adversarial": "adversarial loss of the generator",

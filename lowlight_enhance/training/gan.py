@@ -120,7 +120,7 @@ class CosineConfig:
 
 @dataclass(frozen=True, slots=True)
 class TrainTeacherConfig:
-    """A run of the paper's adversarial training.
+    """A run of the paper's adversarial training; the defaults are the paper's, except those of ``data`` but its shapes.
 
     Attributes:
         similarity: the paper's text names torchmetrics' SSIM, its equation MS-SSIM.
@@ -174,7 +174,7 @@ def train_teacher(config: TrainTeacherConfig, pairs: Sequence[Path], photos: Seq
         problem = "does not fall to its end" if pace.epochs < t_max else f"rises again from epoch {t_max + 1} on"
         accelerator.print(
             f"warning: {pace.epochs} epochs, but schedule: t_max {t_max}: the learning rate {problem}; "
-            f"set schedule: t_max to {pace.epochs}"
+            f"set schedule: {{t_max: {pace.epochs}}}"
         )
     to_validate = as_told(pictures.validation, config.data.withhold)
     batches = Batches(pictures, config.data, config.model_input, pace.seed, pace.steps)
@@ -183,11 +183,19 @@ def train_teacher(config: TrainTeacherConfig, pairs: Sequence[Path], photos: Seq
         found = validate(step.teacher, to_validate, config.model_input)
         if not found.scores:
             return found
-        full = config.losses.l1 * found.scores["l1"] + config.losses.ssim * (1.0 - found.scores["ssim"])
-        return replace(found, scores={**found.scores, "loss": full})
+        return replace(found, scores={**found.scores, "loss": validation_loss(found.scores, config.losses)})
 
     fit(step, batches, validated, pace, config, out, accelerator)
     return out / "best.pt"
+
+
+def validation_loss(scores: Mapping[str, float], weights: LossWeights) -> float:
+    """What the log calls ``val_loss``: the weighted sum of L1 and 1 - SSIM alone.
+
+    The training's ``loss`` also has the adversarial, hue and perceptual terms where they have a weight, and MS-SSIM in
+    place of SSIM where ``similarity`` says so: only without all of them are the two the same measure.
+    """
+    return weights.l1 * scores["l1"] + weights.ssim * (1.0 - scores["ssim"])
 
 
 def check_sizes(data: DataConfig, model_input: ModelInput, multiple: int) -> None:

@@ -82,7 +82,12 @@ def test_losses_are_drawn_over_epochs_in_training_and_in_validation(tmp_path: Pa
     run = figures.read_run(write_log(tmp_path / "run"), "run")
     figures.draw_losses([run], tmp_path / "losses.png")
     panels = lines_of(saved[0])
-    assert set(panels) == {"whole loss", "L1", "1 - SSIM", "adversarial loss of the generator"}
+    assert set(panels) == {
+        "whole loss (validation: L1 and SSIM)",
+        "L1",
+        "1 - SSIM",
+        "adversarial loss of the generator",
+    }
     assert panels["L1"] == {
         "run, training": ([1.0, 2.0], [0.2, 0.1]),
         "run, validation": ([1.0, 2.0], [0.25, 0.15]),

@@ -108,7 +108,7 @@ def test_a_schedule_that_does_not_end_with_the_run_is_told(
     run(data, "run", replace(TINY, fit=replace(TINY.fit, epochs=epochs), schedule=CosineConfig(t_max=2)))
     warnings = [line for line in capsys.readouterr().out.splitlines() if "t_max" in line]
     assert len(warnings) == (says is not None)
-    assert all(says in line and f"set schedule: t_max to {epochs}" in line for line in warnings)
+    assert all(says in line and f"set schedule: {{t_max: {epochs}}}" in line for line in warnings)
 
 
 def test_learning_rates_follow_the_epoch() -> None:
@@ -193,6 +193,11 @@ def test_a_run_leaves_a_teacher_that_rebuilds_itself(data: Path) -> None:
     assert [row["step"] for row in log(best.parent) if "val_loss" in row] == [2, 4, 6]
     last = [row for row in log(best.parent) if "val_loss" in row][-1]
     assert last["val_loss"] == pytest.approx(0.5 * last["val_l1"] + 0.35 * (1 - last["val_ssim"]))
+
+
+def test_the_loss_in_validation_has_the_terms_of_l1_and_ssim_alone() -> None:
+    weights = LossWeights(l1=0.5, ssim=0.2, adversarial=9.0, hue=9.0, perceptual=9.0)
+    assert gan.validation_loss({"l1": 0.1, "ssim": 0.6, "psnr": 20.0}, weights) == pytest.approx(0.05 + 0.08)
 
 
 @pytest.mark.parametrize(("withhold", "known"), [(0.0, True), (1.0, False)])
