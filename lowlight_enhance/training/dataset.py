@@ -90,6 +90,7 @@ class DataConfig:
         memory_gb: for decoded pictures, in 1e9 bytes; the others are decoded again each time that they are drawn.
         contrast: strongest S-shaped tone curve, which three in ten of the darkened samples get.
         black_offset: probability that the black of a darkened sample is not where the camera takes it to be.
+        flip: probability that a sample is mirrored, left to right.
         turn: probability that a sample is turned by a random number of quarter turns; 0 in the paper.
     """
 
@@ -114,6 +115,7 @@ class DataConfig:
     guessed_exposure: float = 0.0
     contrast: float = 0.4
     black_offset: float = 0.0
+    flip: float = 0.5
     turn: float = 0.0
     memory_gb: float = DEFAULT_MEMORY_GB
 
@@ -121,7 +123,9 @@ class DataConfig:
         if not self.shapes:
             raise ConfigError("shapes must list one kind of batch at least")
         check_range(self, 0.0, 1.0, "darkened", "withhold", "withhold_one", "redarken", "well_lit", "sid_captures")
-        check_range(self, 0.0, 1.0, "well_lit_pairs", "guessed_capture", "guessed_exposure", "black_offset", "turn")
+        check_range(
+            self, 0.0, 1.0, "well_lit_pairs", "guessed_capture", "guessed_exposure", "black_offset", "flip", "turn"
+        )
         check_range(self, 1.0, 255.0, "dark_below")
         check_range(self, 0.0, 255.0, "lit_from")
         check_range(self, 0.0, math.inf, "contrast", "memory_gb")
@@ -178,7 +182,7 @@ class Batches(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
             photo = photos[place]
         else:
             photo = self.pictures.photos[int(rng.integers(len(self.pictures.photos)))]
-        (bright,) = crop((photo,), size, rng)
+        (bright,) = crop((photo,), size, rng, self.config.flip)
         exposure = draw_exposure(self.config, rng)
         if exposure.stops == 0.0:
             if bright.mean() >= self.config.lit_from:
@@ -195,7 +199,7 @@ class Batches(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
         places = self.lit if lit else self.dark
         for _ in range(LIT_DRAWS):
             pair = self.pictures.pairs[places[int(rng.integers(len(places)))]]
-            dark, bright = crop((pair.dark, pair.bright), size, rng)
+            dark, bright = crop((pair.dark, pair.bright), size, rng, self.config.flip)
             if not lit or dark.mean() >= self.config.lit_from:
                 break
         if lit:
@@ -250,8 +254,8 @@ def as_bright(pair: LoadedPair) -> bool:
     return bool(pair.dark.mean() > 0.9 * pair.bright.mean())
 
 
-def crop(pictures: Sequence[Picture], size: int, rng: np.random.Generator) -> list[Picture]:
-    """The same random square window and horizontal flip of each picture, as ``size`` x ``size`` pixels.
+def crop(pictures: Sequence[Picture], size: int, rng: np.random.Generator, flip: float = 0.5) -> list[Picture]:
+    """The same random square window of each picture, mirrored with probability ``flip``; ``size`` x ``size`` pixels.
 
     The window is between ``size`` and the whole shorter side, then area-averaged down: the network learns from whole
     scenes as well as from details. A smaller picture is enlarged.
@@ -259,14 +263,14 @@ def crop(pictures: Sequence[Picture], size: int, rng: np.random.Generator) -> li
     height, width = pictures[0].shape[:2]
     window = int(rng.integers(min(size, height, width), min(height, width) + 1))
     top, left = int(rng.integers(height - window + 1)), int(rng.integers(width - window + 1))
-    flip = rng.random() < 0.5
+    mirrored = rng.random() < flip
     out = []
     for picture in pictures:
         part = picture[top : top + window, left : left + window]
         if window != size:
             way = cv2.INTER_AREA if window > size else cv2.INTER_CUBIC
             part = np.asarray(cv2.resize(part, (size, size), interpolation=way), dtype=np.uint8)
-        out.append(np.ascontiguousarray(part[:, ::-1] if flip else part))
+        out.append(np.ascontiguousarray(part[:, ::-1] if mirrored else part))
     return out
 
 

@@ -323,6 +323,15 @@ def test_both_pictures_of_a_sample_are_turned_alike() -> None:
     assert not torch.equal(dark, straight)
 
 
+def test_samples_are_mirrored_as_often_as_asked() -> None:
+    ramp = np.tile(np.arange(64, dtype=np.uint8)[None, :, None], (64, 1, 3))
+    pair = LoadedPair(ramp, ramp, CaptureMetadata())
+    for flip, low, high in ((0.0, 0.0, 0.0), (0.5, 0.3, 0.7), (1.0, 1.0, 1.0)):
+        samples = [pairs_only([pair], flip=flip, redarken=0.0)[step][1] for step in range(20)]
+        mirrored = [bool(one[0, 0, 0] > one[0, 0, -1]) for batch in samples for one in batch]
+        assert low <= sum(mirrored) / len(mirrored) <= high
+
+
 def test_captures_come_from_the_list_as_often_as_asked() -> None:
     rng = np.random.default_rng(0)
     listed = {float(row[0]) for row in SID_SONY_CAPTURES}
