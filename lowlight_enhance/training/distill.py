@@ -58,7 +58,7 @@ class PlateauConfig:
 
 @dataclass(frozen=True, slots=True)
 class DistillConfig:
-    """A run that distils a teacher; the defaults are the paper's, except those of ``data`` but its shapes.
+    """A run that distils a teacher; the defaults are the paper's; of ``data``, the shapes alone are.
 
     Attributes:
         network: ``paper``: the teacher's design, smaller; ``shipped``: the student that flies, whose maps are applied

@@ -120,7 +120,7 @@ class CosineConfig:
 
 @dataclass(frozen=True, slots=True)
 class TrainTeacherConfig:
-    """A run of the paper's adversarial training; the defaults are the paper's, except those of ``data`` but its shapes.
+    """A run of the paper's adversarial training; the defaults are the paper's; of ``data``, the shapes alone are.
 
     Attributes:
         similarity: the paper's text names torchmetrics' SSIM, its equation MS-SSIM.
