@@ -70,7 +70,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One frame: scores of the dark input and of the output; ``withheld`` and ``shuffled`` with the metadata test.
+    """One frame: scores of the dark input and of the output; ``withheld`` and ``shuffled`` in the metadata test.
 
     ``dark_mean`` is the mean of the dark input, 0..255.
     """
@@ -108,18 +108,17 @@ def evaluate(frames: Sequence[Frame], enhance: Enhance, metadata_test: bool = Fa
     Args:
         frames: what to enhance.
         enhance: how.
-        metadata_test: also with metadata withheld, and with that of another frame, drawn at random.
-        seed: of that draw.
+        metadata_test: frames whose capture is known also with it withheld, and with that of another frame.
+        seed: of the draw of other frames.
 
     Raises:
-        DataError: no frames.
+        DataError: no frames, or a metadata test of frames that were all captured alike.
     """
     if not frames:
         raise DataError("no frames to evaluate: check the index, --split and --max-mean")
-    order = np.random.default_rng(seed).permutation(len(frames))
-    other_of = dict(zip(order.tolist(), np.roll(order, 1).tolist(), strict=True))
+    others = other_captures([frame.capture for frame in frames], seed) if metadata_test else [None] * len(frames)
     rows = []
-    for index, frame in enumerate(frames):
+    for frame, other in zip(frames, others, strict=True):
         pair = frame.load()
 
         def scores(capture: CaptureMetadata, pair: LoadedPair = pair) -> Scores:
@@ -131,11 +130,33 @@ def evaluate(frames: Sequence[Frame], enhance: Enhance, metadata_test: bool = Fa
                 float(pair.dark.mean()),
                 measure(pair.dark, pair.bright),
                 scores(frame.capture),
-                scores(UNKNOWN) if metadata_test else None,
-                scores(frames[other_of[index]].capture) if metadata_test else None,
+                None if other is None else scores(UNKNOWN),
+                None if other is None else scores(other),
             )
         )
     return rows
+
+
+def other_captures(captures: Sequence[CaptureMetadata], seed: int) -> list[CaptureMetadata | None]:
+    """For each capture one of the others that differs from it, drawn at random; None where it is unknown.
+
+    Raises:
+        DataError: fewer than two different captures are known.
+    """
+    known = [capture for capture in captures if not capture.is_unknown]
+    if len(set(known)) < 2:
+        raise DataError(
+            f"a metadata test compares frames of different ISO or exposure time; of these {len(captures)}, "
+            f"{len(known)} tell theirs, and no two differ: give --photos several values (--iso 200 800 6400), or --pairs whose "
+            "index tells them"
+        )
+    rng = np.random.default_rng(seed)
+
+    def other(mine: CaptureMetadata) -> CaptureMetadata | None:
+        different = [capture for capture in known if capture != mine]
+        return None if mine.is_unknown else different[rng.integers(len(different))]
+
+    return [other(mine) for mine in captures]
 
 
 def over_scenes(rows: Iterable[Row], which: str = "after") -> Scores:
@@ -181,13 +202,18 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
         "by_exposure_s": {label: asdict(over_scenes(inside)) for label, inside in exposure.items()},
         "metadata": {
             label: {name: asdict(over_scenes(inside, which)) for name, which in METADATA_TEST.items()}
-            for label, inside in iso.items()
-            if all(row.withheld for row in inside) and label != "unknown"
+            for label, inside in tested(rows).items()
         },
     }
 
 
 METADATA_TEST = {"true": "after", "withheld": "withheld", "shuffled": "shuffled"}
+
+
+def tested(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Rows of the metadata test by ISO, and ``all`` of them; without the test none."""
+    inside = [row for row in rows if row.withheld]
+    return {**by_bin(inside, iso_of, ISO_BINS), "all": inside} if inside else {}
 
 
 def write(rows: Sequence[Row], out: Path) -> None:
@@ -219,9 +245,8 @@ def describe(name: str, rows: Sequence[Row]) -> str:
     ):
         if set(bins) != {"unknown"}:
             lines += [_line(f"{title} {label}", over_scenes(inside)) for label, inside in bins.items()]
-    for label, inside in by_bin(rows, iso_of, ISO_BINS).items():
-        if label != "unknown" and all(row.withheld for row in inside):
-            lines += [_line(f"ISO {label}, {n}", over_scenes(inside, w)) for n, w in METADATA_TEST.items()]
+    for label, inside in tested(rows).items():
+        lines += [_line(f"ISO {label}, {n}", over_scenes(inside, w)) for n, w in METADATA_TEST.items()]
     lines += [
         "",
         f"{'':<24} {'cast a*':>8} {'cast b*':>8} {'hue deg':>8} {'dark SSIM':>9} {'noise':>6} {'clipped':>8}",

@@ -74,10 +74,47 @@ def test_the_metadata_test_tells_true_from_withheld_and_shuffled() -> None:
     assert [told[3 * i] for i in range(5)] == [f.capture for f in frames]
     assert all(told[3 * i + 1] == UNKNOWN for i in range(5))
     shuffled = [told[3 * i + 2] for i in range(5)]
-    assert sorted(c.iso or 0 for c in shuffled) == [f.capture.iso for f in frames]
+    assert set(shuffled) <= {f.capture for f in frames}
     assert all(mine != f.capture for mine, f in zip(shuffled, frames, strict=True))
-    scores = ev.summary(rows)["metadata"]["3200 to 12800"]
+    groups = ev.summary(rows)["metadata"]
+    assert list(groups) == ["3200 to 12800", "all"]
+    scores = groups["3200 to 12800"]
     assert scores["true"]["psnr"] > scores["withheld"]["psnr"] == scores["shuffled"]["psnr"]
+
+
+def test_another_frames_capture_is_a_different_one_and_unknown_ones_are_left_out() -> None:
+    told: list[CaptureMetadata] = []
+
+    def remember(rgb: Any, capture: CaptureMetadata) -> Any:
+        told.append(capture)
+        return rgb
+
+    frames = [frame("a", 9, 800.0, 0.1) for _ in range(6)]
+    frames += [frame("b", 30), frame("c", 40, None, 0.5), frame("d", 50, 100.0, 0.1)]
+    rows = ev.evaluate(frames, remember, metadata_test=True)
+    assert len(told) == 3 * 8 + 1, "there is nothing to withhold of the unknown one"
+    assert set(told[2:18:3]) <= {CaptureMetadata(None, 0.5), CaptureMetadata(100.0, 0.1)}
+    assert [row.frame.scene for row in rows if row.withheld is None] == ["b"]
+    groups = ev.tested(rows)
+    assert {label: len(inside) for label, inside in groups.items()} == {
+        "0 to 400": 1,
+        "400 to 1600": 6,
+        "unknown": 1,
+        "all": 8,
+    }
+    printed = ev.describe("model", rows)
+    for label in ("ISO 400 to 1600, true", "ISO unknown, shuffled", "ISO all, withheld"):
+        assert label in printed
+
+
+@pytest.mark.parametrize("known", [0, 5])
+def test_a_metadata_test_of_equal_captures_is_refused_before_any_work(known: int) -> None:
+    def never(rgb: Any, _: CaptureMetadata) -> Any:
+        raise AssertionError("it was to be refused at the start")
+
+    frames = [frame(str(i), i, 800.0 if i < known else None) for i in range(5)]
+    with pytest.raises(DataError, match=rf"of these 5, {known} tell .*--iso 200 800 6400"):
+        ev.evaluate(frames, never, metadata_test=True)
 
 
 def test_results_are_written_whole(tmp_path: Path) -> None:
@@ -107,7 +144,8 @@ def photos(tmp_path: Path) -> Path:
         cv2.imwrite(str(tmp_path / f"{number}_dark.png"), cv2.resize(coarse, (64, 64)) // 4)
     (tmp_path / "photos.csv").write_text("file,split\n0.png,val\n1.png,val\n2.png,train\n")
     (tmp_path / "pairs.csv").write_text(
-        "scene,dark,bright,iso,split\na,0_dark.png,0.png,800,val\nb,1_dark.png,1.png,,val\nc,2_dark.png,2.png,,train\n"
+        "scene,dark,bright,iso,exposure_s,split\na,0_dark.png,0.png,800,,val\nb,1_dark.png,1.png,,0.5,val\n"
+        "c,2_dark.png,2.png,,,train\n"
     )
     return tmp_path
 
@@ -141,8 +179,8 @@ def test_the_command_ends_in_a_report(source: str, photos: Path, capsys: pytest.
     pytest.importorskip("markdown_it", reason="of the extra 'report'")
     model = write_tiny_model(photos / "tiny.onnx", gain=4.0, model_input=ModelInput(working_size=0))
     target = photos / "report.html"
-    arguments = ["evaluate", str(model), f"--{source}", str(photos / f"{source}.csv"), "--report", str(target)]
-    assert main([*arguments, "--metadata-test"]) == 0
+    arguments = ["evaluate", str(model), f"--{source}", str(photos / f"{source}.csv"), "--iso", "200", "6400"]
+    assert main([*arguments, "--metadata-test", "--report", str(target)]) == 0
     assert capsys.readouterr().out.endswith(f"{target}\n")
     text = target.read_text(encoding="utf-8")
     assert f"{photos.name}/{source}.csv" in text
