@@ -23,7 +23,11 @@ def add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
         "model", type=model, nargs="?", help="shipped model, ONNX file or checkpoint (default: student_int8)"
     )
     add_frame_options(parser, isos=[800.0])
-    parser.add_argument("--metadata-test", action="store_true", help="also with metadata withheld and shuffled")
+    parser.add_argument(
+        "--metadata-test",
+        action="store_true",
+        help="also with metadata withheld and shuffled, of frames whose ISO or exposure time is known and differs",
+    )
     parser.add_argument("--working-size", type=natural, help="shorter side in pixels of the copy the network sees")
     parser.add_argument(
         "--upsampling",

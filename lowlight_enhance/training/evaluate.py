@@ -147,8 +147,8 @@ def other_captures(captures: Sequence[CaptureMetadata], seed: int) -> list[Captu
     if len(set(known)) < 2:
         raise DataError(
             f"a metadata test compares frames of different ISO or exposure time; of these {len(captures)}, "
-            f"{len(known)} tell theirs, and no two differ: give --photos several values (--iso 200 800 6400), or --pairs whose "
-            "index tells them"
+            f"{len(known)} tell theirs, and no two differ: give --photos several values (--iso 200 800 6400), or "
+            "--pairs whose index tells them"
         )
     rng = np.random.default_rng(seed)
 
