@@ -25,6 +25,7 @@ from lowlight_enhance.training.gan import (
     CosineConfig,
     GanStep,
     LossWeights,
+    RAdamConfig,
     TrainTeacherConfig,
     load_teacher,
     train_teacher,
@@ -124,6 +125,31 @@ def test_phases_of_the_discriminator() -> None:
     assert [e for e in range(13) if phases.learns(e)] == [2, 3, 4, 5, 8, 11]
     with pytest.raises(ConfigError, match="cooldown_every 1 or more"):
         AdversaryPhases(cooldown_every=0)
+
+
+def test_accumulated_batches_make_one_step_of_both_optimisers() -> None:
+    """Batch statistics are frozen and nothing is dropped; the teacher's first steps would be too small to be seen."""
+
+    def learnt(batches: list[Batch], accumulate: int) -> GanStep:
+        torch.manual_seed(1)
+        got = step(
+            teacher=replace(TINY.teacher, dropout=0.0),
+            fit=EpochConfig(epochs=2, steps_per_epoch=4, workers=0, freeze_norm=1.0, accumulate=accumulate),
+            phases=AdversaryPhases(warmup=0),
+            teacher_optimizer=RAdamConfig(learning_rate=0.1),
+        )
+        for number, one in enumerate(batches):
+            got(one, number)
+        return got
+
+    parts = [batch() for _ in range(4)]
+    joined = [tuple(torch.cat(pair) for pair in zip(*parts[i : i + 2], strict=True)) for i in (0, 2)]
+    untouched, two, one = learnt([], 1), learnt(parts, 2), learnt(joined, 1)
+    for name in ("teacher", "discriminator"):
+        start, ours, theirs = (getattr(got, name).state_dict() for got in (untouched, two, one))
+        assert any(not torch.equal(start[key], value) for key, value in theirs.items())
+        for key, value in theirs.items():
+            assert torch.allclose(ours[key], value, atol=5e-6), f"{name}: {key}"
 
 
 @pytest.mark.parametrize(("number", "judges", "learns"), [(0, False, False), (2, True, True), (4, True, False)])
