@@ -5,13 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lowlight_enhance.commands.arguments import Commands, natural, positive
 from lowlight_enhance.commands.evaluate import add_frame_options, frames_of
-
-if TYPE_CHECKING:
-    pass
 
 
 def add_prepare_sid(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -24,7 +20,7 @@ def add_prepare_sid(commands: Commands[argparse.ArgumentParser]) -> None:
         "--out", type=Path, required=True, metavar="DIR", help="folder to write; completed if it exists"
     )
     parser.add_argument(
-        "--camera", choices=("sony", "fuji", "both"), default="both", help="whose photographs (default: %(default)s)"
+        "--camera", choices=("sony", "fuji", "both"), help="whose photographs (default: those that are there)"
     )
     parser.add_argument(
         "--bits", type=int, choices=(8, 16), default=8, help="depth of the PNGs (default: %(default)s)"
@@ -36,7 +32,10 @@ def add_prepare_sid(commands: Commands[argparse.ArgumentParser]) -> None:
 def _run_prepare_sid(options: argparse.Namespace) -> int:
     from lowlight_enhance.training import sid
 
-    cameras = sid.CAMERAS if options.camera == "both" else (options.camera,)
+    if options.camera is None:
+        cameras = sid.cameras_in(options.folder)
+    else:
+        cameras = sid.CAMERAS if options.camera == "both" else (options.camera,)
     prepared = sid.prepare(options.folder, options.out, cameras, options.bits, options.jobs)
     for index, pairs in prepared.pairs.items():
         print(f"{index}: {pairs} pairs")

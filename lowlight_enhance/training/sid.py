@@ -123,6 +123,19 @@ def prepare(folder: Path, out: Path, cameras: Sequence[str], bits: Bits = 8, job
     return Prepared(counts, len(captures) - kept, kept, broken)
 
 
+def cameras_in(folder: Path) -> tuple[str, ...]:
+    """Those of ``CAMERAS`` whose photographs are in ``folder``.
+
+    Raises:
+        DataError: none.
+    """
+    found = tuple(camera for camera in CAMERAS if (folder / camera.capitalize()).is_dir())
+    if not found:
+        names = " nor ".join(camera.capitalize() for camera in CAMERAS)
+        raise DataError(f"{folder} has neither a folder {names}; unpack the data set there")
+    return found
+
+
 def read_lists(folder: Path, camera: str) -> list[ListedPair]:
     """Every pair of ``camera``'s lists of training, validation and test.
 

@@ -240,6 +240,21 @@ def test_the_command_reports_and_returns_1_where_something_was_left_out(
     assert "1 raw files developed, 9 were there already" in capsys.readouterr().out
 
 
+def test_the_command_prepares_the_cameras_that_are_there(
+    raws: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["prepare-sid", str(raws), "--out", str(out), "--jobs", "1"]
+    (raws / "Fuji_train_list.txt").write_text("")  # the lists of both are published together
+    assert cli.main(command) == 0
+    assert f"{out / 'sony.csv'}: 6 pairs\n{RAWS} raw files developed" in capsys.readouterr().out
+    assert not (out / "fuji.csv").exists()
+    assert cli.main([*command, "--camera", "both"]) == 2
+    assert "has no folder Fuji" in capsys.readouterr().err
+    (raws / "Sony").rename(raws / "elsewhere")
+    assert cli.main(command) == 2
+    assert "has neither a folder Sony nor Fuji" in capsys.readouterr().err
+
+
 @pytest.fixture
 def run(tmp_path: Path, out: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process that prepares thirty pairs in ``many`` and is amid them."""
