@@ -22,6 +22,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset
 from lowlight_enhance.core.errors import ConfigError, LowlightError
 from lowlight_enhance.training import checkpoint
 from lowlight_enhance.training.checkpoint import State
+from lowlight_enhance.training.config import check_range
 from lowlight_enhance.training.run_log import Parts, RunLog, Validation
 
 T = TypeVar("T")
@@ -64,6 +65,11 @@ class FitConfig:
     accumulate: int = 1
     precision: Precision = "no"
 
+    def __post_init__(self) -> None:
+        check_range(self, 1, math.inf, "steps", "validate_every")
+        check_range(self, 0.0, math.inf, "learning_rate", "warmup", "weight_decay", "clip", "workers", "seed")
+        check_range(self, 0.0, 1.0, "ema", "freeze_norm")
+
 
 @dataclass(frozen=True, slots=True)
 class EpochConfig:
@@ -90,6 +96,11 @@ class EpochConfig:
     seed: int = 1
     accumulate: int = 1
     precision: Precision = "no"
+
+    def __post_init__(self) -> None:
+        check_range(self, 1, math.inf, "epochs", "steps_per_epoch")
+        check_range(self, 0.0, math.inf, "clip", "workers", "seed")
+        check_range(self, 0.0, 1.0, "freeze_norm")
 
     @property
     def steps(self) -> int:

@@ -16,6 +16,7 @@ from lowlight_enhance.core.model_input import ModelInput
 from lowlight_enhance.training import checkpoint
 from lowlight_enhance.training.blocks import parameter_count
 from lowlight_enhance.training.checkpoint import Stateful
+from lowlight_enhance.training.config import check_range
 from lowlight_enhance.training.dataset import Batches, BatchShape, DataConfig
 from lowlight_enhance.training.discriminator import Discriminator, DiscriminatorConfig
 from lowlight_enhance.training.fit import (
@@ -112,6 +113,10 @@ class CosineConfig:
 
     t_max: int = 50
     eta_min: float = 1e-5
+
+    def __post_init__(self) -> None:
+        check_range(self, 1, math.inf, "t_max")
+        check_range(self, 0.0, math.inf, "eta_min")
 
     def learning_rate(self, peak: float, epoch: int) -> float:
         """In ``epoch``, counted from 0: the closed form of torch's CosineAnnealingLR."""
