@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from lowlight_enhance.core.model_input import ModelInput
 from lowlight_enhance.training import checkpoint
 from lowlight_enhance.training.blocks import parameter_count
 from lowlight_enhance.training.checkpoint import Origin, State
+from lowlight_enhance.training.config import check_range
 from lowlight_enhance.training.dataset import Batches, BatchShape, DataConfig
 from lowlight_enhance.training.fit import (
     Batch,
@@ -42,6 +44,10 @@ class AdamConfig:
     weight_decay: float = 1e-5
     betas: tuple[float, float] = (0.9, 0.999)
 
+    def __post_init__(self) -> None:
+        check_range(self, 0.0, math.inf, "learning_rate", "weight_decay")
+        check_range(self, 0.0, 1.0, "betas")
+
 
 @dataclass(frozen=True, slots=True)
 class PlateauConfig:
@@ -54,6 +60,10 @@ class PlateauConfig:
 
     factor: float = 0.1
     patience: int = 10
+
+    def __post_init__(self) -> None:
+        check_range(self, 0.0, 1.0, "factor")
+        check_range(self, 0, math.inf, "patience")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +90,10 @@ class DistillConfig:
     optimizer: AdamConfig = field(default_factory=AdamConfig)
     plateau: PlateauConfig = field(default_factory=PlateauConfig)
     validation_max_mean: float = 40.0
+
+    def __post_init__(self) -> None:
+        check_range(self, 0.0, math.inf, "ground_truth")
+        check_range(self, 0.0, 255.0, "validation_max_mean")
 
     @property
     def size_multiple(self) -> int:

@@ -61,6 +61,9 @@ class LossWeights:
     hue: float = 0.0
     perceptual: float = 0.0
 
+    def __post_init__(self) -> None:
+        check_range(self, 0.0, math.inf, "l1", "ssim", "adversarial", "hue", "perceptual")
+
 
 @dataclass(frozen=True, slots=True)
 class AdversaryPhases:
@@ -98,6 +101,10 @@ class RAdamConfig:
     weight_decay: float = 1e-5
     betas: tuple[float, float] = (0.5, 0.999)
 
+    def __post_init__(self) -> None:
+        check_range(self, 0.0, math.inf, "learning_rate", "weight_decay")
+        check_range(self, 0.0, 1.0, "betas")
+
 
 @dataclass(frozen=True, slots=True)
 class RMSpropConfig:
@@ -105,6 +112,9 @@ class RMSpropConfig:
 
     learning_rate: float = 2e-4
     weight_decay: float = 5e-5
+
+    def __post_init__(self) -> None:
+        check_range(self, 0.0, math.inf, "learning_rate", "weight_decay")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +156,9 @@ class TrainTeacherConfig:
     discriminator_optimizer: RMSpropConfig = field(default_factory=RMSpropConfig)
     schedule: CosineConfig = field(default_factory=CosineConfig)
     validation_max_mean: float = 40.0
+
+    def __post_init__(self) -> None:
+        check_range(self, 0.0, 255.0, "validation_max_mean")
 
 
 def train_teacher(config: TrainTeacherConfig, pairs: Sequence[Path], photos: Sequence[Path], out: Path) -> Path:

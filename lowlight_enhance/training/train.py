@@ -38,7 +38,7 @@ from lowlight_enhance.training.pictures import LoadedPair, Picture, load_trainin
 from lowlight_enhance.training.revive import revive
 from lowlight_enhance.training.run_log import Parts, Validation
 from lowlight_enhance.training.student import Student, StudentConfig, apply_local_affine
-from lowlight_enhance.training.validation import scores
+from lowlight_enhance.training.validation import WITHOUT_PAIRS, as_told, scores
 
 REVIVAL_BATCHES = 8
 
@@ -91,7 +91,7 @@ def train_student(
     Raises:
         ConfigError: settings that do not fit each other, or the network of ``init`` is another one.
         DataError: pictures or ``init`` cannot be read, or a folder of another run.
-        LowlightError: a loss is not finite.
+        LowlightError: a loss, or weights that were to be saved, are not finite.
     """
     check_sizes(config.data, config.model_input, config.student.size_multiple)
     start = None if init is None or (out / "last.pt").exists() else load_start(init, config.student)
@@ -107,9 +107,12 @@ def train_student(
         resumed = f"{out / 'last.pt'} is continued, {init} is not read: give another --out to start from it"
         accelerator.print(f"starting from {init}" if start is not None else resumed)
     accelerator.print(f"{parameter_count(step.model) / 1e6:.2f} M parameters, {pictures}")
+    if not pictures.validation:
+        accelerator.print(WITHOUT_PAIRS)
+    to_validate = as_told(pictures.validation, config.data.withhold)
 
     def validate() -> Validation:
-        return Validation(score_pairs(step.averaged, pictures.validation, config.model_input))
+        return Validation(score_pairs(step.averaged, to_validate, config.model_input))
 
     fit(step, batches, validate, config.fit, config, out, accelerator)
     return out / "best.pt"
