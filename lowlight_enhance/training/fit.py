@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, Literal, Protocol, TypeVar
 
 import torch
@@ -23,6 +19,7 @@ from lowlight_enhance.core.errors import ConfigError, LowlightError
 from lowlight_enhance.training import checkpoint
 from lowlight_enhance.training.checkpoint import State
 from lowlight_enhance.training.config import check_range
+from lowlight_enhance.training.interrupts import interrupts, leave_signals_to_the_parent
 from lowlight_enhance.training.run_log import Parts, RunLog, Validation
 
 T = TypeVar("T")
@@ -30,9 +27,6 @@ Batch = tuple[Tensor, ...]
 Precision = Literal["no", "bf16"]
 
 LOG_EVERY = 100
-
-STOPPING = (signal.SIGINT, signal.SIGTERM)
-"""Signals that ask a run to save and end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +240,7 @@ def fit(
     torch.set_flush_denormal(True)  # numbers near 1e-40, as in averages that fade out, take a CPU many times as long
     start, best = checkpoint.resume(out / "last.pt", step.state, config)
     loader = _loader(batches, pace, start, accelerator)
-    with RunLog(out, start, pace.steps, accelerator) as log, _interrupts(accelerator) as interrupted:
+    with RunLog(out, start, pace.steps, accelerator) as log, interrupts(accelerator) as interrupted:
         for number, batch in enumerate(loader, start=start):
             torch.manual_seed((pace.seed * 1_000_003 + number) * accelerator.num_processes + accelerator.process_index)
             try:
@@ -283,7 +277,7 @@ def _loader(batches: Dataset[Batch], pace: Pace, start: int, accelerator: Accele
         batch_sampler=BatchSampler(range(start * each, pace.steps * each), 1, drop_last=False),
         collate_fn=_only,
         num_workers=pace.workers,
-        worker_init_fn=_leave_signals_to_the_parent,
+        worker_init_fn=leave_signals_to_the_parent,
     )
     prepared: DataLoader[Batch] = accelerator.prepare_data_loader(loader)
     return prepared
@@ -292,12 +286,6 @@ def _loader(batches: Dataset[Batch], pace: Pace, start: int, accelerator: Accele
 def _only(items: list[Batch]) -> Batch:
     (item,) = items
     return item
-
-
-def _leave_signals_to_the_parent(_worker: int) -> None:
-    """A signal to all of them ends the workers before their batches are used, and the run with an error."""
-    for number in STOPPING:
-        signal.signal(number, signal.SIG_IGN)
 
 
 def _require_finite(step: Step, number: int, pace: Pace, out: Path, accelerator: Accelerator) -> None:
@@ -334,32 +322,3 @@ def _on_the_first(ask: Callable[[], T], accelerator: Accelerator) -> T:
         broadcast_object_list(found)
     assert found[0] is not None
     return found[0]
-
-
-@contextlib.contextmanager
-def _interrupts(accelerator: Accelerator) -> Iterator[Callable[[], bool]]:
-    """A function that tells whether any process was asked to stop. A single process ends at once when asked twice."""
-    asked: list[int] = []
-    alone = accelerator.num_processes == 1
-
-    def ask(number: int, _frame: FrameType | None) -> None:
-        if asked and alone:
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    def interrupted() -> bool:
-        if alone:
-            return bool(asked)
-        if asked:
-            accelerator.set_trigger()
-        return bool(accelerator.check_trigger())
-
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
-        yield interrupted
-        return
-    before = {number: signal.signal(number, ask) for number in STOPPING}
-    try:
-        yield interrupted
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
