@@ -305,8 +305,8 @@ def draw_black_offset(
 
     One part is the sensor's: a standard deviation of 1 to 8 DN, mostly alike in the three channels. Wei et al. (2020)
     calibrated up to 6 ("color bias"). The other has the colour of the light, as glare in the lens and a camera's
-    treatment of shadows have: a veil of up to the dark frame's middle grey, at most 100 DN, or shadows crushed by up to
-    half of that.
+    treatment of shadows have: a veil of up to the dark frame's middle grey, at most 100 DN, or shadows crushed by up
+    to half of that.
     """
     sensor = 2.0 ** rng.uniform(0.0, 3.0)
     common = rng.normal(0.0, sensor)
