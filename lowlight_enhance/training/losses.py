@@ -83,9 +83,9 @@ def peak_signal_to_noise(output: Tensor, target: Tensor) -> Tensor:
 
 
 def reconstruction_loss(
-    output: Tensor, target: Tensor, l1: float, ssim: float, psnr: float = 0.0
+    output: Tensor, target: Tensor, l1: float, ssim: float, psnr: float = 0.0, hue: float = 0.0
 ) -> tuple[Tensor, dict[str, float]]:
-    """``l1`` * L1 + ``ssim`` * (1 - SSIM) - ``psnr`` * PSNR in dB, and the parts for the log."""
+    """``l1`` L1 + ``ssim`` (1 - SSIM) - ``psnr`` PSNR in dB + ``hue`` ``hue_penalty``, and the parts for the log."""
     absolute = (output - target).abs().mean()
     similarity = structural_similarity(output, target, stride=2)
     loss = l1 * absolute + ssim * (1.0 - similarity)
@@ -94,6 +94,10 @@ def reconstruction_loss(
         decibels = peak_signal_to_noise(output, target)
         loss = loss - psnr * decibels
         parts["psnr"] = float(decibels.detach())
+    if hue:
+        penalty = hue_penalty(output, target)
+        loss = loss + hue * penalty
+        parts["hue"] = float(penalty.detach())
     return loss, parts
 
 

@@ -51,6 +51,7 @@ class TrainStudentConfig:
         l1: weight of L1, the paper's.
         ssim: weight of 1 - SSIM, the paper's.
         psnr: weight of a decibel of PSNR; not in the paper.
+        hue: weight of ``losses.hue_penalty``; the paper proposes such a term.
         clip_output: whether the losses see the picture clipped to 0..1, as it is published; not in the paper.
         validation_max_mean: validation frames are those of at most this mean, 0..255.
     """
@@ -62,11 +63,12 @@ class TrainStudentConfig:
     l1: float = 0.5
     ssim: float = 0.35
     psnr: float = 0.0
+    hue: float = 0.0
     clip_output: bool = False
     validation_max_mean: float = 40.0
 
     def __post_init__(self) -> None:
-        check_range(self, 0.0, math.inf, "l1", "ssim", "psnr")
+        check_range(self, 0.0, math.inf, "l1", "ssim", "psnr", "hue")
         check_range(self, 0.0, 255.0, "validation_max_mean")
 
 
@@ -152,7 +154,8 @@ class StudentStep:
             output = apply_local_affine(maps, dark)
             if self.config.clip_output:
                 output = as_displayed(output)
-            loss, parts = reconstruction_loss(output, bright, self.config.l1, self.config.ssim, self.config.psnr)
+            weights = self.config
+            loss, parts = reconstruction_loss(output, bright, weights.l1, weights.ssim, weights.psnr, weights.hue)
             descend(self.accelerator, loss, self.prepared, self.optimizer, pace.clip)
         if self.accelerator.sync_gradients:
             _average(self.averaged, self.model, min(pace.ema, (number + 1) / (number + 10)))

@@ -62,6 +62,16 @@ def test_psnr_in_the_loss_counts_a_tenth_less_error_alike_in_a_good_picture_and_
     assert parts.keys() == {"l1", "ssim"}
 
 
+def test_the_hue_penalty_adds_to_the_other_losses() -> None:
+    target = torch.tensor([0.6, 0.2, 0.1])[None, :, None, None].expand(1, 3, 32, 32)
+    output = target.flip(1)
+    plain, without = reconstruction_loss(output, target, 0.5, 0.35)
+    coloured, parts = reconstruction_loss(output, target, 0.5, 0.35, hue=0.2)
+    assert "hue" not in without
+    assert parts["hue"] == pytest.approx(float(hue_penalty(output, target)))
+    assert float(coloured - plain) == pytest.approx(0.2 * parts["hue"], rel=1e-4)
+
+
 def test_psnr_of_a_batch_is_that_of_its_pictures_and_ends_at_forty() -> None:
     target = torch.full((2, 3, 16, 16), 0.5)
     output = target + torch.tensor([0.1, 0.2]).view(2, 1, 1, 1)
