@@ -134,6 +134,26 @@ class DataConfig:
             raise ConfigError(f"stops must rise, found {list(self.stops)}")
 
 
+def check_sizes(data: DataConfig, model_input: ModelInput, multiple: int) -> None:
+    """Raise ConfigError unless every size that networks see is a multiple of theirs, and no batch would be padded.
+
+    A frame in flight is padded, and the pad cut off the output; a batch is compared with its reference as it is.
+    """
+    padded_to = model_input.size_multiple
+    if padded_to % multiple:
+        raise ConfigError(
+            f"model_input: size_multiple is {padded_to}: the networks halve their input until it must be a multiple "
+            f"of {multiple}"
+        )
+    for i, shape in enumerate(data.shapes):
+        name, pixels = min(("working", shape.working), ("full", shape.full), key=lambda side: side[1])
+        if pixels % padded_to:
+            raise ConfigError(
+                f"data: shapes[{i}]: {name} is {pixels} pixels: what networks see must be a multiple of {padded_to} "
+                "(model_input: size_multiple)"
+            )
+
+
 class Batches(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
     """Item ``step`` is a whole batch: network input (B, 5, s, s), full-size dark and bright (B, 3, S, S) in 0..1."""
 

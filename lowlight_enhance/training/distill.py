@@ -18,7 +18,7 @@ from lowlight_enhance.training import checkpoint
 from lowlight_enhance.training.blocks import parameter_count
 from lowlight_enhance.training.checkpoint import Origin, State
 from lowlight_enhance.training.config import check_range
-from lowlight_enhance.training.dataset import Batches, BatchShape, DataConfig
+from lowlight_enhance.training.dataset import Batches, BatchShape, DataConfig, check_sizes
 from lowlight_enhance.training.fit import (
     Batch,
     EpochConfig,
@@ -28,7 +28,7 @@ from lowlight_enhance.training.fit import (
     set_mode,
     synchronised,
 )
-from lowlight_enhance.training.gan import check_sizes, load_teacher
+from lowlight_enhance.training.gan import load_teacher
 from lowlight_enhance.training.pictures import load_training_pictures
 from lowlight_enhance.training.run_log import Parts, Validation
 from lowlight_enhance.training.student import Student, StudentConfig

@@ -17,7 +17,7 @@ from lowlight_enhance.training import checkpoint
 from lowlight_enhance.training.blocks import parameter_count
 from lowlight_enhance.training.checkpoint import Stateful
 from lowlight_enhance.training.config import check_range
-from lowlight_enhance.training.dataset import Batches, BatchShape, DataConfig
+from lowlight_enhance.training.dataset import Batches, BatchShape, DataConfig, check_sizes
 from lowlight_enhance.training.discriminator import Discriminator, DiscriminatorConfig
 from lowlight_enhance.training.fit import (
     Batch,
@@ -214,26 +214,6 @@ def validation_loss(scores: Mapping[str, float], weights: LossWeights) -> float:
     place of SSIM where ``similarity`` says so: only without all of them are the two the same measure.
     """
     return weights.l1 * scores["l1"] + weights.ssim * (1.0 - scores["ssim"])
-
-
-def check_sizes(data: DataConfig, model_input: ModelInput, multiple: int) -> None:
-    """Raise ConfigError unless every size that networks see is a multiple of theirs, and no batch would be padded.
-
-    A frame in flight is padded, and the pad cut off the output; a batch is compared with its reference as it is.
-    """
-    padded_to = model_input.size_multiple
-    if padded_to % multiple:
-        raise ConfigError(
-            f"model_input: size_multiple is {padded_to}: the networks halve their input until it must be a multiple "
-            f"of {multiple}"
-        )
-    for i, shape in enumerate(data.shapes):
-        name, pixels = min(("working", shape.working), ("full", shape.full), key=lambda side: side[1])
-        if pixels % padded_to:
-            raise ConfigError(
-                f"data: shapes[{i}]: {name} is {pixels} pixels: what networks see must be a multiple of {padded_to} "
-                "(model_input: size_multiple)"
-            )
 
 
 class GanStep:

@@ -20,7 +20,7 @@ from lowlight_enhance.training import checkpoint
 from lowlight_enhance.training.blocks import parameter_count
 from lowlight_enhance.training.checkpoint import Stateful
 from lowlight_enhance.training.config import check_range
-from lowlight_enhance.training.dataset import Batches, DataConfig, to_tensor
+from lowlight_enhance.training.dataset import Batches, DataConfig, check_sizes, to_tensor
 from lowlight_enhance.training.distill import DISTILLED_STUDENT
 from lowlight_enhance.training.fit import (
     Batch,
@@ -32,7 +32,6 @@ from lowlight_enhance.training.fit import (
     set_mode,
     synchronised,
 )
-from lowlight_enhance.training.gan import check_sizes
 from lowlight_enhance.training.losses import as_displayed, reconstruction_loss
 from lowlight_enhance.training.pictures import LoadedPair, Picture, load_training_pictures
 from lowlight_enhance.training.revive import revive

@@ -1,6 +1,8 @@
 """What the tests of the training half share; they skip, with a reason, where torch is not installed."""
 
-from collections.abc import Iterator
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -11,6 +13,9 @@ collect_ignore_glob: list[str] = []
 try:
     import torch
     from accelerate.state import AcceleratorState
+
+    from lowlight_enhance.training.pictures import LoadedPair
+    from lowlight_enhance.training.run_log import Validation
 
     torch.set_num_threads(1)
 except ImportError:
@@ -42,3 +47,22 @@ def data(tmp_path: Path) -> Path:
     (tmp_path / "pairs.csv").write_text("\n".join(lines))
     (tmp_path / "photos.csv").write_text("file,split\n0.png,train\n1.png,train\n2.png,val\n")
     return tmp_path
+
+
+@pytest.fixture
+def told_in_validation(data: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[bool]]:
+    """Of a module that validates: gives ``data`` an ISO, and lists for each pair that is validated if it is known."""
+    lines = (data / "pairs.csv").read_text().splitlines()
+    told = [f"{line},{'iso' if n == 0 else '3200'}" for n, line in enumerate(lines)]
+    (data / "pairs.csv").write_text("\n".join(told))
+    seen: list[bool] = []
+
+    def validate(_model: object, pairs: Sequence[LoadedPair], *_: object) -> Validation:
+        seen.extend(pair.capture.iso is not None for pair in pairs)
+        return Validation({})
+
+    def watch(module: str) -> list[bool]:
+        monkeypatch.setattr(f"lowlight_enhance.training.{module}.validate", validate)
+        return seen
+
+    return watch

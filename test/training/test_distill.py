@@ -1,7 +1,7 @@
 """Distillation, with networks of a few hundred parameters."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,6 @@ from lowlight_enhance.training.discriminator import DiscriminatorConfig
 from lowlight_enhance.training.distill import DistillConfig, DistillStep, PlateauConfig, distill, load_distilled
 from lowlight_enhance.training.fit import Batch, EpochConfig, accelerator_for
 from lowlight_enhance.training.gan import GanStep, TrainTeacherConfig
-from lowlight_enhance.training.pictures import LoadedPair
-from lowlight_enhance.training.run_log import Validation
 from lowlight_enhance.training.student import Student, StudentConfig, apply_local_affine
 from lowlight_enhance.training.teacher import Teacher, TeacherConfig
 
@@ -159,18 +157,9 @@ def test_a_checkpoint_that_does_not_name_its_teacher_is_continued(data: Path) ->
 
 @pytest.mark.parametrize(("withhold", "known"), [(0.0, True), (1.0, False)])
 def test_metadata_that_is_never_told_is_not_validated_with(
-    data: Path, monkeypatch: pytest.MonkeyPatch, withhold: float, known: bool
+    data: Path, told_in_validation: Callable[[str], list[bool]], withhold: float, known: bool
 ) -> None:
-    lines = (data / "pairs.csv").read_text().splitlines()
-    told = [f"{line},{'iso' if n == 0 else '3200'}" for n, line in enumerate(lines)]
-    (data / "pairs.csv").write_text("\n".join(told))
-    seen: list[bool] = []
-
-    def validate(_model: object, pairs: Sequence[LoadedPair], *_: object) -> Validation:
-        seen.extend(pair.capture.iso is not None for pair in pairs)
-        return Validation({})
-
-    monkeypatch.setattr("lowlight_enhance.training.distill.validate", validate)
+    seen = told_in_validation("distill")
     run(data, "run", replace(TINY, data=replace(TINY.data, withhold=withhold)))
     assert set(seen) == {known}
 

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,6 @@ from lowlight_enhance.training.gan import (
     train_teacher,
 )
 from lowlight_enhance.training.losses import hinge_discriminator
-from lowlight_enhance.training.pictures import LoadedPair
-from lowlight_enhance.training.run_log import Validation
 from lowlight_enhance.training.teacher import TeacherConfig
 
 ROOT = Path(__file__).parents[2]
@@ -228,18 +226,9 @@ def test_the_loss_in_validation_has_the_terms_of_l1_and_ssim_alone() -> None:
 
 @pytest.mark.parametrize(("withhold", "known"), [(0.0, True), (1.0, False)])
 def test_metadata_that_is_never_told_is_not_validated_with(
-    data: Path, monkeypatch: pytest.MonkeyPatch, withhold: float, known: bool
+    data: Path, told_in_validation: Callable[[str], list[bool]], withhold: float, known: bool
 ) -> None:
-    lines = (data / "pairs.csv").read_text().splitlines()
-    told = [f"{line},{'iso' if n == 0 else '3200'}" for n, line in enumerate(lines)]
-    (data / "pairs.csv").write_text("\n".join(told))
-    seen: list[bool] = []
-
-    def validate(_model: object, pairs: Sequence[LoadedPair], *_: object) -> Validation:
-        seen.extend(pair.capture.iso is not None for pair in pairs)
-        return Validation({})
-
-    monkeypatch.setattr(gan, "validate", validate)
+    seen = told_in_validation("gan")
     run(data, "run", replace(TINY, data=replace(TINY.data, withhold=withhold)))
     assert set(seen) == {known}
 
