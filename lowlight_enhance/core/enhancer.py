@@ -16,6 +16,7 @@ from lowlight_enhance.core.model_file import FLOAT, ModelFile, read_model
 from lowlight_enhance.core.model_input import CHANNELS, METADATA_KEY, ModelInput, Rgb, Tensor, check_rgb, to_8_bit
 from lowlight_enhance.core.sessions import DEFAULT_PROVIDERS, Precision, Runtime, Session, open_session
 from lowlight_enhance.core.shipped import default_model
+from lowlight_enhance.core.tones import keep_tones
 from lowlight_enhance.core.upsample import LocalAffine, Upsampling, enlarge
 
 Enhance = Callable[[Rgb, CaptureMetadata], NDArray[np.uint8]]
@@ -160,7 +161,7 @@ class Enhancer:
     def maps(self, rgb: Rgb, capture: CaptureMetadata) -> tuple[Tensor, Tensor]:
         """All up to the way up to full size, as in ``MapEnhance``; errors as of a call."""
         tensor = self.encode(rgb, capture)
-        return self._unpadded(self.infer(tensor), tensor, rgb)
+        return self.toned(self.infer(tensor), tensor, rgb)
 
     def encode(self, rgb: Rgb, capture: CaptureMetadata) -> Tensor:
         """First stage: the (1, 5, h, w) input tensor."""
@@ -174,9 +175,19 @@ class Enhancer:
         """
         return self._session.run(tensor)
 
+    def toned(self, output: Tensor, tensor: Tensor, rgb: Rgb) -> tuple[Tensor, Tensor]:
+        """What ``maps`` returns, from the network's output, its input tensor and the full-size frame.
+
+        Both without what was added to fill the tensor; the camera's tones kept where the frame is bright enough.
+        """
+        maps = self.model_input.decode(output, *rgb.shape[:2])
+        small = tensor[0, :3, : maps.shape[1], : maps.shape[2]]
+        keep_tones(maps, small)
+        return maps, small
+
     def finish(self, output: Tensor, tensor: Tensor, rgb: Rgb) -> NDArray[np.uint8]:
         """Third stage: the enhanced frame from the network's output, its input tensor and the full-size frame."""
-        return self.apply(*self._unpadded(output, tensor, rgb), rgb)
+        return self.apply(*self.toned(output, tensor, rgb), rgb)
 
     def apply(self, maps: Tensor, small: Tensor, rgb: Rgb, correction: Tensor | None = None) -> NDArray[np.uint8]:
         """The enhanced frame from what ``maps`` returned, as in ``MapEnhance``."""
@@ -192,11 +203,6 @@ class Enhancer:
         """
         check_rgb(rgb)
         return to_8_bit(self.model_input.shrink(rgb) if self.output_resolution == "model" else rgb)
-
-    def _unpadded(self, output: Tensor, tensor: Tensor, rgb: Rgb) -> tuple[Tensor, Tensor]:
-        """Maps and the network's copy of the frame, without what was added to fill the tensor."""
-        maps = self.model_input.decode(output, *rgb.shape[:2])
-        return maps, tensor[0, :3, : maps.shape[1], : maps.shape[2]]
 
     def warm_up(self, height: int = TYPICAL_HEIGHT, width: int = TYPICAL_WIDTH) -> None:
         """Run one black frame, so that the first real one does not pay for memory planning.

@@ -37,7 +37,7 @@ from lowlight_enhance.core.stream import NS_PER_S, FrameStream, StreamConfig
 from lowlight_enhance.core.upsample import LocalAffine, Upsampling, enlarge
 
 DEFAULT_SIZES = ((640, 480), (1280, 720))
-STAGES = ("decode", "encode", "inference", "steady", "upsample", "message build")
+STAGES = ("decode", "encode", "inference", "tones", "steady", "upsample", "message build")
 DEFAULT_ROUNDS, DEFAULT_THREADS = 60, 2
 OTHER_WAYS: tuple[Upsampling, ...] = ("guided", "gain", "resize")
 """Ways up to full size beside the model's own, timed for comparison."""
@@ -272,8 +272,7 @@ class _Subject:
         rgb = self._time("decode", rgb_from_message, self.message)
         tensor = self._time("encode", self.enhancer.encode, rgb, CAPTURE)
         output = self._time("inference", self.enhancer.infer, tensor)
-        maps = self.enhancer.model_input.decode(output, self.height, self.width)
-        small = tensor[0, :3, : maps.shape[1], : maps.shape[2]]
+        maps, small = self._time("tones", self.enhancer.toned, output, tensor, rgb)
         correction = self._time("steady", self.steady, maps, small, self.stamp_ns, SMOOTHING_S)
         enhanced = self._time("upsample", self.enhancer.apply, maps, small, rgb, correction)
         self._time("message build", self._build, enhanced)
@@ -283,8 +282,7 @@ class _Subject:
         fill_message(empty_message(), frame.rgb, frame.encoding, frame.header)
 
     def _way_up(self, way: Upsampling) -> None:
-        maps = self.enhancer.model_input.decode(self.output, self.height, self.width)
-        small = self.tensor[0, :3, : maps.shape[1], : maps.shape[2]]
+        maps, small = self.enhancer.toned(self.output, self.tensor, self.rgb)
         enlarge(maps, small, self.rgb, way, self.local_affine)
 
     def _build(self, enhanced: NDArray[np.uint8]) -> None:

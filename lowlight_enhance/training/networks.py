@@ -15,6 +15,7 @@ from lowlight_enhance.core.capture import CaptureMetadata
 from lowlight_enhance.core.enhancer import Enhance
 from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.model_input import ModelInput, Rgb, Tensor
+from lowlight_enhance.core.tones import keep_tones
 from lowlight_enhance.core.upsample import LocalAffine, Upsampling, enlarge
 from lowlight_enhance.training import checkpoint
 from lowlight_enhance.training.distill import DISTILLED_STUDENT
@@ -75,6 +76,8 @@ def enhance_by(loaded: LoadedNetwork, working_size: int | None = None, upsamplin
     def enhance(rgb: Rgb, capture: CaptureMetadata) -> NDArray[np.uint8]:
         tensor = model_input.encode(rgb, capture)
         maps = model_input.decode(infer(loaded.network, tensor), *rgb.shape[:2])
-        return enlarge(maps, tensor[0, :3, : maps.shape[1], : maps.shape[2]], rgb, upsampling, local_affine)
+        small = tensor[0, :3, : maps.shape[1], : maps.shape[2]]
+        keep_tones(maps, small)
+        return enlarge(maps, small, rgb, upsampling, local_affine)
 
     return enhance

@@ -201,7 +201,7 @@ def test_compressed_frames_pass_as_they_came() -> None:
 
 def test_a_jump_of_the_enhancement_is_smoothed_and_the_input_is_not(tiny: Any) -> None:
     """The scene stays while the model is swapped for one that adds 40 levels more."""
-    rgb = noise() // 2
+    rgb = noise() // 8
     frames = stream(tiny(1.0, 20 / 255), smoothing_s=HALF)
     levels = []
     for number in range(4):
