@@ -15,8 +15,12 @@ CELL = 4
 """Side in pixels of the network's copy of what gets back its mean: noise of single pixels stays out of that."""
 
 SAME, OTHER = 1.3, 1.6
-"""Mean brightness of the enhanced frame over the frame's, or the inverse: up to the first, tones are kept in full;
-from the second on not at all. The shipped networks brighten what is dark 1.7 times and more."""
+"""Brightness of the enhanced frame over the frame's, or the inverse: up to the first, tones are kept in full; from the
+second on not at all. Of means of the whole frame, and then of each region: shadows that are brightened stay so. The
+shipped networks brighten what is dark 1.7 times and more."""
+
+REGION = 9
+"""Side of a region in cells."""
 
 SAMPLE = 8
 """The two means are those of every so many pixels each way."""
@@ -32,24 +36,31 @@ def keep_tones(maps: Tensor, small: Tensor) -> None:
         maps: (6, h, w) gain R, G, B and offset R, G, B, or (3, h, w) enhanced picture in 0..1.
         small: (3, h, w) the network's copy of the frame in 0..1.
     """
-    share = _share(_enhanced(maps[:, ::SAMPLE, ::SAMPLE], small[:, ::SAMPLE, ::SAMPLE]), small[:, ::SAMPLE, ::SAMPLE])
-    if share == 0.0:
+    sampled = small[:, ::SAMPLE, ::SAMPLE]
+    share = _share(_enhanced(maps[:, ::SAMPLE, ::SAMPLE], sampled).mean(), sampled.mean())
+    if not share > 0.0:
         return
     height, width = small.shape[1:]
-    cells = (max(1, round(width / CELL)), max(1, round(height / CELL)))
-    for plane, change in zip(maps[-3:], small - _enhanced(maps, small), strict=True):
-        means = cv2.resize(change, cells, interpolation=cv2.INTER_AREA)
-        plane += np.float32(share) * cv2.resize(means, (width, height), interpolation=cv2.INTER_LINEAR)
+    size = (max(1, round(width / CELL)), max(1, round(height / CELL)))
+    after, before = _cells(_enhanced(maps, small), size), _cells(small, size)
+    region = (REGION, REGION)
+    share = share * _share(cv2.blur(after.mean(2), region), cv2.blur(before.mean(2), region))
+    change = cv2.resize((before - after) * share[:, :, None], (width, height), interpolation=cv2.INTER_LINEAR)
+    maps[-3:] += change.transpose(2, 0, 1)
 
 
 def _enhanced(maps: Tensor, small: Tensor) -> Tensor:
     return maps if len(maps) == 3 else maps[:3] * small + maps[3:]
 
 
-def _share(enhanced: Tensor, small: Tensor) -> float:
-    """How much of the tones is kept, 0..1; nothing where the network's output is not finite."""
-    before, after = float(small.mean() + BLACK), float(enhanced.mean() + BLACK)
-    if not 0.0 < after < np.inf:
-        return 0.0
-    ratio = max(after / before, before / after)
-    return min(max((OTHER - ratio) / (OTHER - SAME), 0.0), 1.0)
+def _cells(planes: Tensor, size: tuple[int, int]) -> Tensor:
+    """(3, h, w) -> (rows, columns, 3), means."""
+    means = [cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in planes]
+    return np.asarray(cv2.merge(means), dtype=np.float32)
+
+
+def _share(after: Tensor, before: Tensor) -> Tensor:
+    """How much of the tones is kept, 0..1, given means of enhanced and of untouched pixels; NaN where they are."""
+    ratio = (after + BLACK) / (before + BLACK)
+    ratio = np.maximum(ratio, 1.0 / np.maximum(ratio, BLACK))
+    return np.asarray(np.clip((OTHER - ratio) / np.float32(OTHER - SAME), 0.0, 1.0))

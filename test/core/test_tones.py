@@ -81,6 +81,19 @@ def test_a_frame_that_is_brightened_or_darkened_stays_as_the_network_has_it(gain
     np.testing.assert_array_equal(maps, before)
 
 
+def test_shadows_that_are_brightened_stay_so() -> None:
+    """The upper half, in light, is tinted and as bright; the lower, in shadow, is made three times as bright."""
+    small = scene(96, 64, 0.6)
+    small[:, 48:] *= np.float32(0.1)
+    maps = maps_of(1.0, TINT, (96, 64))
+    maps[:3, 48:], maps[3:, 48:] = 3.0, 0.0
+    before = enhanced(maps, small).copy()
+    keep_tones(maps, small)
+    after = enhanced(maps, small)
+    np.testing.assert_array_equal(after[:, 72:], before[:, 72:])
+    np.testing.assert_allclose(after[:, :24], small[:, :24], atol=1e-5)
+
+
 def test_between_the_two_the_share_falls_steadily() -> None:
     small = scene(level=0.4)
     left = []
