@@ -325,14 +325,14 @@ def draw_black_offset(
 
     One part is the sensor's: a standard deviation of 1 to 8 DN, mostly alike in the three channels. Wei et al. (2020)
     calibrated up to 6 ("color bias"). The other has the colour of the light, as glare in the lens and a camera's
-    treatment of shadows have: a veil of up to the dark frame's middle grey, at most 100 DN, or shadows crushed by up
-    to half of that.
+    treatment of shadows have: a veil of up to the dark frame's middle grey, at most 100 DN, or shadows crushed by as
+    much.
     """
     sensor = 2.0 ** rng.uniform(0.0, 3.0)
     common = rng.normal(0.0, sensor)
     grey = 0.18 * WHITE_DN * 2.0**-stops
     neutral = min(grey * 2.0 ** rng.uniform(-4.0, 0.0), MOST_VEIL_DN)
-    neutral *= 1.0 if rng.random() < 0.5 else -0.5
+    neutral = neutral if rng.random() < 0.5 else -neutral
     red, green, blue = (common + rng.normal(0.0, 0.5 * sensor) for _ in range(3))
     return red + neutral / white_balance[0], green + neutral, blue + neutral / white_balance[1]
 
