@@ -22,7 +22,7 @@ shipped networks brighten what is dark 1.7 times and more."""
 REGION = 9
 """Side of a region in cells."""
 
-SAMPLE = 8
+SAMPLE = 16
 """The two means are those of every so many pixels each way."""
 
 BLACK = np.float32(1.0 / 255.0)
@@ -35,6 +35,8 @@ def keep_tones(maps: Tensor, small: Tensor) -> None:
     Args:
         maps: (6, h, w) gain R, G, B and offset R, G, B, or (3, h, w) enhanced picture in 0..1.
         small: (3, h, w) the network's copy of the frame in 0..1.
+
+    Maps that are not finite everywhere stay as they are.
     """
     sampled = small[:, ::SAMPLE, ::SAMPLE]
     share = _share(_enhanced(maps[:, ::SAMPLE, ::SAMPLE], sampled).mean(), sampled.mean())
@@ -43,6 +45,8 @@ def keep_tones(maps: Tensor, small: Tensor) -> None:
     height, width = small.shape[1:]
     size = (max(1, round(width / CELL)), max(1, round(height / CELL)))
     after, before = _cells(_enhanced(maps, small), size), _cells(small, size)
+    if not np.isfinite(after).all():
+        return
     region = (REGION, REGION)
     share = share * _share(cv2.blur(after.mean(2), region), cv2.blur(before.mean(2), region))
     change = cv2.resize((before - after) * share[:, :, None], (width, height), interpolation=cv2.INTER_LINEAR)
@@ -60,7 +64,7 @@ def _cells(planes: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _share(after: Tensor, before: Tensor) -> Tensor:
-    """How much of the tones is kept, 0..1, given means of enhanced and of untouched pixels; NaN where they are."""
+    """How much of the tones is kept, 0..1, given means of enhanced and of untouched pixels; NaN where one is."""
     ratio = (after + BLACK) / (before + BLACK)
     ratio = np.maximum(ratio, 1.0 / np.maximum(ratio, BLACK))
     return np.asarray(np.clip((OTHER - ratio) / np.float32(OTHER - SAME), 0.0, 1.0))
