@@ -161,7 +161,7 @@ class Enhancer:
     def maps(self, rgb: Rgb, capture: CaptureMetadata) -> tuple[Tensor, Tensor]:
         """All up to the way up to full size, as in ``MapEnhance``; errors as of a call."""
         tensor = self.encode(rgb, capture)
-        return self.toned(self.infer(tensor), tensor, rgb)
+        return toned(self.model_input, self.infer(tensor), tensor, rgb)
 
     def encode(self, rgb: Rgb, capture: CaptureMetadata) -> Tensor:
         """First stage: the (1, 5, h, w) input tensor."""
@@ -175,19 +175,9 @@ class Enhancer:
         """
         return self._session.run(tensor)
 
-    def toned(self, output: Tensor, tensor: Tensor, rgb: Rgb) -> tuple[Tensor, Tensor]:
-        """What ``maps`` returns, from the network's output, its input tensor and the full-size frame.
-
-        Both without what was added to fill the tensor; the camera's tones kept where the frame is bright enough.
-        """
-        maps = self.model_input.decode(output, *rgb.shape[:2])
-        small = tensor[0, :3, : maps.shape[1], : maps.shape[2]]
-        keep_tones(maps, small)
-        return maps, small
-
     def finish(self, output: Tensor, tensor: Tensor, rgb: Rgb) -> NDArray[np.uint8]:
         """Third stage: the enhanced frame from the network's output, its input tensor and the full-size frame."""
-        return self.apply(*self.toned(output, tensor, rgb), rgb)
+        return self.apply(*toned(self.model_input, output, tensor, rgb), rgb)
 
     def apply(self, maps: Tensor, small: Tensor, rgb: Rgb, correction: Tensor | None = None) -> NDArray[np.uint8]:
         """The enhanced frame from what ``maps`` returned, as in ``MapEnhance``."""
@@ -211,6 +201,17 @@ class Enhancer:
             ModelError: the network cannot run.
         """
         self(np.zeros((height, width, 3), np.uint8), UNKNOWN)
+
+
+def toned(model_input: ModelInput, output: Tensor, tensor: Tensor, rgb: Rgb) -> tuple[Tensor, Tensor]:
+    """What ``MapEnhance.maps`` returns, from the network's output, its input tensor and the full-size frame.
+
+    Both without what was added to fill the tensor; the camera's tones kept where the frame is bright enough.
+    """
+    maps = model_input.decode(output, *rgb.shape[:2])
+    small = tensor[0, :3, : maps.shape[1], : maps.shape[2]]
+    keep_tones(maps, small)
+    return maps, small
 
 
 def open_enhancer(

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from lowlight_enhance.core.capture import CaptureMetadata
 from lowlight_enhance.core.darken import dark_frame
-from lowlight_enhance.core.enhancer import Enhancer, open_enhancer
+from lowlight_enhance.core.enhancer import Enhancer, open_enhancer, toned
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.files import replacing
 from lowlight_enhance.core.health import Health
@@ -272,7 +272,7 @@ class _Subject:
         rgb = self._time("decode", rgb_from_message, self.message)
         tensor = self._time("encode", self.enhancer.encode, rgb, CAPTURE)
         output = self._time("inference", self.enhancer.infer, tensor)
-        maps, small = self._time("tones", self.enhancer.toned, output, tensor, rgb)
+        maps, small = self._time("tones", toned, self.enhancer.model_input, output, tensor, rgb)
         correction = self._time("steady", self.steady, maps, small, self.stamp_ns, SMOOTHING_S)
         enhanced = self._time("upsample", self.enhancer.apply, maps, small, rgb, correction)
         self._time("message build", self._build, enhanced)
@@ -282,7 +282,7 @@ class _Subject:
         fill_message(empty_message(), frame.rgb, frame.encoding, frame.header)
 
     def _way_up(self, way: Upsampling) -> None:
-        maps, small = self.enhancer.toned(self.output, self.tensor, self.rgb)
+        maps, small = toned(self.enhancer.model_input, self.output, self.tensor, self.rgb)
         enlarge(maps, small, self.rgb, way, self.local_affine)
 
     def _build(self, enhanced: NDArray[np.uint8]) -> None:

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from lowlight_enhance.core.capture import CaptureMetadata
-from lowlight_enhance.core.enhancer import Enhance
+from lowlight_enhance.core.enhancer import Enhance, toned
 from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.model_input import ModelInput, Rgb, Tensor
-from lowlight_enhance.core.tones import keep_tones
 from lowlight_enhance.core.upsample import LocalAffine, Upsampling, enlarge
 from lowlight_enhance.training import checkpoint
 from lowlight_enhance.training.distill import DISTILLED_STUDENT
@@ -75,9 +74,7 @@ def enhance_by(loaded: LoadedNetwork, working_size: int | None = None, upsamplin
 
     def enhance(rgb: Rgb, capture: CaptureMetadata) -> NDArray[np.uint8]:
         tensor = model_input.encode(rgb, capture)
-        maps = model_input.decode(infer(loaded.network, tensor), *rgb.shape[:2])
-        small = tensor[0, :3, : maps.shape[1], : maps.shape[2]]
-        keep_tones(maps, small)
+        maps, small = toned(model_input, infer(loaded.network, tensor), tensor, rgb)
         return enlarge(maps, small, rgb, upsampling, local_affine)
 
     return enhance
