@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from lowlight_enhance.core.model_input import Tensor
+from lowlight_enhance.core.upsample import small_picture
 
 SMOOTHING_S = 0.1
 """Time constant: what takes the flicker of 30 frames a second down to less than half."""
@@ -114,10 +115,9 @@ def _seen(maps: Tensor, small: Tensor) -> Tensor:
     rows, columns = rgb.shape[1:]
     row = maps[:, cell // 2 :: cell][:, :rows]
     both = row[:, :, ::cell][:, :, :columns] + row[:, :, cell // 2 :: cell][:, :, :columns]
-    if len(both) == 6:
-        both = both[:3] * rgb + both[3:]
+    picture = small_picture(both, rgb) * np.float32(0.5)
     luma = LUMA @ rgb.reshape(3, -1)
-    return np.asarray(cv2.merge([*(both * np.float32(0.5)), luma.reshape(rows, columns)]), dtype=np.float32)
+    return np.asarray(cv2.merge([*picture, luma.reshape(rows, columns)]), dtype=np.float32)
 
 
 def _halved(planes: Tensor) -> Tensor:

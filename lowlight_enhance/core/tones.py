@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from lowlight_enhance.core.model_input import Tensor
+from lowlight_enhance.core.upsample import small_picture
 
 CELL = 4
 """Side in pixels of the network's copy of what gets back its mean: noise of single pixels stays out of that."""
@@ -39,22 +40,18 @@ def keep_tones(maps: Tensor, small: Tensor) -> None:
     Maps that are not finite everywhere stay as they are.
     """
     sampled = small[:, ::SAMPLE, ::SAMPLE]
-    share = _share(_enhanced(maps[:, ::SAMPLE, ::SAMPLE], sampled).mean(), sampled.mean())
+    share = _share(small_picture(maps[:, ::SAMPLE, ::SAMPLE], sampled).mean(), sampled.mean())
     if not share > 0.0:
         return
     height, width = small.shape[1:]
     size = (max(1, round(width / CELL)), max(1, round(height / CELL)))
-    after, before = _cells(_enhanced(maps, small), size), _cells(small, size)
+    after, before = _cells(small_picture(maps, small), size), _cells(small, size)
     if not np.isfinite(after).all():
         return
     region = (REGION, REGION)
     share = share * _share(cv2.blur(after.mean(2), region), cv2.blur(before.mean(2), region))
     change = cv2.resize((before - after) * share[:, :, None], (width, height), interpolation=cv2.INTER_LINEAR)
     maps[-3:] += change.transpose(2, 0, 1)
-
-
-def _enhanced(maps: Tensor, small: Tensor) -> Tensor:
-    return maps if len(maps) == 3 else maps[:3] * small + maps[3:]
 
 
 def _cells(planes: Tensor, size: tuple[int, int]) -> Tensor:

@@ -175,7 +175,7 @@ def enlarge(
         )
     if maps.shape[0] == 6 and way in ("auto", "local_affine"):
         return local_affine(maps, rgb, correction)
-    picture = maps if maps.shape[0] == 3 else maps[:3] * small + maps[3:]
+    picture = small_picture(maps, small)
     if correction is not None:
         size = (picture.shape[2], picture.shape[1])
         picture = picture + [cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR) for plane in correction]
@@ -184,6 +184,11 @@ def enlarge(
     if way == "gain":
         return gain_map(picture, small, rgb)
     return local_affine(guided_coefficients(small, picture), rgb)
+
+
+def small_picture(maps: Tensor, small: Tensor) -> Tensor:
+    """(3, h, w) enhanced, of (6, h, w) maps and what they are applied to; a picture in place of maps is it already."""
+    return maps if len(maps) == 3 else maps[:3] * small + maps[3:]
 
 
 def guided_coefficients(guide: Tensor, picture: Tensor) -> Tensor:

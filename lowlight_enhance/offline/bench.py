@@ -230,7 +230,7 @@ class _Subject:
         self.stream = FrameStream(enhancer, StreamConfig(fallback=CAPTURE), Health())
         self.tensor = enhancer.encode(rgb_from_message(self.message), CAPTURE)
         self.rgb = rgb_from_message(self.message)
-        self.output = enhancer.infer(self.tensor)
+        self.maps, self.small = toned(enhancer.model_input, enhancer.infer(self.tensor), self.tensor, self.rgb)
         self.local_affine, self.steady = LocalAffine(), Steady()
         self.times_ns: dict[str, list[int]] = defaultdict(list)
         for _ in range(2):
@@ -282,8 +282,7 @@ class _Subject:
         fill_message(empty_message(), frame.rgb, frame.encoding, frame.header)
 
     def _way_up(self, way: Upsampling) -> None:
-        maps, small = toned(self.enhancer.model_input, self.output, self.tensor, self.rgb)
-        enlarge(maps, small, self.rgb, way, self.local_affine)
+        enlarge(self.maps, self.small, self.rgb, way, self.local_affine)
 
     def _build(self, enhanced: NDArray[np.uint8]) -> None:
         fill_message(empty_message(), enhanced, "bgr8", self.message.header)

@@ -175,7 +175,7 @@ def _average(averaged: nn.Module, model: nn.Module, decay: float) -> None:
 
 @torch.inference_mode()
 def enhance(model: nn.Module, picture: Picture, capture: CaptureMetadata, model_input: ModelInput) -> torch.Tensor:
-    """(1, 3, H, W) in 0..1 of one (H, W, 3) picture, as the runtime makes it from the student's maps."""
+    """(1, 3, H, W) in 0..1 of one (H, W, 3) picture, as the runtime makes it from the student's maps of a dark one."""
     device = next(model.parameters()).device
     grid = model_input.grid(*picture.shape[:2])
     tensor = torch.from_numpy(model_input.encode(picture, capture)).to(device)
