@@ -12,7 +12,6 @@ MINUTES ?= 10
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
-TYPED := $(addprefix lowlight_enhance/,core commands offline training *.py)
 
 .PHONY: help setup setup-dev demo pictures train-smoke test lint bench soak clean
 
@@ -45,7 +44,7 @@ test: setup-dev lint
 lint: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict $(TYPED)
+	$(BIN)/mypy --strict lowlight_enhance
 	$(BIN)/lint-imports
 
 clean:

@@ -92,14 +92,14 @@ setup(
     author_email="maintainers@lowlight-enhance.example",
     license="Apache-2.0",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["offline/report/page.*"]},
+    package_data={NAME: ["evaluation/report/page.*"]},
     data_files=data_files(),
     python_requires=">=3.10,<3.14",
     install_requires=["numpy>=1.24,<3", "opencv-python-headless>=4.8,<5", "onnxruntime>=1.17,<2"],
     extras_require=EXTRAS,
     entry_points={
         "console_scripts": [
-            "enhance_node = lowlight_enhance.ros.start:main",
+            "enhance_node = lowlight_enhance.ros.main:main",
             "lowlight = lowlight_enhance.cli:main",
         ],
     },

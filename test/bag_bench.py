@@ -18,15 +18,15 @@ import bag_maker
 import numpy as np
 from bag_maker import FIRST_NS, IMAGE, PERIOD_NS, Sent, T, header
 
-from lowlight_enhance.bags import Bag
-from lowlight_enhance.core.capture import CaptureMetadata
-from lowlight_enhance.core.enhancer import Enhancer, open_enhancer
+from lowlight_enhance.core.enhancement.enhancer import Enhancer, open_enhancer
+from lowlight_enhance.core.inference.model_zoo import find_model
 from lowlight_enhance.core.malloc import keep_image_buffers
-from lowlight_enhance.core.shipped import find_model
-from lowlight_enhance.core.stream import StreamConfig
-from lowlight_enhance.offline.bag import copy_enhanced
-from lowlight_enhance.offline.bag_settings import BagSettings
-from lowlight_enhance.offline.bench import dark_frame
+from lowlight_enhance.core.metadata.capture import CaptureMetadata
+from lowlight_enhance.core.pipeline import StreamConfig
+from lowlight_enhance.tools.bags.enhance import copy_enhanced
+from lowlight_enhance.tools.bags.recording import Bag
+from lowlight_enhance.tools.bags.settings import BagSettings
+from lowlight_enhance.tools.benchmark.pipeline_benchmark import dark_frame
 
 HEIGHT, WIDTH = 480, 640
 CAPTURE = CaptureMetadata(1600.0, 1.0 / 30.0)

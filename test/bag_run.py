@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from lowlight_enhance.bags import Bag
-from lowlight_enhance.core.capture import CaptureMetadata
-from lowlight_enhance.offline.bag import copy_enhanced
-from lowlight_enhance.offline.bag_settings import BagReport, BagSettings
+from lowlight_enhance.core.metadata.capture import CaptureMetadata
+from lowlight_enhance.tools.bags.enhance import copy_enhanced
+from lowlight_enhance.tools.bags.recording import Bag
+from lowlight_enhance.tools.bags.settings import BagReport, BagSettings
 
 
 class Doubler:

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from lowlight_enhance import cli
-from lowlight_enhance.core.model_file import read_model
-from lowlight_enhance.core.shipped import find_model
+from lowlight_enhance.core.inference.model_file import read_model
+from lowlight_enhance.core.inference.model_zoo import find_model
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "detectors.md"
 FIGURES = re.compile(r"(?<=<!-- figures -->\n).*?(?=<!-- /figures -->)", re.DOTALL)

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from lowlight_enhance.ros.params import NodeParams
+from lowlight_enhance.ros.parameters import NodeParams
 
 README = Path(__file__).parents[1] / "README.md"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lowlight_enhance.offline.report.content import Card, Chapter, FrameFigures, Likeness, Looks, Report, Sample
+from lowlight_enhance.evaluation.report.content import Card, Chapter, FrameFigures, Likeness, Looks, Report, Sample
 
 HOSTILE = "/cam<script>document.title='taken'</script>&amp;"
 

@@ -20,7 +20,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from lowlight_enhance.cli import main
-from lowlight_enhance.offline.sequences import SequenceOptions, sequence
+from lowlight_enhance.simulation.sequences import SequenceOptions, sequence
 
 FRAMES = 20
 WIDTH, HEIGHT = 640, 480

@@ -15,15 +15,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lowlight_enhance.core.capture import CaptureMetadata
-from lowlight_enhance.core.darken import DarkExposure, darken
-from lowlight_enhance.core.enhancer import Enhance, open_enhancer
+from lowlight_enhance.core.enhancement.enhancer import Enhance, open_enhancer
 from lowlight_enhance.core.errors import ConfigError, LowlightError
 from lowlight_enhance.core.files import replacing
-from lowlight_enhance.offline.baselines import auto_gamma
-from lowlight_enhance.offline.flicker import psnr_db
-from lowlight_enhance.ros.demo_pictures import beside
-from lowlight_enhance.ros.demo_scene import HEIGHT, SENSOR, WIDTH, Picture, load_photo
+from lowlight_enhance.core.metadata.capture import CaptureMetadata
+from lowlight_enhance.evaluation.baselines import auto_gamma
+from lowlight_enhance.evaluation.flicker import psnr_db
+from lowlight_enhance.simulation.low_light import DarkExposure, darken
+from lowlight_enhance.tools.demo.pictures import beside
+from lowlight_enhance.tools.demo.scene import HEIGHT, SENSOR, WIDTH, Picture, load_photo
 
 SEED = 6
 PANEL = (WIDTH // 2, HEIGHT // 2)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from lowlight_enhance.core.camera_parameters import DRIVERS, ParameterSource
-from lowlight_enhance.core.metadata_messages import READERS
-from lowlight_enhance.ros.params import NAMES, NodeParams
+from lowlight_enhance.core.metadata.driver_parameters import DRIVERS, ParameterSource
+from lowlight_enhance.core.metadata.readers import READERS
+from lowlight_enhance.ros.parameters import NAMES, NodeParams
 
 yaml = pytest.importorskip("yaml", reason="reads the values as ROS does")
 
@@ -100,7 +100,7 @@ def test_the_table_of_node_parameters_is_the_codes(column: int, driver: str) -> 
 
 def test_times_are_those_of_the_code() -> None:
     pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
-    from lowlight_enhance.ros.camera_parameters import PERIOD_S, REFRESH_S
+    from lowlight_enhance.ros.camera_parameter_client import PERIOD_S, REFRESH_S
 
     assert f"told every {PERIOD_S:g} s" in TEXT
     assert f"noticed within {REFRESH_S:g} s" in TEXT

@@ -11,9 +11,9 @@ import pytest
 
 import lowlight_enhance
 from lowlight_enhance import cli
-from lowlight_enhance.core.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.core.errors import ModelError
-from lowlight_enhance.offline import image
+from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
+from lowlight_enhance.tools import image
 
 
 class Recorder:
@@ -120,11 +120,13 @@ def test_a_bug_is_not_dressed_up(enhance_file: Recorder, error: Exception) -> No
 def test_bench_passes_its_options_on(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from lowlight_enhance.offline import bench
+    from lowlight_enhance.tools.benchmark import pipeline_benchmark
 
-    figures = bench.Bench("m.onnx", "0" * 64, "onnxruntime 1", ("CPUExecutionProvider",), 1, 3, "a machine", ())
+    figures = pipeline_benchmark.Bench(
+        "m.onnx", "0" * 64, "onnxruntime 1", ("CPUExecutionProvider",), 1, 3, "a machine", ()
+    )
     recorder = Recorder(figures)
-    monkeypatch.setattr(bench, "run", recorder)
+    monkeypatch.setattr(pipeline_benchmark, "run", recorder)
     options = ["--sizes", "320x240", "640x480", "--rounds", "3", "--threads", "1", "--json", str(tmp_path / "b.json")]
     assert cli.main(["bench", *options]) == 0
     assert recorder.given == ([(320, 240), (640, 480)], 3, 1, None, None, "onnxruntime")
@@ -135,11 +137,11 @@ def test_bench_passes_its_options_on(
 def test_bench_measures_the_node(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from lowlight_enhance.ros import bench, bench_report
+    from lowlight_enhance.tools.benchmark import node_benchmark, node_report
 
-    figures = bench_report.NodeBench("m.onnx", "0" * 64, "onnxruntime 1", (), 0, 2, 3.0, "a machine", ())
+    figures = node_report.NodeBench("m.onnx", "0" * 64, "onnxruntime 1", (), 0, 2, 3.0, "a machine", ())
     recorder = Recorder(figures)
-    monkeypatch.setattr(bench, "run", recorder)
+    monkeypatch.setattr(node_benchmark, "run", recorder)
     assert cli.main(["bench", "--node"]) == 0
     assert recorder.given == ([(640, 480), (1280, 720)], 30, 5.0, 6, None, None, "onnxruntime")
     options = ["--sizes", "64x48", "--hz", "15", "--seconds", "3", "--rounds", "2", "--threads", "1"]
@@ -158,7 +160,7 @@ def test_options_of_the_node_without_the_node(options: list[str], capsys: pytest
 
 @pytest.mark.parametrize("code", [0, 1])
 def test_soak_returns_the_runs_exit_code(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
-    from lowlight_enhance.ros import soak
+    from lowlight_enhance.tools.benchmark import soak
 
     recorder = Recorder(code)
     monkeypatch.setattr(soak, "run", recorder)
@@ -168,7 +170,7 @@ def test_soak_returns_the_runs_exit_code(monkeypatch: pytest.MonkeyPatch, code: 
 
 @pytest.mark.parametrize("code", [0, 1])
 def test_demo_returns_the_runs_exit_code(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
-    demo = pytest.importorskip("lowlight_enhance.ros.demo", exc_type=ModuleNotFoundError)
+    demo = pytest.importorskip("lowlight_enhance.tools.demo.demo", exc_type=ModuleNotFoundError)
     recorder = Recorder(code)
     monkeypatch.setattr(demo, "run", recorder)
     assert cli.main(["demo", "--out", "pictures", "--seconds", "3", "--model", "m.onnx", "--rate", "20"]) == code

@@ -45,18 +45,23 @@ def test_core_pictures_and_cli_need_neither_torch_nor_ros_nor_rosbags() -> None:
     modules = imported(
         ",".join((TRAINING_ONLY, ROS, BAGS, OPTIONAL)),
         "lowlight_enhance.core",
-        "lowlight_enhance.offline.image",
-        "lowlight_enhance.offline.bench",
+        "lowlight_enhance.tools.image",
+        "lowlight_enhance.tools.benchmark.pipeline_benchmark",
         "lowlight_enhance.cli",
     )
-    assert "lowlight_enhance.core.enhancer" in modules
+    assert "lowlight_enhance.core.enhancement.enhancer" in modules
 
 
 @pytest.mark.skipif(importlib.util.find_spec("rosbags") is None, reason="rosbags is not installed")
 @pytest.mark.skipif(importlib.util.find_spec("plotly") is None, reason="the extra 'report' is not installed")
-def test_offline_needs_neither_torch_nor_ros() -> None:
-    modules = imported(",".join((TRAINING_ONLY, ROS, OPTIONAL)), "lowlight_enhance.offline")
-    assert {"lowlight_enhance.offline.image", "lowlight_enhance.offline.bag"} <= set(modules)
+def test_file_tools_and_evaluation_need_neither_torch_nor_ros() -> None:
+    modules = imported(
+        ",".join((TRAINING_ONLY, ROS, OPTIONAL)),
+        "lowlight_enhance.tools.bags",
+        "lowlight_enhance.tools.video",
+        "lowlight_enhance.evaluation",
+    )
+    assert {"lowlight_enhance.evaluation.bags", "lowlight_enhance.tools.bags.enhance"} <= set(modules)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("rclpy") is None, reason="rclpy is not installed")

@@ -137,7 +137,7 @@ def test_the_wheel_holds_what_ros_looks_for(wheel: Path) -> None:
 
 def test_the_wheel_holds_the_reports_page(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        inside = {name for name in archive.namelist() if name.startswith(f"{NAME}/offline/report/page.")}
+        inside = {name for name in archive.namelist() if name.startswith(f"{NAME}/evaluation/report/page.")}
     assert {Path(name).suffix for name in inside} == {".py", ".html", ".css", ".js"}
 
 

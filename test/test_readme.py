@@ -10,8 +10,8 @@ from pathlib import Path
 import readme_tables
 
 from lowlight_enhance.cli import build_parser
-from lowlight_enhance.core.metadata_messages import READERS
-from lowlight_enhance.ros import names
+from lowlight_enhance.core.metadata.readers import READERS
+from lowlight_enhance.ros import topic_names
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -36,7 +36,7 @@ def test_a_changed_parameter_would_be_noticed() -> None:
 def test_topics_table_is_the_nodes() -> None:
     section = TEXT.partition("### Topics")[2].partition("###")[0]
     rows = set(re.findall(r"^\| `([^`]+)` \| .+? \| (in|out)[:|]? ?", section, re.MULTILINE))
-    assert rows == {(topic, "in") for topic in names.INPUTS} | {(topic, "out") for topic in names.OUTPUTS}
+    assert rows == {(topic, "in") for topic in topic_names.INPUTS} | {(topic, "out") for topic in topic_names.OUTPUTS}
 
 
 def test_every_command_is_named() -> None:

@@ -40,10 +40,13 @@ FORBIDDEN_IMPORTS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "mars
 NETWORK = {"socket", "socketserver", "ssl", "urllib", "http", "ftplib", "smtplib", "requests", "aiohttp", "httpx"}
 HARMLESS_NAMES = {("pickle", "UnpicklingError")}
 
-IMPORT_BY_NAME = {"core/openvino_session.py": "a constant", "ros/topics.py": "a message type, checked to be a name"}
+IMPORT_BY_NAME = {
+    "core/inference/openvino_session.py": "a constant",
+    "ros/messages.py": "a message type, checked to be a name",
+}
 """Modules that import others by name, and by what name."""
 
-ONLY_IN = {"ort.InferenceSession": "core/sessions.py"}
+ONLY_IN = {"ort.InferenceSession": "core/inference/sessions.py"}
 """What only one module may call: there the model file has been looked at."""
 
 
@@ -181,29 +184,31 @@ def test_what_is_harmless_is_left_alone(source: str) -> None:
 def test_only_names_of_message_types_are_imported(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
     from lowlight_enhance.core.errors import ConfigError
-    from lowlight_enhance.ros import topics
+    from lowlight_enhance.ros import messages
 
-    monkeypatch.setattr(topics.importlib, "import_module", lambda name: pytest.fail(f"imported {name}"))
+    monkeypatch.setattr(messages.importlib, "import_module", lambda name: pytest.fail(f"imported {name}"))
     with pytest.raises(ConfigError, match="no message type"):
-        topics.message_class(name)
+        messages.message_class(name)
 
 
 def test_the_limits_that_the_page_names_are_the_codes() -> None:
-    from lowlight_enhance.core import health, metadata_values, model_file, model_input, stamped, stream, wire
+    from lowlight_enhance.core import health, pipeline
+    from lowlight_enhance.core.inference import model_file, model_input, protobuf_reader
+    from lowlight_enhance.core.metadata import stamped_buffer, values
 
     text = " ".join((ROOT / "docs/security.md").read_text(encoding="utf-8").split())
     limits = [
         f"at most {model_file.MAX_BYTES // 2**20} MiB (`MAX_BYTES`)",
-        f"more than {wire.MAX_FIELDS:,} fields",
+        f"more than {protobuf_reader.MAX_FIELDS:,} fields",
         f"nested deeper than {model_file.MAX_GRAPH_DEPTH}",
         f"names longer than {model_file.MAX_TEXT_BYTES // 2**10} KiB",
         f"at most {model_input.MAX_JSON_CHARACTERS} characters",
-        f"{stream.StreamConfig().max_pixels // 10**6} million",
-        f"at most {metadata_values.MAX_JSON_CHARACTERS // 2**10} Ki characters",
-        f"{metadata_values.MAX_JSON_BRACKETS} brackets",
+        f"{pipeline.StreamConfig().max_pixels // 10**6} million",
+        f"at most {values.MAX_JSON_CHARACTERS // 2**10} Ki characters",
+        f"{values.MAX_JSON_BRACKETS} brackets",
         f"{health.MAX_SAMPLES} samples",
         f"{health.MAX_ERROR_CHARACTERS} characters of an error",
-        f"{stamped.StampedBuffer()._capacity} kept readings",
+        f"{stamped_buffer.StampedBuffer()._capacity} kept readings",
     ]
     assert [limit for limit in limits if limit not in text] == []
 

@@ -12,7 +12,7 @@ pytest.importorskip("skimage", reason="the photographs are scikit-image's")
 
 import showcase
 
-from lowlight_enhance.core.capture import CaptureMetadata
+from lowlight_enhance.core.metadata.capture import CaptureMetadata
 
 STRIP = showcase.STRIPS[0]
 

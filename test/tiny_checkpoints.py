@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from lowlight_enhance.core.model_input import ModelInput
-from lowlight_enhance.training import checkpoint
+from lowlight_enhance.core.inference.model_input import ModelInput
 from lowlight_enhance.training.distill import DistillConfig
-from lowlight_enhance.training.gan import TrainTeacherConfig
-from lowlight_enhance.training.student import Student, StudentConfig
-from lowlight_enhance.training.teacher import Teacher, TeacherConfig
-from lowlight_enhance.training.train import TrainStudentConfig
+from lowlight_enhance.training.engine import checkpoint
+from lowlight_enhance.training.models.student import Student, StudentConfig
+from lowlight_enhance.training.models.teacher import Teacher, TeacherConfig
+from lowlight_enhance.training.train_student import TrainStudentConfig
+from lowlight_enhance.training.train_teacher import TrainTeacherConfig
 
 MODEL_INPUT = ModelInput(working_size=32, size_multiple=4)
 STUDENT = StudentConfig(unshuffle=2, channels=(4, 8), head=4)

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from lowlight_enhance.core.model_input import METADATA_KEY, ModelInput
+from lowlight_enhance.core.inference.model_input import METADATA_KEY, ModelInput
 
 
 def write_tiny_model(

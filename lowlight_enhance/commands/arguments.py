@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from lowlight_enhance.core.stream import StreamConfig
+    from lowlight_enhance.core.pipeline import StreamConfig
 
 Commands = argparse._SubParsersAction  # argparse names the type of its command list only so
 
@@ -112,7 +112,7 @@ def seconds(text: str) -> float:
 def model(text: str) -> Path:
     """The file of a shipped model's name, or of a path."""
     from lowlight_enhance.core.errors import ConfigError
-    from lowlight_enhance.core.shipped import find_model
+    from lowlight_enhance.core.inference.model_zoo import find_model
 
     try:
         return find_model(text)
@@ -179,9 +179,9 @@ def stream_config(options: argparse.Namespace, iso: float | None, exposure_s: fl
     Raises:
         LowlightError: a value out of range.
     """
-    from lowlight_enhance.core.metadata_messages import MetadataSettings
-    from lowlight_enhance.core.stream import StreamConfig
-    from lowlight_enhance.offline.image import given_capture
+    from lowlight_enhance.core.metadata.readers import MetadataSettings
+    from lowlight_enhance.core.pipeline import StreamConfig
+    from lowlight_enhance.tools.image import given_capture
 
     given = vars(options)
     metadata = MetadataSettings(**{k: given[f"metadata_{k}"] for k in METADATA_OPTIONS if f"metadata_{k}" in given})

@@ -25,8 +25,8 @@ from lowlight_enhance.commands.arguments import (
 from lowlight_enhance.core.errors import ConfigError, LowlightError
 
 if TYPE_CHECKING:
-    from lowlight_enhance.offline.bag_jobs import Job
-    from lowlight_enhance.offline.bag_settings import BagReport, BagSettings
+    from lowlight_enhance.tools.bags.scheduler import Job
+    from lowlight_enhance.tools.bags.settings import BagReport, BagSettings
 
 
 def add_bag(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -136,9 +136,9 @@ def add_replay(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _run_replay(options: argparse.Namespace) -> int:
-    from lowlight_enhance.ros import replay
+    from lowlight_enhance.tools.replay import player
 
-    playback = replay.Playback(
+    playback = player.Playback(
         rate=options.rate,
         loops=options.loop,
         clock_hz=options.clock,
@@ -148,13 +148,13 @@ def _run_replay(options: argparse.Namespace) -> int:
         restamps=options.now,
     )
     with ending_on_sigterm():
-        replay.run(options.bag, playback)
+        player.run(options.bag, playback)
     return 0
 
 
 def _settings(options: argparse.Namespace) -> BagSettings:
-    from lowlight_enhance.offline.bag_cameras import TopicChoice
-    from lowlight_enhance.offline.bag_settings import BagSettings
+    from lowlight_enhance.tools.bags.cameras import TopicChoice
+    from lowlight_enhance.tools.bags.settings import BagSettings
 
     more = {} if options.jpeg_quality is None else {"jpeg_quality": options.jpeg_quality}
     return BagSettings(
@@ -176,7 +176,8 @@ def _settings(options: argparse.Namespace) -> BagSettings:
 
 
 def _run_bag(options: argparse.Namespace) -> int:
-    from lowlight_enhance.offline import bag_jobs, bag_ray  # isort: skip (it is to be missed before tqdm, which other extras have too)
+    from lowlight_enhance.tools.bags import scheduler  # isort: skip (it is to be missed before tqdm, which other extras have too)
+    from lowlight_enhance.tools.bags import ray_jobs  # isort: skip (it is to be missed before tqdm, which other extras have too)
     from tqdm import tqdm
 
     if options.ray is not None and options.workers > 1:
@@ -184,7 +185,7 @@ def _run_bag(options: argparse.Namespace) -> int:
     settings = _settings(options)
     failed: list[Job] = []
     left_out = 0
-    jobs, frames = _look_at(bag_jobs.jobs_of(options.sources, options.target, options.force), settings, failed)
+    jobs, frames = _look_at(scheduler.jobs_of(options.sources, options.target, options.force), settings, failed)
 
     def done(job: Job, outcome: BagReport | LowlightError) -> None:
         nonlocal left_out
@@ -199,12 +200,12 @@ def _run_bag(options: argparse.Namespace) -> int:
 
     with ending_on_sigterm(), contextlib.ExitStack() as stack:
         if options.ray is not None:
-            stack.enter_context(bag_ray.connected(options.ray, settings.threads or 1))
+            stack.enter_context(ray_jobs.connected(options.ray, settings.threads or 1))
         progress = stack.enter_context(tqdm(total=frames, unit="frame", disable=None))
         if options.ray is not None:
-            bag_ray.run(jobs, settings, progress.update, done)
+            ray_jobs.run(jobs, settings, progress.update, done)
         else:
-            bag_jobs.run(jobs, settings, options.workers, progress.update, done)
+            scheduler.run(jobs, settings, options.workers, progress.update, done)
     if failed:
         return EXIT_USER_ERROR
     return EXIT_LEFT_OUT if left_out else 0
@@ -212,7 +213,7 @@ def _run_bag(options: argparse.Namespace) -> int:
 
 def _look_at(jobs: list[Job], settings: BagSettings, failed: list[Job]) -> tuple[list[Job], int]:
     """Tell which cameras will be enhanced; the bags that have some, and how many frames there are."""
-    from lowlight_enhance.offline.bag import look_at
+    from lowlight_enhance.tools.bags.enhance import look_at
 
     frames, usable = 0, []
     for job in jobs:

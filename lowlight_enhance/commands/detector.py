@@ -10,11 +10,11 @@ from lowlight_enhance.commands.arguments import natural, positive
 from lowlight_enhance.commands.report import questions_of, target_of, wants_report
 
 if TYPE_CHECKING:
-    from lowlight_enhance.core.enhancer import Enhance
-    from lowlight_enhance.offline.detection.boxes import BoxDetector
-    from lowlight_enhance.offline.detection.clips import Clip
-    from lowlight_enhance.offline.detection.compare import Comparison
-    from lowlight_enhance.offline.detection.keypoints import Keypoints
+    from lowlight_enhance.core.enhancement.enhancer import Enhance
+    from lowlight_enhance.evaluation.detection.boxes import BoxDetector
+    from lowlight_enhance.evaluation.detection.clips import Clip
+    from lowlight_enhance.evaluation.detection.compare import Comparison
+    from lowlight_enhance.evaluation.detection.keypoints import Keypoints
 
 BASELINES = ("gamma", "auto_gamma", "clahe")
 
@@ -63,9 +63,9 @@ def add_detector_options(parser: argparse.ArgumentParser) -> None:
 def run_detector(options: argparse.Namespace) -> int:
     """Run ``lowlight evaluate --detector``; returns the exit code."""
     from lowlight_enhance.core.errors import DataError
-    from lowlight_enhance.core.shipped import default_model
-    from lowlight_enhance.offline.detection import compare, report
-    from lowlight_enhance.offline.detection.labels import check_labels, read_labels
+    from lowlight_enhance.core.inference.model_zoo import default_model
+    from lowlight_enhance.evaluation.detection import compare, report
+    from lowlight_enhance.evaluation.detection.labels import check_labels, read_labels
 
     chosen = options.model or default_model()
     keypoints, detectors = _detectors(options)
@@ -97,9 +97,9 @@ def run_detector(options: argparse.Namespace) -> int:
 
 def _write_page(options: argparse.Namespace, title: str, comparison: Comparison) -> Path:
     """The tables as an HTML page; where it is."""
-    from lowlight_enhance.offline.detection.report import page_tables
-    from lowlight_enhance.offline.report.content import Chapter, Report
-    from lowlight_enhance.offline.report.page import write_page
+    from lowlight_enhance.evaluation.detection.report import page_tables
+    from lowlight_enhance.evaluation.report.content import Chapter, Report
+    from lowlight_enhance.evaluation.report.page import write_page
 
     target = target_of(options) or Path("report.html")
     facts = (("detectors", ", ".join(options.detectors)), ("gain", "of the enhanced frames, 95 % interval by scenes"))
@@ -114,9 +114,9 @@ def _detectors(options: argparse.Namespace) -> tuple[list[Keypoints], list[BoxDe
         ConfigError: a word that is neither a kind nor a file, or two files of one name.
     """
     from lowlight_enhance.core.errors import ConfigError
-    from lowlight_enhance.offline.detection.keypoints import KeypointOptions, Keypoints
-    from lowlight_enhance.offline.detection.opencv import Faces, People
-    from lowlight_enhance.offline.detection.yolo import Yolo, YoloOptions
+    from lowlight_enhance.evaluation.detection.keypoints import KeypointOptions, Keypoints
+    from lowlight_enhance.evaluation.detection.opencv import Faces, People
+    from lowlight_enhance.evaluation.detection.yolo import Yolo, YoloOptions
 
     keypoints: list[Keypoints] = []
     boxes: list[BoxDetector] = []
@@ -145,11 +145,11 @@ def _clips(options: argparse.Namespace, with_keypoints: bool) -> list[Clip]:
     Raises:
         DataError: an index or a folder cannot be read.
     """
-    from lowlight_enhance.core.capture import CaptureMetadata
-    from lowlight_enhance.core.darken import SENSORS, DarkExposure
     from lowlight_enhance.core.errors import DataError
-    from lowlight_enhance.offline.detection import clips
-    from lowlight_enhance.training.index import read_pairs, read_photos
+    from lowlight_enhance.core.metadata.capture import CaptureMetadata
+    from lowlight_enhance.evaluation.detection import clips
+    from lowlight_enhance.simulation.low_light import SENSORS, DarkExposure
+    from lowlight_enhance.training.data.manifest import read_pairs, read_photos
 
     found: list[Clip] = []
     if options.data:
@@ -176,7 +176,7 @@ def _recordings(options: argparse.Namespace, enhance: Enhance) -> list[Clip]:
     """The cameras of ``--bag``."""
     if not options.bag:
         return []
-    from lowlight_enhance.offline.detection.recordings import recordings
+    from lowlight_enhance.evaluation.detection.recordings import recordings
 
     return recordings(options.bag, questions_of(options), enhance)
 
@@ -193,7 +193,7 @@ def _enhance(options: argparse.Namespace, chosen: Path) -> Enhance:
         from lowlight_enhance.training.evaluate import load_enhance
 
         return load_enhance(chosen, options.working_size, options.threads, options.upsampling)
-    from lowlight_enhance.core.enhancer import Enhancer
+    from lowlight_enhance.core.enhancement.enhancer import Enhancer
 
     return Enhancer(chosen, threads=options.threads, working_size=options.working_size, upsampling=options.upsampling)
 
@@ -208,7 +208,7 @@ def _sources(options: argparse.Namespace) -> list[Path]:
 
 def _settings(options: argparse.Namespace, chosen: Path) -> dict[str, Any]:
     """What the figures depend on, for ``summary.json``."""
-    from lowlight_enhance.core.model_file import read_model
+    from lowlight_enhance.core.inference.model_file import read_model
 
     names = ("detectors", "baselines", "split", "max_mean", "stops", "iso", "sensor", "keypoints", "within", "views")
     kept = {name: getattr(options, name) for name in (*names, "limit", "layout", "classes", "confidence")}

@@ -47,8 +47,8 @@ def _run_evaluate(options: argparse.Namespace) -> int:
         return run_detector(options)
     if options.bag:
         return _run_bag(options)
-    from lowlight_enhance.core.shipped import default_model
-    from lowlight_enhance.offline.report.observed import Observed
+    from lowlight_enhance.core.inference.model_zoo import default_model
+    from lowlight_enhance.evaluation.report.observed import Observed
     from lowlight_enhance.training import evaluate
 
     frames = frames_of(options, options.command)

@@ -43,7 +43,7 @@ def add_bench(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _run_bench(options: argparse.Namespace) -> int:
     from lowlight_enhance.core.errors import ConfigError
-    from lowlight_enhance.offline import bench
+    from lowlight_enhance.tools.benchmark import pipeline_benchmark as bench
 
     if options.node:
         return _run_node_bench(options)
@@ -58,20 +58,20 @@ def _run_bench(options: argparse.Namespace) -> int:
 
 
 def _run_node_bench(options: argparse.Namespace) -> int:
-    from lowlight_enhance.ros import bench
+    from lowlight_enhance.tools.benchmark import node_benchmark
 
-    figures = bench.run(
+    figures = node_benchmark.run(
         options.sizes,
-        options.hz or bench.DEFAULT_HZ,
-        bench.DEFAULT_SECONDS if options.seconds is None else options.seconds,
-        options.rounds or bench.DEFAULT_ROUNDS,
+        options.hz or node_benchmark.DEFAULT_HZ,
+        node_benchmark.DEFAULT_SECONDS if options.seconds is None else options.seconds,
+        options.rounds or node_benchmark.DEFAULT_ROUNDS,
         options.threads,
         options.model,
         options.runtime,
     )
     print(figures.table())
     if options.json:
-        bench.write_json(figures, options.json)
+        node_benchmark.write_json(figures, options.json)
     return 0
 
 
@@ -84,7 +84,7 @@ def add_soak(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _run_soak(options: argparse.Namespace) -> int:
-    from lowlight_enhance.ros import soak
+    from lowlight_enhance.tools.benchmark import soak
 
     return soak.run(options.minutes, options.model)
 
@@ -101,6 +101,6 @@ def add_demo(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _run_demo(options: argparse.Namespace) -> int:
-    from lowlight_enhance.ros import demo
+    from lowlight_enhance.tools.demo import demo
 
     return demo.run(options.out, options.seconds, options.model, options.working_size, options.rate)

@@ -36,7 +36,7 @@ def add_image(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _run_image(options: argparse.Namespace) -> int:
-    from lowlight_enhance.offline.image import enhance_file
+    from lowlight_enhance.tools.image import enhance_file
 
     capture = enhance_file(
         options.source,
@@ -84,9 +84,9 @@ def add_flicker(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _run_flicker(options: argparse.Namespace) -> int:
-    from lowlight_enhance.core.steady import SMOOTHING_S
-    from lowlight_enhance.offline import flicker
-    from lowlight_enhance.offline.sequences import SequenceOptions
+    from lowlight_enhance.core.enhancement.temporal_smoothing import SMOOTHING_S
+    from lowlight_enhance.evaluation import flicker
+    from lowlight_enhance.simulation.sequences import SequenceOptions
 
     width, height = options.size
     how = SequenceOptions(width, height, options.frames, options.rate, options.iso, options.stops, options.step)

@@ -18,10 +18,10 @@ from lowlight_enhance.commands.arguments import (
 )
 
 if TYPE_CHECKING:
-    from lowlight_enhance.core.enhancer import Enhance
-    from lowlight_enhance.offline.bag_evaluation import BagQuestions
-    from lowlight_enhance.offline.report.content import Card, Chapter, FrameFigures, Likeness, Sample, Table
-    from lowlight_enhance.offline.report.observed import Observed
+    from lowlight_enhance.core.enhancement.enhancer import Enhance
+    from lowlight_enhance.evaluation.bags import BagQuestions
+    from lowlight_enhance.evaluation.report.content import Card, Chapter, FrameFigures, Likeness, Sample, Table
+    from lowlight_enhance.evaluation.report.observed import Observed
     from lowlight_enhance.training.evaluate import Row, Scores
 
 SAMPLES = 6
@@ -64,21 +64,21 @@ def add_report_options(parser: argparse.ArgumentParser) -> None:
 
 def run_bag(options: argparse.Namespace) -> int:
     """Run ``lowlight evaluate --bag``; returns the exit code."""
-    from lowlight_enhance.offline import bag_evaluation  # isort: skip (it is to be missed before tqdm)
-    from lowlight_enhance.offline.report import page  # isort: skip (it is to be missed before the work)
+    from lowlight_enhance.evaluation import bags  # isort: skip (it is to be missed before tqdm)
+    from lowlight_enhance.evaluation.report import page  # isort: skip (it is to be missed before the work)
     from tqdm import tqdm
 
     from lowlight_enhance.core.malloc import keep_image_buffers
-    from lowlight_enhance.offline.report.content import Report
-    from lowlight_enhance.offline.report.files import write_files
+    from lowlight_enhance.evaluation.report.content import Report
+    from lowlight_enhance.evaluation.report.files import write_files
 
     keep_image_buffers()
     questions = questions_of(options)
-    cameras = bag_evaluation.cameras_of(options.bag, questions)
+    cameras = bags.cameras_of(options.bag, questions)
     enhance, card = (None, None) if options.enhanced_topic else _model(options)
-    frames = bag_evaluation.frames_in(cameras, questions)
+    frames = bags.frames_in(cameras, questions)
     with ending_on_sigterm(), tqdm(total=frames, unit="frame", disable=None) as progress:
-        chapters = bag_evaluation.evaluate_bag(options.bag, enhance, questions, progress.update)
+        chapters = bags.evaluate_bag(options.bag, enhance, questions, progress.update)
     last_s = max(frame.time_s or 0.0 for chapter in chapters for frame in chapter.frames)
     facts = [("enhanced by", card.name if card else f"topic {options.enhanced_topic}")]
     facts += [("frames", f"{sum(len(chapter.frames) for chapter in chapters)} in {last_s:.1f} s")]
@@ -95,7 +95,7 @@ def run_bag(options: argparse.Namespace) -> int:
 
 def questions_of(options: argparse.Namespace) -> BagQuestions:
     """What the options ask of a bag."""
-    from lowlight_enhance.offline.bag_evaluation import BagQuestions
+    from lowlight_enhance.evaluation.bags import BagQuestions
 
     return BagQuestions(
         images=tuple(dict.fromkeys(options.images)),
@@ -109,9 +109,9 @@ def questions_of(options: argparse.Namespace) -> BagQuestions:
 
 
 def _model(options: argparse.Namespace) -> tuple[Enhance, Card]:
-    from lowlight_enhance.core.enhancer import Enhancer
-    from lowlight_enhance.core.shipped import default_model
-    from lowlight_enhance.offline.report.card import card_of, checkpoint_card
+    from lowlight_enhance.core.enhancement.enhancer import Enhancer
+    from lowlight_enhance.core.inference.model_zoo import default_model
+    from lowlight_enhance.evaluation.report.card import card_of, checkpoint_card
 
     chosen = options.model or default_model()
     if chosen.suffix == ".pt":
@@ -134,7 +134,7 @@ def target_of(options: argparse.Namespace) -> Path | None:
 
 def _described(chapter: Chapter) -> str:
     """The chapter's main figures as lines to print."""
-    from lowlight_enhance.offline.report.figures import tiles
+    from lowlight_enhance.evaluation.report.figures import tiles
 
     lines = [f"{chapter.title}: {len(chapter.frames)} frames"]
     for tile in tiles(chapter):
@@ -152,7 +152,7 @@ def wants_report(options: argparse.Namespace) -> bool:
     if target_of(options) is None:
         return False
     try:
-        from lowlight_enhance.offline.report import page  # noqa: F401
+        from lowlight_enhance.evaluation.report import page  # noqa: F401
     except ModuleNotFoundError as error:
         if options.report:
             raise
@@ -163,10 +163,10 @@ def wants_report(options: argparse.Namespace) -> bool:
 
 def report_on_rows(options: argparse.Namespace, chosen: Path, rows: Sequence[Row], observed: Observed) -> Path:
     """Write the report of scores against references; returns where it is."""
-    from lowlight_enhance.core.enhancer import Enhancer
-    from lowlight_enhance.offline.report import page
-    from lowlight_enhance.offline.report.card import card_of, checkpoint_card
-    from lowlight_enhance.offline.report.content import Chapter, Report
+    from lowlight_enhance.core.enhancement.enhancer import Enhancer
+    from lowlight_enhance.evaluation.report import page
+    from lowlight_enhance.evaluation.report.card import card_of, checkpoint_card
+    from lowlight_enhance.evaluation.report.content import Chapter, Report
 
     source = options.data or options.photos
     calls = observed.calls[:: len(observed.calls) // len(rows)]
@@ -187,7 +187,7 @@ def report_on_rows(options: argparse.Namespace, chosen: Path, rows: Sequence[Row
 
 
 def _figures(row: Row, before: Any, after: Any, latency_ms: float) -> FrameFigures:
-    from lowlight_enhance.offline.report.content import FrameFigures
+    from lowlight_enhance.evaluation.report.content import FrameFigures
 
     return FrameFigures(
         name=row.frame.name,
@@ -203,14 +203,14 @@ def _figures(row: Row, before: Any, after: Any, latency_ms: float) -> FrameFigur
 
 
 def _likeness(scores: Scores) -> Likeness:
-    from lowlight_enhance.offline.report.content import Likeness
+    from lowlight_enhance.evaluation.report.content import Likeness
 
     return Likeness(scores.psnr, scores.ssim, scores.hue_deg)
 
 
 def _samples(rows: Sequence[Row], figures: Sequence[FrameFigures], enhance: Enhance) -> list[Sample]:
     """Frames evenly over the order of their likeness, the least alike first."""
-    from lowlight_enhance.offline.report.content import Sample
+    from lowlight_enhance.evaluation.report.content import Sample
 
     order = sorted(range(len(rows)), key=lambda index: rows[index].after.psnr)
     count = min(SAMPLES, len(order))
@@ -225,7 +225,7 @@ def _samples(rows: Sequence[Row], figures: Sequence[FrameFigures], enhance: Enha
 
 def _tables(rows: Sequence[Row]) -> list[Table]:
     """What the scores hold beyond likeness: usual faults, and the metadata test."""
-    from lowlight_enhance.offline.report.content import Table
+    from lowlight_enhance.evaluation.report.content import Table
     from lowlight_enhance.training import evaluate
 
     shown = {

@@ -30,7 +30,7 @@ def add_prepare_sid(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _run_prepare_sid(options: argparse.Namespace) -> int:
-    from lowlight_enhance.training import sid
+    from lowlight_enhance.training.data import sid
 
     if options.camera is None:
         cameras = sid.cameras_in(options.folder)
@@ -55,7 +55,7 @@ def add_noise_figure(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _run_noise_figure(options: argparse.Namespace) -> int:
-    from lowlight_enhance.training.noise_figure import draw
+    from lowlight_enhance.evaluation.noise_figure import draw
 
     largest = draw(options.target, options.iso)
     print(f"{options.target} (measured variance within {100.0 * largest:.1f} % of the model's)")
@@ -71,7 +71,7 @@ def add_train_teacher(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _run_train_teacher(options: argparse.Namespace) -> int:
     from lowlight_enhance.training.config import load_config
-    from lowlight_enhance.training.gan import TrainTeacherConfig, train_teacher
+    from lowlight_enhance.training.train_teacher import TrainTeacherConfig, train_teacher
 
     best = train_teacher(load_config(TrainTeacherConfig, options.config), options.pairs, options.photos, options.out)
     print(f"{best} (lowlight distill {best} --out DIR trains a student from it)")
@@ -105,7 +105,7 @@ def add_summary(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _run_summary(options: argparse.Namespace) -> int:
-    from lowlight_enhance.training import summary
+    from lowlight_enhance.training.models import summary
 
     print("\n".join(summary.table(options.size)))
     return 0
@@ -133,7 +133,7 @@ def add_train_student(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _run_train_student(options: argparse.Namespace) -> int:
     from lowlight_enhance.training.config import load_config
-    from lowlight_enhance.training.train import TrainStudentConfig, train_student
+    from lowlight_enhance.training.train_student import TrainStudentConfig, train_student
 
     config = load_config(TrainStudentConfig, options.config)
     best = train_student(config, options.pairs, options.photos, options.out, options.init, options.new_channels)
@@ -182,9 +182,9 @@ def add_export(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _run_export(options: argparse.Namespace) -> int:
     from lowlight_enhance.core.errors import ConfigError
-    from lowlight_enhance.training.export import export
-    from lowlight_enhance.training.index import read_shots
-    from lowlight_enhance.training.precision import Limits, Reduction
+    from lowlight_enhance.training.data.manifest import read_shots
+    from lowlight_enhance.training.export.onnx_export import export
+    from lowlight_enhance.training.export.reduced_precision import Limits, Reduction
 
     given = {"min_psnr_db": options.min_psnr, "max_loss_db": options.max_loss}
     limits = {name: value for name, value in given.items() if value is not None}

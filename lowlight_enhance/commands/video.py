@@ -26,8 +26,8 @@ from lowlight_enhance.commands.arguments import (
 )
 
 if TYPE_CHECKING:
-    from lowlight_enhance.offline.video import VideoSettings
-    from lowlight_enhance.offline.video_frames import Source
+    from lowlight_enhance.tools.video.enhance import VideoSettings
+    from lowlight_enhance.tools.video.frames import Source
 
 FRAME_OPTIONS = {name: STREAM_OPTIONS[name] for name in STREAM_OPTIONS if not name.startswith(("metadata", "output"))}
 """Those of the stream's options that mean something without messages."""
@@ -79,7 +79,7 @@ def _rate(text: str) -> Fraction:
 
 
 def _settings(options: argparse.Namespace) -> VideoSettings:
-    from lowlight_enhance.offline.video import VideoSettings
+    from lowlight_enhance.tools.video.enhance import VideoSettings
 
     return VideoSettings(
         stream=stream_config(options, options.iso, options.exposure_s),
@@ -93,9 +93,9 @@ def _settings(options: argparse.Namespace) -> VideoSettings:
 
 
 def _run_video(options: argparse.Namespace) -> int:
-    from lowlight_enhance.offline import video
-    from lowlight_enhance.offline.video_sources import open_source
-    from lowlight_enhance.offline.video_targets import check_target
+    from lowlight_enhance.tools.video import enhance
+    from lowlight_enhance.tools.video.sources import open_source
+    from lowlight_enhance.tools.video.targets import check_target
 
     from tqdm import tqdm  # isort: skip (what a codec needs is to be missed before what other extras have too)
 
@@ -103,11 +103,11 @@ def _run_video(options: argparse.Namespace) -> int:
     check_target(options.source, options.target, settings.codec, settings.force)
     with open_source(options.source, settings.stream.fallback, options.fps, options.size) as source:
         ending = _ending_recording(source) if source.is_live else ending_on_sigterm()
-        total = video.expected_frames(source, settings)
+        total = enhance.expected_frames(source, settings)
         if source.is_live:
             print(f"recording {source.name} at {float(source.rate):g} Hz; Ctrl-C ends it", file=sys.stderr)
         with ending, tqdm(total=total, unit="frame", disable=None) as progress:
-            report = video.enhance_video(source, options.target, settings, progress.update)
+            report = enhance.enhance_video(source, options.target, settings, progress.update)
     if report.fallback:
         print(f"{options.target}: {report.fallback}", file=sys.stderr)
     print(f"{options.target}: {report}")

@@ -11,7 +11,7 @@ from typing import Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import Clock, ClockType
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.exceptions import NameValidationException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -22,14 +22,14 @@ from std_srvs.srv import SetBool
 from lowlight_enhance.core.errors import ConfigError, LowlightError
 from lowlight_enhance.core.health import ERROR, OK
 from lowlight_enhance.core.malloc import keep_image_buffers
-from lowlight_enhance.ros import declare, names
-from lowlight_enhance.ros.camera_parameters import full_name
-from lowlight_enhance.ros.flight import Finding, Flight
-from lowlight_enhance.ros.model_slot import read_file
-from lowlight_enhance.ros.params import MODEL_PARAMETERS, NAMES, NodeParams
+from lowlight_enhance.ros import parameter_declaration, topic_names
+from lowlight_enhance.ros.camera_parameter_client import full_name
+from lowlight_enhance.ros.diagnostics import Reporter
+from lowlight_enhance.ros.frame_handler import Finding, Flight
+from lowlight_enhance.ros.messages import message_class
+from lowlight_enhance.ros.model_loader import read_file
+from lowlight_enhance.ros.parameters import MODEL_PARAMETERS, NAMES, NodeParams
 from lowlight_enhance.ros.qos import Overrides
-from lowlight_enhance.ros.reporter import Reporter
-from lowlight_enhance.ros.topics import message_class
 
 PERIOD_S = 1.0
 """Of diagnostics, and of a new look at publishers, listeners and parameters."""
@@ -51,18 +51,18 @@ class EnhanceNode(LifecycleNode):
         """
         self.flight: Flight | None = None
         super().__init__(node_name, **kwargs)
-        declare.declare(self)
-        self.startup_params = declare.read(self)
-        self._overrides = Overrides(declare.given(self), names.ends(self.resolve_topic_name))
-        for sentence in [*declare.unknown(self), *self._overrides.without_effect()]:
+        parameter_declaration.declare(self)
+        self.startup_params = parameter_declaration.read(self)
+        self._overrides = Overrides(parameter_declaration.given(self), topic_names.ends(self.resolve_topic_name))
+        for sentence in [*parameter_declaration.unknown(self), *self._overrides.without_effect()]:
             self.get_logger().warning(sentence)
         self.add_on_set_parameters_callback(self._on_parameters)
         if self.startup_params.malloc_tuning:
             keep_image_buffers()
         self.reporter = Reporter(self)
         self._phase, self._refusal, self._enabled = "unconfigured", "", True
-        self._diagnostics = self.create_publisher(DiagnosticArray, names.DIAGNOSTICS, 1)
-        self._enable_service = self.create_service(SetBool, names.ENABLE, self._on_enable)
+        self._diagnostics = self.create_publisher(DiagnosticArray, topic_names.DIAGNOSTICS, 1)
+        self._enable_service = self.create_service(SetBool, topic_names.ENABLE, self._on_enable)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = self.create_timer(PERIOD_S, self.reporter.guard(self._every_second), clock=steady)
 
@@ -136,7 +136,7 @@ class EnhanceNode(LifecycleNode):
 
     def _configure(self) -> None:
         self.reporter.reset()
-        params = declare.read(self)
+        params = parameter_declaration.read(self)
         self._check_names(params)
         self.flight = Flight(self, params, self._overrides, self.reporter)
         self.flight.enabled = self._enabled
@@ -146,7 +146,8 @@ class EnhanceNode(LifecycleNode):
         assert self.flight is not None
         self.flight.activate()
         self.get_logger().info(
-            f"enhancing {self.resolve_topic_name(names.IMAGE)} into {self.resolve_topic_name(names.ENHANCED)}"
+            f"enhancing {self.resolve_topic_name(topic_names.IMAGE)} "
+            f"into {self.resolve_topic_name(topic_names.ENHANCED)}"
         )
 
     def _deactivate(self) -> None:
@@ -184,7 +185,7 @@ class EnhanceNode(LifecycleNode):
         wanted = NodeParams.of({**{name: self.get_parameter(name).value for name in NAMES}, **ours})
         if self.flight is None:
             return
-        before = declare.read(self)
+        before = parameter_declaration.read(self)
         changed = [name for name in ours if getattr(wanted, name) != getattr(before, name)]
         late = [name for name in changed if _WHEN[name] != "live"]
         if late:

@@ -13,13 +13,13 @@ from accelerate import Accelerator
 from torch import nn
 
 from lowlight_enhance.core.errors import ConfigError
-from lowlight_enhance.core.model_input import ModelInput
-from lowlight_enhance.training import checkpoint
-from lowlight_enhance.training.blocks import parameter_count
-from lowlight_enhance.training.checkpoint import Origin, State
+from lowlight_enhance.core.inference.model_input import ModelInput
 from lowlight_enhance.training.config import check_range
-from lowlight_enhance.training.dataset import Batches, BatchShape, DataConfig, check_sizes
-from lowlight_enhance.training.fit import (
+from lowlight_enhance.training.data.dataset import Batches, BatchShape, DataConfig, check_sizes
+from lowlight_enhance.training.data.pictures import load_training_pictures
+from lowlight_enhance.training.engine import checkpoint
+from lowlight_enhance.training.engine.checkpoint import Origin, State
+from lowlight_enhance.training.engine.fit import (
     Batch,
     EpochConfig,
     accelerator_for,
@@ -28,12 +28,12 @@ from lowlight_enhance.training.fit import (
     set_mode,
     synchronised,
 )
-from lowlight_enhance.training.gan import load_teacher
-from lowlight_enhance.training.pictures import load_training_pictures
-from lowlight_enhance.training.run_log import Parts, Validation
-from lowlight_enhance.training.student import Student, StudentConfig
-from lowlight_enhance.training.teacher import PAPER_STUDENT, Teacher, TeacherConfig
-from lowlight_enhance.training.validation import WITHOUT_PAIRS, as_picture, as_told, at_size_of, validate
+from lowlight_enhance.training.engine.run_log import Parts, Validation
+from lowlight_enhance.training.engine.validation import WITHOUT_PAIRS, as_picture, as_told, at_size_of, validate
+from lowlight_enhance.training.models.blocks import parameter_count
+from lowlight_enhance.training.models.student import Student, StudentConfig
+from lowlight_enhance.training.models.teacher import PAPER_STUDENT, Teacher, TeacherConfig
+from lowlight_enhance.training.train_teacher import load_teacher
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,18 +14,18 @@ import numpy as np
 import torch
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
-from lowlight_enhance.core.bins import EXPOSURE_BINS_S, ISO_BINS, by_bin
-from lowlight_enhance.core.capture import UNKNOWN, CaptureMetadata
-from lowlight_enhance.core.colour import hue_error_deg
-from lowlight_enhance.core.darken import SENSORS, DarkExposure, darken
-from lowlight_enhance.core.enhancer import Enhance, Enhancer
+from lowlight_enhance.core.enhancement.enhancer import Enhance, Enhancer
+from lowlight_enhance.core.enhancement.upsampling import Upsampling
 from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.files import replacing
-from lowlight_enhance.core.upsample import Upsampling
-from lowlight_enhance.training import faults
-from lowlight_enhance.training.index import read_pairs, read_photos
+from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
+from lowlight_enhance.evaluation.binning import EXPOSURE_BINS_S, ISO_BINS, by_bin
+from lowlight_enhance.evaluation.colour import hue_error_deg
+from lowlight_enhance.simulation.low_light import SENSORS, DarkExposure, darken
+from lowlight_enhance.training import artifact_metrics
+from lowlight_enhance.training.data.manifest import read_pairs, read_photos
+from lowlight_enhance.training.data.pictures import LoadedPair, Picture, load_pairs, load_rgb
 from lowlight_enhance.training.networks import enhance_by, load_checkpoint
-from lowlight_enhance.training.pictures import LoadedPair, Picture, load_pairs, load_rgb
 
 MAX_PSNR_DB = 100.0
 """Of identical pictures, so that means stay finite."""
@@ -50,11 +50,11 @@ class Scores:
         ssim: torchmetrics' default (Gaussian window 11, sigma 1.5) on RGB, data range 1.
         l1: mean absolute difference of R, G and B, 0..1.
         hue_deg: ``colour.hue_error_deg``.
-        cast_a: ``faults.cast``: mean difference in CIELAB a*.
+        cast_a: ``artifact_metrics.cast``: mean difference in CIELAB a*.
         cast_b: the same in b*.
-        dark_ssim: ``faults.dark_ssim``: of the reference's darkest quarter.
-        noise_ratio: ``faults.noise_ratio``.
-        clipped_excess: ``faults.clipped_excess``.
+        dark_ssim: ``artifact_metrics.dark_ssim``: of the reference's darkest quarter.
+        noise_ratio: ``artifact_metrics.noise_ratio``.
+        clipped_excess: ``artifact_metrics.clipped_excess``.
     """
 
     psnr: float
@@ -88,7 +88,7 @@ def measure(picture: Picture, reference: Picture) -> Scores:
     a, b = (
         torch.from_numpy(np.ascontiguousarray(p.transpose(2, 0, 1)))[None].float() / 255 for p in (picture, reference)
     )
-    cast_a, cast_b = faults.cast(picture, reference)
+    cast_a, cast_b = artifact_metrics.cast(picture, reference)
     return Scores(
         psnr=min(float(peak_signal_noise_ratio(a, b, data_range=1.0)), MAX_PSNR_DB),
         ssim=float(structural_similarity_index_measure(a, b, data_range=1.0)),  # type: ignore[arg-type]
@@ -96,9 +96,9 @@ def measure(picture: Picture, reference: Picture) -> Scores:
         hue_deg=hue_error_deg(picture, reference),
         cast_a=cast_a,
         cast_b=cast_b,
-        dark_ssim=faults.dark_ssim(picture, reference),
-        noise_ratio=faults.noise_ratio(picture, reference),
-        clipped_excess=faults.clipped_excess(picture, reference),
+        dark_ssim=artifact_metrics.dark_ssim(picture, reference),
+        noise_ratio=artifact_metrics.noise_ratio(picture, reference),
+        clipped_excess=artifact_metrics.clipped_excess(picture, reference),
     )
 
 

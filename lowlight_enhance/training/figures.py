@@ -20,13 +20,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lowlight_enhance.core.bins import ISO_BINS
-from lowlight_enhance.core.capture import CaptureMetadata
-from lowlight_enhance.core.enhancer import Enhance
+from lowlight_enhance.core.enhancement.enhancer import Enhance
 from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.files import replacing
+from lowlight_enhance.core.metadata.capture import CaptureMetadata
+from lowlight_enhance.evaluation.binning import ISO_BINS
+from lowlight_enhance.training.data.pictures import Picture
 from lowlight_enhance.training.evaluate import MAX_PSNR_DB, Frame, load_enhance
-from lowlight_enhance.training.pictures import Picture
 
 DPI = 120
 SHOWN_PIXELS = 480

@@ -11,15 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from lowlight_enhance.core.capture import CaptureMetadata
-from lowlight_enhance.core.enhancer import Enhance, toned
+from lowlight_enhance.core.enhancement.enhancer import Enhance, toned
+from lowlight_enhance.core.enhancement.upsampling import LocalAffine, Upsampling, enlarge
 from lowlight_enhance.core.errors import DataError
-from lowlight_enhance.core.model_input import ModelInput, Rgb, Tensor
-from lowlight_enhance.core.upsample import LocalAffine, Upsampling, enlarge
-from lowlight_enhance.training import checkpoint
+from lowlight_enhance.core.inference.model_input import ModelInput, Rgb, Tensor
+from lowlight_enhance.core.metadata.capture import CaptureMetadata
 from lowlight_enhance.training.distill import DISTILLED_STUDENT
-from lowlight_enhance.training.gan import TRAINED_TEACHER
-from lowlight_enhance.training.train import TRAINED_STUDENT
+from lowlight_enhance.training.engine import checkpoint
+from lowlight_enhance.training.train_student import TRAINED_STUDENT
+from lowlight_enhance.training.train_teacher import TRAINED_TEACHER
 
 Kind = Literal["student", "distilled student", "teacher"]
 

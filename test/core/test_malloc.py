@@ -47,16 +47,14 @@ def test_threads_share_one_arena_where_it_is_tuned(tmp_path: Path, switch: str, 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the settings are glibc's")
 def test_the_nodes_executable_sets_the_arena_before_rclpy_starts_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    code = (
-        "import sys, lowlight_enhance.ros.start; print([name for name in ('rclpy', 'numpy') if name in sys.modules])"
-    )
+    code = "import sys, lowlight_enhance.ros.main; print([name for name in ('rclpy', 'numpy') if name in sys.modules])"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said == "[]\n"
     pytest.importorskip("rclpy")
-    from lowlight_enhance.ros import node, start
+    from lowlight_enhance.ros import main, node
 
     calls: list[str] = []
-    monkeypatch.setattr(start, "one_arena", lambda: calls.append("arena"))
+    monkeypatch.setattr(main, "one_arena", lambda: calls.append("arena"))
     monkeypatch.setattr(node, "main", lambda args: calls.append("node") or 0)
-    assert start.main([]) == 0
+    assert main.main([]) == 0
     assert calls == ["arena", "node"]

@@ -114,8 +114,8 @@ def test_enhance_passes_its_arguments_on(stand_ins):
 
 
 def test_names_of_parameters_and_topics_are_the_nodes(stand_ins):
-    from lowlight_enhance.ros import names
-    from lowlight_enhance.ros.params import NodeParams
+    from lowlight_enhance.ros import topic_names
+    from lowlight_enhance.ros.parameters import NodeParams
 
     given = dict.fromkeys(load("enhance").PARAMETERS, "1")
     [(_, _, node)] = launched("enhance", **given, use_sim_time="true")
@@ -123,7 +123,7 @@ def test_names_of_parameters_and_topics_are_the_nodes(stand_ins):
     assert parameters.keys() == given.keys()
     defaults = {entry.name: type(entry.default) for entry in fields(NodeParams)}
     assert {name: defaults[name] for name in given} == parameters
-    assert {topic for topic, _ in node["remappings"]} <= {*names.INPUTS, *names.OUTPUTS}
+    assert {topic for topic, _ in node["remappings"]} <= {*topic_names.INPUTS, *topic_names.OUTPUTS}
 
 
 @pytest.mark.parametrize(

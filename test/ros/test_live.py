@@ -17,7 +17,7 @@ from sensor_msgs.msg import CompressedImage
 from std_srvs.srv import SetBool
 from tiny_model import write_tiny_model
 
-from lowlight_enhance.core.enhancer import Enhancer
+from lowlight_enhance.core.enhancement.enhancer import Enhancer
 from lowlight_enhance.core.errors import ModelError
 
 WHEN_IT_CONFIGURES = {"compressed_output": "jpeg"}
@@ -323,7 +323,7 @@ def test_what_is_read_at_configuration_can_be_set_after_cleanup(cell):
 
 
 def test_compressed_images_in_and_out(fly):
-    from lowlight_enhance.core.image_messages import decode, fill_compressed
+    from lowlight_enhance.core.imaging.messages import decode, fill_compressed
 
     cell = fly(image_transport="compressed", compressed_output="png")
     robot, received = cell.robot, []

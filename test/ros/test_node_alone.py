@@ -13,8 +13,8 @@ from robot import Robot, capture_metadata, dark_image
 
 from lowlight_enhance.core import malloc
 from lowlight_enhance.core.errors import ConfigError
+from lowlight_enhance.ros.messages import message_class
 from lowlight_enhance.ros.node import EnhanceNode
-from lowlight_enhance.ros.topics import message_class
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_an_internal_error_in_configure_is_logged_and_leaves_it_unconfigured(
 ):
     node = make_node(model=str(tiny_model))
     with monkeypatch.context() as patch:
-        patch.setattr("lowlight_enhance.ros.flight.FrameStream", lambda *_: 1 / 0)
+        patch.setattr("lowlight_enhance.ros.frame_handler.FrameStream", lambda *_: 1 / 0)
         assert node.trigger_configure() == TransitionCallbackReturn.ERROR
     assert "ZeroDivisionError" in capfd.readouterr().err
     assert node.status().level == b"\x02"
@@ -89,7 +89,7 @@ def test_an_error_in_activate_leaves_nothing_subscribed(make_node, tiny_model, m
     node.trigger_configure()
     before = len(list(node.subscriptions))
     with monkeypatch.context() as patch:
-        patch.setattr("lowlight_enhance.ros.inputs.Inputs._subscribe_image", lambda _: 1 / 0)
+        patch.setattr("lowlight_enhance.ros.subscriptions.Inputs._subscribe_image", lambda _: 1 / 0)
         assert node.trigger_activate() == TransitionCallbackReturn.ERROR
     assert len(list(node.subscriptions)) == before
     assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS

@@ -14,11 +14,11 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Float32
 
 from lowlight_enhance.core.errors import ConfigError
-from lowlight_enhance.ros import complaints, names, qos
+from lowlight_enhance.ros import qos, qos_diagnostics, topic_names
 from lowlight_enhance.ros.qos import Overrides, agreed_reliability
 
 RELIABLE, UNRELIABLE = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
-ENDS = names.ends("/{}".format)
+ENDS = topic_names.ends("/{}".format)
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -82,7 +82,7 @@ def test_without_events_of_the_middleware_the_timer_notices_listeners(fly, monke
         def create_event_handlers(self, *_):
             return []
 
-    monkeypatch.setattr("lowlight_enhance.ros.outputs.PublisherEventCallbacks", Events)
+    monkeypatch.setattr("lowlight_enhance.ros.publishers.PublisherEventCallbacks", Events)
     cell = fly()
     stop_listening(cell)
     cell.robot.until(lambda: "/image_raw" not in subscriptions(cell))
@@ -249,14 +249,14 @@ def test_lost_images_are_forgotten_when_no_more_are_lost(fly, capfd, monkeypatch
         flight._on_lost(SimpleNamespace(total_count=count, total_count_change=1))
 
     lose(1)
-    flight._complaints.look("", time.monotonic() + complaints.LOST_S - 1.0)
+    flight._complaints.look("", time.monotonic() + qos_diagnostics.LOST_S - 1.0)
     assert "has lost 1 images" in cell.node.status().message
-    flight._complaints.look("", time.monotonic() + complaints.LOST_S)
+    flight._complaints.look("", time.monotonic() + qos_diagnostics.LOST_S)
     assert "has lost" not in cell.node.status().message
     lose(2)
     assert "has lost 2 images" in cell.node.status().message
     assert cell.node.status().level == b"\x01"
-    monkeypatch.setattr(complaints, "LOST_S", 0.0)
+    monkeypatch.setattr(qos_diagnostics, "LOST_S", 0.0)
     cell.robot.until(lambda: "has lost" not in cell.node.status().message)
     assert capfd.readouterr().err.count("has lost") == 1
 
@@ -281,10 +281,10 @@ def test_latency_of_each_frame_can_be_listened_to(fly):
 def test_topics_are_those_that_the_readme_names(fly):
     cell = fly(compressed_output="jpeg", metadata_type="diagnostic_msgs/msg/DiagnosticArray")
     resolve = cell.node.resolve_topic_name
-    ends = set(names.ends(resolve))
-    assert {resolve(name) for name in names.INPUTS} == {topic for topic, role in ends if role == "subscription"}
+    ends = set(topic_names.ends(resolve))
+    assert {resolve(name) for name in topic_names.INPUTS} == {topic for topic, role in ends if role == "subscription"}
     published = {topic for topic, role in ends if role == "publisher"} | {"/diagnostics"}
-    assert {resolve(name) for name in names.OUTPUTS} == published
+    assert {resolve(name) for name in topic_names.OUTPUTS} == published
     cell.frame(dark_image(1))
     opened = {publisher.topic_name for publisher in cell.node.publishers} - {"/rosout", "/parameter_events"}
     assert opened == published

@@ -112,9 +112,9 @@ def node(tiny_model: Path) -> Iterator[Any]:
 def test_it_allows_what_a_live_node_has_and_no_more(node: Any) -> None:
     from rclpy.parameter import Parameter
 
-    from lowlight_enhance.core.camera_parameters import ParameterSource
-    from lowlight_enhance.core.metadata_messages import MetadataSettings
-    from lowlight_enhance.ros.camera_parameters import CameraParameters
+    from lowlight_enhance.core.metadata.driver_parameters import ParameterSource
+    from lowlight_enhance.core.metadata.readers import MetadataSettings
+    from lowlight_enhance.ros.camera_parameter_client import CameraParameters
 
     camera = CameraParameters(node, "/camera", ParameterSource(("exposure",)), MetadataSettings(), lambda _: None)
     node.start()

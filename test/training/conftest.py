@@ -14,8 +14,8 @@ try:
     import torch
     from accelerate.state import AcceleratorState
 
-    from lowlight_enhance.training.pictures import LoadedPair
-    from lowlight_enhance.training.run_log import Validation
+    from lowlight_enhance.training.data.pictures import LoadedPair
+    from lowlight_enhance.training.engine.run_log import Validation
 
     torch.set_num_threads(1)
 except ImportError:

@@ -9,10 +9,10 @@ import yaml
 
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.training.config import check_range, load_config
-from lowlight_enhance.training.dataset import check_sizes
+from lowlight_enhance.training.data.dataset import check_sizes
 from lowlight_enhance.training.distill import DistillConfig
-from lowlight_enhance.training.gan import TrainTeacherConfig
-from lowlight_enhance.training.train import TrainStudentConfig
+from lowlight_enhance.training.train_student import TrainStudentConfig
+from lowlight_enhance.training.train_teacher import TrainTeacherConfig
 
 
 @dataclass(frozen=True)

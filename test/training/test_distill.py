@@ -11,15 +11,15 @@ import torch
 
 from lowlight_enhance import cli
 from lowlight_enhance.core.errors import ConfigError, DataError
-from lowlight_enhance.core.model_input import ModelInput
-from lowlight_enhance.training import checkpoint
-from lowlight_enhance.training.dataset import BatchShape, DataConfig
-from lowlight_enhance.training.discriminator import DiscriminatorConfig
+from lowlight_enhance.core.inference.model_input import ModelInput
+from lowlight_enhance.training.data.dataset import BatchShape, DataConfig
 from lowlight_enhance.training.distill import DistillConfig, DistillStep, PlateauConfig, distill, load_distilled
-from lowlight_enhance.training.fit import Batch, EpochConfig, accelerator_for
-from lowlight_enhance.training.gan import GanStep, TrainTeacherConfig
-from lowlight_enhance.training.student import Student, StudentConfig, apply_local_affine
-from lowlight_enhance.training.teacher import Teacher, TeacherConfig
+from lowlight_enhance.training.engine import checkpoint
+from lowlight_enhance.training.engine.fit import Batch, EpochConfig, accelerator_for
+from lowlight_enhance.training.models.discriminator import DiscriminatorConfig
+from lowlight_enhance.training.models.student import Student, StudentConfig, apply_local_affine
+from lowlight_enhance.training.models.teacher import Teacher, TeacherConfig
+from lowlight_enhance.training.train_teacher import GanStep, TrainTeacherConfig
 
 TEACHER = TrainTeacherConfig(
     teacher=TeacherConfig(channels=(4, 8), head=4, dropout=0.5), discriminator=DiscriminatorConfig(channels=(4, 8))

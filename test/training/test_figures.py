@@ -11,12 +11,12 @@ import pytest
 from tiny_model import write_tiny_model
 
 from lowlight_enhance import cli
-from lowlight_enhance.core.capture import CaptureMetadata
 from lowlight_enhance.core.errors import DataError
-from lowlight_enhance.core.model_input import ModelInput
+from lowlight_enhance.core.inference.model_input import ModelInput
+from lowlight_enhance.core.metadata.capture import CaptureMetadata
 from lowlight_enhance.training import evaluate as ev
 from lowlight_enhance.training import figures
-from lowlight_enhance.training.pictures import LoadedPair
+from lowlight_enhance.training.data.pictures import LoadedPair
 
 GREY = np.full((32, 48, 3), 128, np.uint8)
 

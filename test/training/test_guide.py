@@ -10,10 +10,10 @@ import pytest
 
 from lowlight_enhance.cli import build_parser
 from lowlight_enhance.training.config import load_config
+from lowlight_enhance.training.data.sid import COLUMNS
 from lowlight_enhance.training.distill import DistillConfig
-from lowlight_enhance.training.gan import TrainTeacherConfig
 from lowlight_enhance.training.losses import HUE_CHROMA_FLOOR, SMALLEST_FOR_MS_SSIM
-from lowlight_enhance.training.sid import COLUMNS
+from lowlight_enhance.training.train_teacher import TrainTeacherConfig
 
 FILE = Path(__file__).parents[2] / "docs/training.md"
 TEXT = FILE.read_text(encoding="utf-8")

@@ -8,10 +8,10 @@ import pytest
 import torch
 from tiny_checkpoints import MODEL_INPUT, STEP, WRITERS, write_distilled_paper, write_student
 
-from lowlight_enhance.core.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.core.errors import DataError
-from lowlight_enhance.training import checkpoint
-from lowlight_enhance.training.fit import EpochConfig
+from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
+from lowlight_enhance.training.engine import checkpoint
+from lowlight_enhance.training.engine.fit import EpochConfig
 from lowlight_enhance.training.networks import enhance_by, load_checkpoint
 
 KINDS = {

@@ -1,0 +1,1 @@
+"""From the output of the network to an enhanced frame."""

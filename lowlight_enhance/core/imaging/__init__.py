@@ -1,0 +1,1 @@
+"""Image messages and camera_info: encodings, compression, conversion to and from arrays."""

@@ -1,0 +1,1 @@
+"""Running a network: the model file, its input tensor and the runtimes."""

@@ -1,0 +1,269 @@
+"""What a model file may be, before any runtime opens it.
+
+A runtime that opens an ONNX file follows what stands in it: names of other files to read, operators of libraries,
+functions of its own. None of that is needed for a network of this package, so a file with any of it is refused here,
+by a look at the protobuf fields alone (field numbers as in onnx.proto of ONNX 1.16 to 1.23).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lowlight_enhance.core.errors import ModelError
+from lowlight_enhance.core.inference.protobuf_reader import BYTES, VARINT, Field, Wire, WireError
+
+MAX_BYTES = 512 * 1024 * 1024
+"""Largest model file; the shipped student has 10 MB, the teacher 152 MB."""
+
+MAX_TEXT_BYTES = 64 * 1024
+"""Longest name or metadata entry."""
+
+MAX_GRAPH_DEPTH = 8
+"""Graphs inside of attributes inside of graphs: branches and loops."""
+
+DOMAINS = ("", "ai.onnx")
+"""Operator sets of an exported network, in float32, float16 and int8: the one of ONNX itself, by both its names."""
+
+FLOAT = 1
+"""TensorProto.FLOAT."""
+
+_RUNTIME_OPTIONS_KEY = "ort_config"
+"""Metadata from which ONNX Runtime can be told to take its own options."""
+
+EXPORT_IT = "write it with 'lowlight export'"
+"""Remedy for a network of this package."""
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """An input or output of the network.
+
+    Attributes:
+        name: as in the file.
+        element: TensorProto.DataType; 0 where it is no tensor.
+        dims: sizes; 0 for one that is not fixed.
+    """
+
+    name: str
+    element: int
+    dims: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A file that may be opened.
+
+    Attributes:
+        path: where it was read from.
+        content: all of it; nothing else belongs to the network.
+        sha256: hexadecimal digest of the content.
+        metadata: its ``metadata_props``.
+        inputs: what the network takes.
+        outputs: what it gives.
+    """
+
+    path: Path
+    content: bytes
+    sha256: str
+    metadata: dict[str, str]
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+
+def read_model(path: Path, remedy: str = EXPORT_IT) -> ModelFile:
+    """The model file, read once and looked at.
+
+    Args:
+        path: an ONNX file.
+        remedy: what to do about one that is refused.
+
+    Raises:
+        ModelError: missing, too large, damaged, or with anything in it that a runtime would follow out of the file.
+    """
+    return parse_model(_read(path, remedy), path, remedy)
+
+
+def parse_model(content: bytes, path: Path, remedy: str = EXPORT_IT) -> ModelFile:
+    """The model of these bytes.
+
+    Args:
+        content: an ONNX file.
+        path: where it came from, for messages.
+        remedy: as in ``read_model``.
+
+    Raises:
+        ModelError: as ``read_model``.
+    """
+    look = _Look(content, path, remedy)
+    try:
+        look.model()
+    except WireError as error:
+        raise ModelError(f"{path} is no ONNX model that can be read ({error}); copy it again, or {remedy}") from error
+    digest = hashlib.sha256(content).hexdigest()
+    inputs = tuple(port for port in look.inputs if port.name not in look.constants)
+    return ModelFile(path, content, digest, look.metadata, inputs, tuple(look.outputs))
+
+
+def _read(path: Path, remedy: str) -> bytes:
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelError(f"the model {path} is no file; set the parameter 'model' (or --model) to an ONNX file")
+        if status.st_size <= MAX_BYTES:
+            with path.open("rb") as file:
+                content = file.read(MAX_BYTES + 1)
+            if len(content) <= MAX_BYTES:
+                return content
+    except (OSError, ValueError) as error:  # ValueError: a path with a null byte
+        reason = getattr(error, "strerror", None) or error
+        raise ModelError(
+            f"cannot read the model {path}: {reason}; set the parameter 'model' (or --model) to an ONNX file "
+            "written by 'lowlight export', or leave it empty for the one that is shipped"
+        ) from error
+    raise ModelError(f"the model {path} is larger than {MAX_BYTES // 2**20} MiB: no network for a robot; {remedy}")
+
+
+class _Look:
+    """One walk through a file's messages. Each method takes the field that holds the message it is named after."""
+
+    def __init__(self, content: bytes, path: Path, remedy: str) -> None:
+        self.wire, self.path, self.remedy = Wire(content), path, remedy
+        self.metadata: dict[str, str] = {}
+        self.inputs: list[Port] = []
+        self.outputs: list[Port] = []
+        self.constants: set[str] = set()
+
+    def model(self) -> None:
+        graphs = 0
+        for field in self.wire.fields(0, len(self.wire.content)):
+            if field.number == 7:
+                graphs += 1
+                self._graph(field, depth=0)
+            elif field.number == 8:
+                self._opset(field)
+            elif field.number == 14:
+                self._metadata_entry(field)
+            elif field.number == 20:
+                raise self._refusal("carries a training graph")
+            elif field.number == 25:
+                raise self._refusal("carries functions of its own")
+        if graphs != 1:
+            raise WireError(f"it holds {graphs} graphs instead of one")
+
+    def _graph(self, graph: Field, depth: int) -> None:
+        if depth > MAX_GRAPH_DEPTH:
+            raise self._refusal(f"nests graphs more than {MAX_GRAPH_DEPTH} deep")
+        for field in self._fields(graph):
+            if field.number == 1:
+                self._node(field, depth)
+            elif field.number == 5:
+                name = self._tensor(field)
+                if depth == 0:
+                    self.constants.add(name)
+            elif field.number == 15:
+                self._sparse_tensor(field)
+            elif field.number == 11 and depth == 0:
+                self.inputs.append(self._port(field))
+            elif field.number == 12 and depth == 0:
+                self.outputs.append(self._port(field))
+
+    def _node(self, node: Field, depth: int) -> None:
+        for field in self._fields(node):
+            if field.number == 5:
+                self._attribute(field, depth)
+            elif field.number == 7:
+                self._domain(field, "an operator")
+
+    def _attribute(self, attribute: Field, depth: int) -> None:
+        for field in self._fields(attribute):
+            if field.number in (5, 10):
+                self._tensor(field)
+            elif field.number in (6, 11):
+                self._graph(field, depth + 1)
+            elif field.number in (22, 23):
+                self._sparse_tensor(field)
+
+    def _sparse_tensor(self, tensor: Field) -> None:
+        for field in self._fields(tensor):
+            if field.number in (1, 2):
+                self._tensor(field)
+
+    def _tensor(self, tensor: Field) -> str:
+        """The tensor's name."""
+        name, elsewhere = "", False
+        for field in self._fields(tensor):
+            if field.number == 8:
+                name = self._text(field)
+            elif field.number == 13:
+                elsewhere = True
+            elif field.number == 14:
+                elsewhere |= self._number(field) != 0
+        if elsewhere:
+            raise self._refusal(f"keeps the values of '{name}' in another file")
+        return name
+
+    def _opset(self, opset: Field) -> None:
+        for field in self._fields(opset):
+            if field.number == 1:
+                self._domain(field, "operators")
+
+    def _domain(self, field: Field, what: str) -> None:
+        domain = self._text(field)
+        if domain not in DOMAINS:
+            raise self._refusal(f"needs {what} of the domain '{domain[:80]}'")
+
+    def _metadata_entry(self, entry: Field) -> None:
+        texts = {field.number: self._text(field) for field in self._fields(entry) if field.number in (1, 2)}
+        key = texts.get(1, "")
+        if key == _RUNTIME_OPTIONS_KEY:
+            raise self._refusal(f"carries options for the runtime ('{key}')")
+        self.metadata[key] = texts.get(2, "")
+
+    def _port(self, port: Field) -> Port:
+        """ValueInfoProto: name, and of a tensor type the element type and the shape."""
+        name, element = "", 0
+        dims: list[int] = []
+        for field in self._fields(port):
+            if field.number == 1:
+                name = self._text(field)
+            elif field.number == 2:
+                for kind in self._fields(field):
+                    if kind.number == 1:
+                        element, dims = self._tensor_type(kind)
+        return Port(name, element, tuple(dims))
+
+    def _tensor_type(self, tensor_type: Field) -> tuple[int, list[int]]:
+        element = 0
+        dims: list[int] = []
+        for field in self._fields(tensor_type):
+            if field.number == 1:
+                element = self._number(field)
+            elif field.number == 2:
+                for dim in self._fields(field):
+                    sizes = [self._number(size) for size in self._fields(dim) if size.number == 1]
+                    dims.append(sizes[-1] if sizes else 0)
+        return element, dims
+
+    def _fields(self, message: Field) -> Iterator[Field]:
+        if message.wire != BYTES:
+            raise WireError(f"field {message.number} at byte {message.start} is no message")
+        return self.wire.fields(message.start, message.end)
+
+    def _text(self, field: Field) -> str:
+        if field.wire != BYTES:
+            raise WireError(f"field {field.number} at byte {field.start} is no text")
+        return self.wire.text(field, MAX_TEXT_BYTES)
+
+    def _number(self, field: Field) -> int:
+        if field.wire != VARINT:
+            raise WireError(f"field {field.number} at byte {field.start} is no number")
+        return field.value
+
+    def _refusal(self, what: str) -> ModelError:
+        return ModelError(
+            f"{self.path} {what}: only self-contained networks of ONNX's own operators are opened; {self.remedy}"
+        )

@@ -1,0 +1,215 @@
+"""ModelInput: the only code that turns an image and its capture metadata into the network's 5-channel tensor.
+
+Training calls it, export stores it inside the ONNX file, the runtime reads it back: no side file, no skew.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lowlight_enhance.core.errors import ConfigError, ImageError, ModelError
+from lowlight_enhance.core.metadata.capture import CaptureMetadata
+
+Rgb = NDArray[np.uint8] | NDArray[np.uint16]
+"""(H, W, 3), R, G, B, sRGB-encoded as a camera topic carries it; uint8 0..255 or uint16 0..65535."""
+
+Tensor = NDArray[np.float32]
+
+METADATA_KEY = "lowlight_enhance.model_input"
+"""Where an ONNX file carries its ModelInput (``metadata_props``)."""
+
+CHANNELS = 5
+
+MAX_SIDE = 16384
+"""Largest working size in pixels."""
+
+SLIMMEST = 8
+"""Longer over shorter side up to which the working size is that of the shorter one."""
+
+MAX_MULTIPLE = 1024
+MAX_JSON_CHARACTERS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The network's copy of a frame: ``height`` x ``width`` picture pixels inside a padded tensor."""
+
+    height: int
+    width: int
+    padded_height: int
+    padded_width: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInput:
+    """How a frame and its capture metadata are written for one network.
+
+    Attributes:
+        working_size: shorter side in pixels of the copy that the network sees; a smaller frame is never enlarged.
+            0 means the frame's own size.
+        size_multiple: height and width of the tensor are padded up to multiples of this.
+        iso_range: ISO written as 0 and as 1; log2 between, clipped outside.
+        exposure_range_s: exposure time in seconds written as 0 and as 1; log2 between, clipped outside.
+        unknown: the value reserved for an unknown ISO or exposure time; outside 0..1.
+    """
+
+    working_size: int = 288
+    size_multiple: int = 32
+    iso_range: tuple[float, float] = (50.0, 102400.0)
+    exposure_range_s: tuple[float, float] = (1.0 / 16000.0, 30.0)
+    unknown: float = -1.0
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("working_size", 0, MAX_SIDE), ("size_multiple", 1, MAX_MULTIPLE)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+                raise ConfigError(f"ModelInput: {name} {value} must be a whole number from {low} to {high}")
+        for name in ("iso_range", "exposure_range_s"):
+            low, high = getattr(self, name)
+            if not (math.isfinite(low) and math.isfinite(high) and 0.0 < 1.01 * low <= high):
+                raise ConfigError(f"ModelInput: {name} ({low}, {high}) must be two rising numbers above 0")
+        if 0.0 <= self.unknown <= 1.0 or not abs(self.unknown) <= 100.0:
+            raise ConfigError(
+                f"ModelInput: unknown ({self.unknown}) must lie in -100..100, but outside 0..1, where known values are"
+            )
+
+    def planes(self, capture: CaptureMetadata) -> tuple[float, float]:
+        """Values of the ISO and the exposure plane: 0..1, or ``unknown``."""
+        return (
+            self._log_position(capture.iso, self.iso_range),
+            self._log_position(capture.exposure_s, self.exposure_range_s),
+        )
+
+    def _log_position(self, value: float | None, limits: tuple[float, float]) -> float:
+        if value is None or not math.isfinite(value) or value <= 0.0:
+            return self.unknown
+        low, high = math.log2(limits[0]), math.log2(limits[1])
+        return min(max((math.log2(value) - low) / (high - low), 0.0), 1.0)
+
+    def grid(self, height: int, width: int) -> Grid:
+        """Size of the network's copy of a ``height`` x ``width`` frame; aspect kept, never enlarged.
+
+        Its longer side is at most ``SLIMMEST`` working sizes, lest a frame of one row take a thousand times the memory
+        of another with as many pixels.
+        """
+        short, long = sorted((height, width))
+        scale = min(1.0, self.working_size / short, SLIMMEST * self.working_size / long) if self.working_size else 1.0
+        h, w = max(1, round(height * scale)), max(1, round(width * scale))
+        m = self.size_multiple
+        return Grid(h, w, -(-h // m) * m, -(-w // m) * m)
+
+    def shrink(self, rgb: Rgb) -> Rgb:
+        """The frame at the grid's picture size, unpadded; the frame itself where it fits.
+
+        Bilinearly to that size or a double of it, whichever is nearest, then means of 2x2 pixels (4x4 and so on): as
+        good as an area average in less than half of its time.
+        """
+        grid = self.grid(*rgb.shape[:2])
+        size = (grid.width, grid.height)
+        doubled = 1 << round(math.log2(min(rgb.shape[0] / grid.height, rgb.shape[1] / grid.width)))
+        between = (grid.width * doubled, grid.height * doubled)
+        if between != rgb.shape[1::-1]:
+            rgb = cv2.resize(rgb, between, interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
+        if doubled > 1:
+            rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        return rgb
+
+    def encode(self, rgb: Rgb, capture: CaptureMetadata) -> Tensor:
+        """The network's input, (1, 5, h, w) float32: R, G, B in 0..1, the ISO plane, the exposure plane.
+
+        Args:
+            rgb: (H, W, 3) uint8 or uint16.
+            capture: ISO and exposure time; unknown values are written as ``unknown``.
+
+        Raises:
+            ImageError: wrong shape, type, an empty image, or a side too long for a network without a working size.
+        """
+        check_rgb(rgb)
+        grid = self.grid(*rgb.shape[:2])
+        if max(grid.padded_height, grid.padded_width) > MAX_SIDE:
+            raise ImageError(
+                f"a {rgb.shape[1]}x{rgb.shape[0]} frame at its full size: a side of more than {MAX_SIDE} pixels is "
+                "too long for the network; set a working size"
+            )
+        small = self.shrink(rgb)
+        height, width = small.shape[:2]
+        tensor = np.empty((1, CHANNELS, grid.padded_height, grid.padded_width), np.float32)
+        scale = 1.0 / np.iinfo(rgb.dtype).max
+        for channel, plane in enumerate(cv2.split(small)):
+            np.multiply(plane, np.float32(scale), out=tensor[0, channel, :height, :width])
+        tensor[0, :3, height:, :width] = tensor[0, :3, height - 1 : height, :width]
+        tensor[0, :3, :, width:] = tensor[0, :3, :, width - 1 : width]
+        tensor[0, 3], tensor[0, 4] = self.planes(capture)
+        return tensor
+
+    def decode(self, y: Tensor, height: int, width: int) -> Tensor:
+        """The picture part of a network output for a ``height`` x ``width`` frame.
+
+        Args:
+            y: (1, C, h, w) float32 at the padded grid of that frame.
+            height: rows of the full frame.
+            width: columns of the full frame.
+
+        Returns:
+            (C, grid.height, grid.width) view without the padding.
+
+        Raises:
+            ModelError: the output does not have the grid's size.
+        """
+        grid = self.grid(height, width)
+        if y.ndim != 4 or y.shape[0] != 1 or y.shape[2:] != (grid.padded_height, grid.padded_width):
+            raise ModelError(
+                f"network output of shape {y.shape} for a {width}x{height} frame: expected "
+                f"(1, C, {grid.padded_height}, {grid.padded_width}); the model does not keep its input's size"
+            )
+        return y[0, :, : grid.height, : grid.width]
+
+    def to_json(self) -> str:
+        """Text for the ONNX file; ``from_json`` reads it back."""
+        return json.dumps({"version": 1, **dataclasses.asdict(self)})
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelInput:
+        """The ModelInput that ``to_json`` wrote.
+
+        Raises:
+            ModelError: not such a text, unknown keys, or values out of range.
+        """
+        try:
+            if len(text) > MAX_JSON_CHARACTERS:
+                raise ValueError(f"{len(text)} characters, allowed are {MAX_JSON_CHARACTERS}")
+            values: dict[str, Any] = json.loads(text)
+            version = values.pop("version")
+            if version != 1:
+                raise ModelError(
+                    f"ModelInput version {version}: this release reads version 1; upgrade lowlight_enhance"
+                )
+            for name in ("iso_range", "exposure_range_s"):
+                low, high = values[name]
+                values[name] = (float(low), float(high))
+            return cls(**values)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, ConfigError) as error:
+            raise ModelError(f"unreadable ModelInput in the model file ({error}); export the model again") from error
+
+
+def check_rgb(rgb: Rgb) -> None:
+    """Raise ImageError unless ``rgb`` is a non-empty (H, W, 3) uint8 or uint16 array."""
+    if not isinstance(rgb, np.ndarray) or rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
+        raise ImageError(f"image of shape {getattr(rgb, 'shape', None)}: expected a non-empty (H, W, 3) RGB array")
+    if rgb.dtype not in (np.uint8, np.uint16):
+        raise ImageError(f"image of type {rgb.dtype}: expected uint8 or uint16")
+
+
+def to_8_bit(rgb: Rgb) -> NDArray[np.uint8]:
+    """uint8 as it is, uint16 rounded to 0..255."""
+    if rgb.dtype == np.uint8:
+        return rgb  # type: ignore[return-value]
+    return np.asarray(cv2.convertScaleAbs(rgb, alpha=255.0 / 65535.0), dtype=np.uint8)

@@ -1,0 +1,1 @@
+"""Capture metadata: ISO and exposure time from driver messages and driver parameters."""

@@ -1,0 +1,264 @@
+"""Exposure and gain out of the ROS parameters of a camera's node: their names with each driver, and what they mean.
+
+Drivers that publish no metadata still have their settings as parameters. These are what was asked of the camera, so
+they hold only while its automatic controls are off.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lowlight_enhance.core.errors import ConfigError
+from lowlight_enhance.core.metadata import values as values_of
+from lowlight_enhance.core.metadata.capture import GAIN_KINDS, CaptureMetadata, GainKind
+from lowlight_enhance.core.metadata.readers import MetadataSettings
+
+DB_KINDS = ("db", "milli_db")
+"""Kinds of gain that may be 0 or less."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterSource:
+    """The parameters of a camera node that tell exposure and gain.
+
+    Where several names are given, the first that the node has counts; of the automatic controls, all count.
+
+    Attributes:
+        exposure: names of the exposure time.
+        exposure_unit_s: seconds per unit of it.
+        gain: names of the gain.
+        gain_kind: what it counts.
+        digital_gain: names of a factor that is applied beside it.
+        exposure_auto: names of what switches automatic exposure.
+        gain_auto: names of what switches automatic gain.
+        manual: value of those, as text in lower case, with which the camera keeps to the other parameters.
+        manual_of: the same for those of them that differ, any of several texts, by name.
+    """
+
+    exposure: tuple[str, ...] = ()
+    exposure_unit_s: float = 1e-6
+    gain: tuple[str, ...] = ()
+    gain_kind: GainKind = "linear"
+    digital_gain: tuple[str, ...] = ()
+    exposure_auto: tuple[str, ...] = ()
+    gain_auto: tuple[str, ...] = ()
+    manual: str = "false"
+    manual_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every parameter that matters, each once."""
+        groups = (self.exposure, self.gain, self.digital_gain, self.exposure_auto, self.gain_auto)
+        return tuple(dict.fromkeys(name for group in groups for name in group))
+
+
+DRIVERS: dict[str, ParameterSource] = {
+    # One parameter for each V4L2 control, by its name: newer kernels' first. Exposure is in units of 100 us. The modes
+    # of automatic exposure are numbers, of which 0 is full automatic; automatic gain is a flag.
+    "v4l2_camera": ParameterSource(
+        exposure=("exposure_time_absolute", "exposure_absolute"),
+        exposure_unit_s=1e-4,
+        gain=("gain",),
+        exposure_auto=("auto_exposure", "exposure_auto"),
+        gain_auto=("auto_exposure", "exposure_auto", "gain_automatic"),
+        manual="1",
+        manual_of={"gain_automatic": ("false", "0")},
+    ),
+    # The same V4L2 control; the driver writes -1 for "as it is".
+    "usb_cam": ParameterSource(
+        exposure=("exposure",),
+        exposure_unit_s=1e-4,
+        gain=("gain",),
+        exposure_auto=("autoexposure",),
+        gain_auto=("autoexposure",),
+    ),
+    "depthai": ParameterSource(
+        exposure=("rgb.r_exposure",),
+        gain=("rgb.r_iso",),
+        gain_kind="iso",
+        exposure_auto=("rgb.r_set_man_exposure",),
+        gain_auto=("rgb.r_set_man_exposure",),
+        manual="true",
+    ),
+    # ZED X and ZED X One; the USB cameras' exposure and gain, in percent of something, are not to be had.
+    "zed": ParameterSource(
+        exposure=("video.exposure_time",),
+        gain=("video.analog_gain",),
+        gain_kind="milli_db",
+        digital_gain=("video.digital_gain",),
+        exposure_auto=("video.auto_exposure", "video.auto_exposure_gain"),
+        gain_auto=("video.auto_analog_gain", "video.auto_digital_gain", "video.auto_exposure_gain"),
+    ),
+    # Releases of camera_ros that do not publish metadata. From libcamera 0.5 on exposure and gain have a mode each.
+    "camera_ros": ParameterSource(
+        exposure=("ExposureTime",),
+        gain=("AnalogueGain",),
+        exposure_auto=("AeEnable", "ExposureTimeMode"),
+        gain_auto=("AeEnable", "AnalogueGainMode"),
+        manual_of={"ExposureTimeMode": ("1",), "AnalogueGainMode": ("1",)},
+    ),
+}
+"""What is known of each driver."""
+
+
+def parameter_source(
+    driver: str = "",
+    *,
+    exposure: str = "",
+    exposure_unit_s: float = 0.0,
+    gain: str = "",
+    gain_kind: str = "",
+    digital_gain: str = "",
+    auto: str = "",
+    manual: str = "",
+) -> ParameterSource:
+    """What is known of a driver, with whatever is given in place of it; "" and 0 keep the driver's.
+
+    Args:
+        driver: one of ``DRIVERS``; "" = another, whose parameters are all given.
+        exposure: name of the exposure time.
+        exposure_unit_s: seconds per unit of it.
+        gain: name of the gain.
+        gain_kind: what it counts: ``iso``, ``db``, ``linear`` or ``milli_db``.
+        digital_gain: name of a factor that is applied beside the gain.
+        auto: name of what switches automatic exposure and gain.
+        manual: value of that, as text, with which the camera keeps to the other parameters; without ``auto`` of the
+            driver's own, but for those that have another in ``manual_of``.
+
+    Raises:
+        ConfigError: an unknown driver, a unit or kind that is none, or neither an exposure nor a gain.
+    """
+    if driver and driver not in DRIVERS:
+        close = difflib.get_close_matches(driver, DRIVERS, 1)
+        hint = f"; did you mean '{close[0]}'?" if close else ""
+        raise ConfigError(f"camera driver '{driver}' is none of {', '.join(DRIVERS)}{hint}")
+    if gain_kind and gain_kind not in GAIN_KINDS:
+        raise ConfigError(f"gain kind '{gain_kind}' is none of {', '.join(GAIN_KINDS)}")
+    if not (math.isfinite(exposure_unit_s) and exposure_unit_s >= 0.0):
+        raise ConfigError(
+            f"exposure unit {exposure_unit_s} must be a finite number of seconds, 0 for the driver's own"
+        )
+    given: dict[str, Any] = {
+        "exposure": exposure and (exposure,),
+        "exposure_unit_s": exposure_unit_s,
+        "gain": gain and (gain,),
+        "gain_kind": gain_kind,
+        "digital_gain": digital_gain and (digital_gain,),
+        "exposure_auto": auto and (auto,),
+        "gain_auto": auto and (auto,),
+        "manual": manual.lower(),
+    }
+    source = dataclasses.replace(
+        DRIVERS.get(driver, ParameterSource()), **{name: value for name, value in given.items() if value}
+    )
+    if auto and manual:
+        source = dataclasses.replace(source, manual_of={})
+    if not (source.exposure or source.gain):
+        raise ConfigError("no parameters to read from the camera's node: name its driver, or its exposure and gain")
+    return source
+
+
+def capture_of(values: Mapping[str, Any], source: ParameterSource, settings: MetadataSettings) -> CaptureMetadata:
+    """What a camera node's parameters say.
+
+    Args:
+        values: by name; a parameter that is missing or None is one that the node does not have.
+        source: which parameters count.
+        settings: for ``base_iso``, ``gain_unity`` and ``stale_under_auto_exposure``.
+
+    Returns:
+        Unknown where the node does not tell: no such parameter, 0 or less (which is how drivers write "as it is"; a
+        gain in dB may be both), or a setting that an automatic control overrides.
+
+    Raises:
+        MetadataError: a value that no camera could have.
+    """
+    exposure_s = iso = None
+    name, value = _first(values, source.exposure)
+    if value is not None and not _is_automatic(values, source.exposure_auto, source, settings):
+        exposure_s = values_of.exposure_s(_above_zero(value, name), name, source.exposure_unit_s)
+    name, value = _first(values, source.gain)
+    if value is not None and not _is_automatic(values, source.gain_auto, source, settings):
+        in_db = source.gain_kind in DB_KINDS
+        gain = values_of.finite(value, name) if in_db else _above_zero(value, name)
+        iso = values_of.iso(gain, name, source.gain_kind, settings.base_iso, settings.gain_unity, zero_counts=in_db)
+        name, value = _first(values, source.digital_gain)
+        iso = iso and values_of.with_digital_gain(iso, _above_zero(value, name), name)
+    return CaptureMetadata(iso, exposure_s)
+
+
+def shortcomings(values: Mapping[str, Any], source: ParameterSource, settings: MetadataSettings) -> str:
+    """Why exposure or gain is not known although ``capture_of`` can be read, for people; "" where both are."""
+    found = []
+    for what, names, switches in (
+        ("exposure", source.exposure, source.exposure_auto),
+        ("gain", source.gain, source.gain_auto),
+    ):
+        name, value = _first(values, names)
+        if not names:
+            continue
+        if value is None:
+            found.append(f"it has no parameter {' or '.join(names)}")
+        elif _is_automatic(values, switches, source, settings):
+            found.append(f"its automatic {what} is on")
+        elif not _above_zero(value, name) and not (what == "gain" and source.gain_kind in DB_KINDS):
+            found.append(f"its {name} is not set")
+    return "; ".join(found)
+
+
+def _first(values: Mapping[str, Any], names: tuple[str, ...]) -> tuple[str, Any]:
+    """Name and value of the first of these parameters that there is; ("", None) where there is none."""
+    return next(((name, values[name]) for name in names if values.get(name) is not None), ("", None))
+
+
+def _above_zero(value: Any, name: str) -> float | None:
+    number = values_of.finite(value, name)
+    return number if number is not None and number > 0.0 else None
+
+
+def _is_automatic(
+    values: Mapping[str, Any], names: tuple[str, ...], source: ParameterSource, settings: MetadataSettings
+) -> bool:
+    """Whether one of these switches says that the camera sets the value itself."""
+    found = ((name, str(values[name]).lower()) for name in names if values.get(name) is not None)
+    return settings.stale_under_auto_exposure and any(
+        text not in source.manual_of.get(name, (source.manual,)) for name, text in found
+    )
+
+
+class ParameterValues:
+    """What is known of a camera node's parameters, from its answers to questions and its news of changes."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = names
+        self.values: dict[str, Any] = {}
+        self.is_complete = False
+        """True from the first time that every parameter has been answered for until the node is gone."""
+        self._awaited: set[str] = set()
+
+    def ask(self) -> None:
+        """Every parameter is being asked for: a change from now on is newer than the answer that is on its way."""
+        self._awaited = set(self.names)
+
+    def answer(self, name: str, value: Any) -> None:
+        """The node's answer for one parameter; None: it has none of that name."""
+        if name in self._awaited:
+            self._awaited.discard(name)
+            self.values[name] = value
+        self.is_complete = self.is_complete or not self._awaited
+
+    def change(self, name: str, value: Any) -> None:
+        """The node's news of one of its parameters; None: it is deleted."""
+        self._awaited.discard(name)
+        self.values[name] = value
+
+    def forget(self) -> None:
+        """The node is gone."""
+        self.values.clear()
+        self._awaited.clear()
+        self.is_complete = False

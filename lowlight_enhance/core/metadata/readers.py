@@ -1,0 +1,310 @@
+"""Capture metadata out of the drivers' own messages: one reader a message type, named in READERS.
+
+Messages are read by attribute, so no driver package is needed and recorded messages serve as well as live ones. A new
+driver is one function and one line in READERS, or none: ``read_fields`` reads any message by the paths of its fields.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from lowlight_enhance.core.errors import ConfigError, MetadataError
+from lowlight_enhance.core.metadata import values as values_of
+from lowlight_enhance.core.metadata.capture import GAIN_KINDS, UNKNOWN, GainKind
+from lowlight_enhance.core.metadata.field_path import field_path
+from lowlight_enhance.core.metadata.reading import Reading, Value, attempt, reading
+from lowlight_enhance.core.metadata.values import field, key_values, short
+
+DIAGNOSTIC_ERROR_LEVEL = 2
+"""diagnostic_msgs/DiagnosticStatus.ERROR; a status at this level or above (STALE) is not believed."""
+
+GAIN_DB_LIMIT = 200.0
+"""No camera's gain range reaches further, up or down."""
+
+TYPE_NAME = re.compile(r"[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*")
+"""Of a ROS message."""
+
+NORMALISED_SLACK = 1e-3
+"""How far above 1 rounding may lift a normalised gain."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataSettings:
+    """What a driver's message does not say about its own values.
+
+    Attributes:
+        exposure_unit_s: seconds per unit of the driver's exposure value; 1e-4 for a RealSense D400's colour stream.
+        base_iso: ISO at a gain of one (0 dB).
+        gain_unity: reading of a linear gain at which the sensor amplifies by one.
+        gain_min_db: gain in dB that a Basler camera's normalised 0 stands for.
+        gain_max_db: gain in dB that its normalised 1 stands for; where it equals ``gain_min_db``, the range counts as
+            unknown and with it the ISO.
+        exposure_key: key of the exposure value in JSON and diagnostics; "" = what the driver is known to write.
+        gain_key: key of the gain; "" = what the driver is known to write.
+        exposure_field: path of the exposure value in a message of any type, e.g. ``shutter`` or
+            ``status[0].values[ExposureTime].value``. Where this or ``gain_field`` is set, the paths are read and
+            nothing else, even if the type has a reader of its own.
+        exposure_scale_s: seconds per unit of the value at ``exposure_field``.
+        gain_field: path of the gain value.
+        gain_kind: what the value at ``gain_field`` counts: ``iso``, ``db``, ``linear`` or ``milli_db``.
+        stamp_field: path of the stamp (or header) that goes with ``exposure_field`` and ``gain_field``; "" = the
+            message has none, so that the time of its receipt counts.
+        frame_id: only messages with this header.frame_id count; "" = all.
+        hardware_id: only diagnostic statuses with this hardware_id count; "" = all.
+        stale_under_auto_exposure: what a camera says about itself counts as unknown while its auto exposure is on,
+            where it then repeats the manual settings: a RealSense's colour stream, and the ROS parameters of camera
+            nodes. Set it to False for a RealSense's depth and infrared streams, which report the live values.
+
+    Raises:
+        ConfigError: a value out of its range, or a path that cannot be read.
+    """
+
+    exposure_unit_s: float = 1e-6
+    base_iso: float = 100.0
+    gain_unity: float = 1.0
+    gain_min_db: float = 0.0
+    gain_max_db: float = 0.0
+    exposure_key: str = ""
+    gain_key: str = ""
+    exposure_field: str = ""
+    exposure_scale_s: float = 1e-6
+    gain_field: str = ""
+    gain_kind: GainKind = "linear"
+    stamp_field: str = "header.stamp"
+    frame_id: str = ""
+    hardware_id: str = ""
+    stale_under_auto_exposure: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("exposure_unit_s", "exposure_scale_s", "base_iso", "gain_unity"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0.0):
+                raise ConfigError(f"MetadataSettings: {name} ({value}) must be a finite number above 0")
+        low, high = self.gain_min_db, self.gain_max_db
+        if not -GAIN_DB_LIMIT <= low <= high <= GAIN_DB_LIMIT:
+            raise ConfigError(
+                f"MetadataSettings: gain_min_db ({low}) and gain_max_db ({high}) must rise from one to the other and "
+                f"lie within {-GAIN_DB_LIMIT:g}..{GAIN_DB_LIMIT:g}; set both at once"
+            )
+        if self.gain_kind not in GAIN_KINDS:
+            raise ConfigError(f"MetadataSettings: gain_kind '{self.gain_kind}' is none of {', '.join(GAIN_KINDS)}")
+        for name in ("exposure_field", "gain_field", "stamp_field"):
+            if getattr(self, name):
+                try:
+                    field_path(getattr(self, name))
+                except ConfigError as error:
+                    raise ConfigError(f"MetadataSettings: {name}: {error}") from error
+
+    @property
+    def has_fields(self) -> bool:
+        """True where paths name the values, so that a message of any type can be read."""
+        return bool(self.exposure_field or self.gain_field)
+
+
+Reader = Callable[[Any, MetadataSettings], Reading | None]
+"""Returns None for a message that is not about this camera; raises MetadataError where it can be used for nothing."""
+
+
+def read_realsense(msg: Any, settings: MetadataSettings) -> Reading | None:
+    """realsense2_camera_msgs/msg/Metadata: ``actual_exposure`` and the device's own linear ``gain_level``.
+
+    The colour stream takes both from its manual controls, and says 0 in ``auto_exposure`` while they hold.
+    """
+    if not _is_of_frame(msg, settings):
+        return None
+    values = values_of.json_object(msg, "json_data")
+    if settings.stale_under_auto_exposure and _is_on(values.get("auto_exposure")):
+        return reading(field(msg, "header"), None, None)
+    keys = (settings.exposure_key or "actual_exposure", settings.gain_key or "gain_level")
+    return _linear_reading(msg, values, keys, settings)
+
+
+def read_orbbec(msg: Any, settings: MetadataSettings) -> Reading | None:
+    """orbbec_camera_msgs/msg/Metadata: ``exposure`` and the device's own linear ``gain``."""
+    if not _is_of_frame(msg, settings):
+        return None
+    keys = (settings.exposure_key or "exposure", settings.gain_key or "gain")
+    return _linear_reading(msg, values_of.json_object(msg, "json_data"), keys, settings)
+
+
+def read_flir(msg: Any, settings: MetadataSettings) -> Reading | None:
+    """flir_camera_msgs/msg/ImageMetaData: ``exposure_time`` and ``gain`` in dB.
+
+    The driver leaves both at 0 where the camera's chunk data is off, so a gain of 0 dB counts only beside an
+    exposure time.
+    """
+    if not _is_of_frame(msg, settings):
+        return None
+    return _db_reading(msg, (field(msg, "exposure_time"), "exposure_time"), (field(msg, "gain"), "gain"), settings)
+
+
+def read_diagnostics(msg: Any, settings: MetadataSettings) -> Reading | None:
+    """diagnostic_msgs/msg/DiagnosticArray of camera_ros: ``ExposureTime``, ``AnalogueGain`` and ``DigitalGain``.
+
+    /diagnostics is shared with every other node: the first status that carries one of the keys, is of the wanted
+    hardware_id and not in error is taken. Where all such are in error, the camera tells nothing.
+    """
+    if not _is_of_frame(msg, settings):
+        return None
+    keys = (settings.exposure_key or "ExposureTime", settings.gain_key or "AnalogueGain")
+    is_in_error = False
+    for status in values_of.items(msg, "status"):
+        if settings.hardware_id and not _is_text(field(status, "hardware_id"), settings.hardware_id):
+            continue
+        values = key_values(status, "values")
+        if not values.keys() & set(keys):
+            continue
+        if values_of.diagnostic_level(status, otherwise=DIAGNOSTIC_ERROR_LEVEL) < DIAGNOSTIC_ERROR_LEVEL:
+            return _linear_reading(msg, values, keys, settings, digital_key="DigitalGain")
+        is_in_error = True
+    return reading(field(msg, "header"), None, None) if is_in_error else None
+
+
+def read_aravis(msg: Any, settings: MetadataSettings) -> Reading | None:
+    """camera_aravis2_msgs/msg/CameraDiagnostics: the GenICam features ``ExposureTime`` and ``Gain`` (dB).
+
+    Published every ten seconds unless the driver is told otherwise, with the time of that, not of a frame; its
+    ``frame_id`` is the name of the driver's node.
+    """
+    if not _is_of_frame(msg, settings):
+        return None
+    values = key_values(msg, "data")
+    exposure_key, gain_key = settings.exposure_key or "ExposureTime", settings.gain_key or "Gain"
+    return _db_reading(
+        msg, (values.get(exposure_key), exposure_key), (values.get(gain_key), gain_key), settings, zero_counts=True
+    )
+
+
+def read_pylon(msg: Any, settings: MetadataSettings) -> Reading | None:
+    """pylon_ros2_camera_interfaces/msg/CurrentParams: ``exposure`` and a ``gain`` of 0 to 1 of its range.
+
+    It has no header, so ``frame_id`` says nothing here. Values below 0 (-9999, -10000, -20000) mean that the camera
+    does not tell; all are unknown where ``success`` is not set.
+    """
+    if not values_of.is_set(field(msg, "success")):
+        return Reading(None, UNKNOWN)
+    exposure_s = attempt(values_of.exposure_s, field(msg, "exposure"), "exposure", settings.exposure_unit_s)
+    return reading(None, attempt(_iso_of_share, field(msg, "gain"), settings), exposure_s)
+
+
+def _iso_of_share(value: Any, settings: MetadataSettings) -> float | None:
+    """ISO of a gain of 0 to 1 of its range, where that is known; errors as of ``values_of.iso``."""
+    low_db, high_db = settings.gain_min_db, settings.gain_max_db
+    gain = values_of.number(value, "gain")
+    if gain is None or not 0.0 <= gain < math.inf or high_db <= low_db:
+        return None
+    if gain > 1.0 + NORMALISED_SLACK:
+        raise MetadataError(f"metadata message: gain {gain:g} is normalised and cannot be above 1; check the driver")
+    gain_db = low_db + gain * (high_db - low_db)
+    return values_of.iso(gain_db, "gain", "db", settings.base_iso, zero_counts=True)
+
+
+def read_fields(msg: Any, settings: MetadataSettings) -> Reading | None:
+    """A message of any type, by the paths in ``settings``.
+
+    As with FLIR, a gain of exactly 0 dB beside an exposure field that tells nothing is unknown.
+    """
+    if not _is_of_frame(msg, settings):
+        return None
+    exposure_path, gain_path = settings.exposure_field, settings.gain_field
+    exposure_s: Value = None
+    iso: Value = None
+    if exposure_path:
+        exposure_s = attempt(
+            lambda: values_of.exposure_s(field_path(exposure_path).of(msg), exposure_path, settings.exposure_scale_s)
+        )
+    if gain_path:
+        zero_counts = settings.gain_kind in ("db", "milli_db") and (not exposure_path or isinstance(exposure_s, float))
+        iso = attempt(
+            lambda: values_of.iso(
+                field_path(gain_path).of(msg),
+                gain_path,
+                settings.gain_kind,
+                settings.base_iso,
+                settings.gain_unity,
+                zero_counts=zero_counts,
+            )
+        )
+    stamp = field_path(settings.stamp_field).of(msg) if settings.stamp_field else None
+    return reading(stamp, iso, exposure_s)
+
+
+READERS: dict[str, Reader] = {
+    "realsense2_camera_msgs/msg/Metadata": read_realsense,
+    "orbbec_camera_msgs/msg/Metadata": read_orbbec,
+    "flir_camera_msgs/msg/ImageMetaData": read_flir,
+    "diagnostic_msgs/msg/DiagnosticArray": read_diagnostics,
+    "camera_aravis2_msgs/msg/CameraDiagnostics": read_aravis,
+    "pylon_ros2_camera_interfaces/msg/CurrentParams": read_pylon,
+}
+"""Reader by ROS type name."""
+
+
+def reader_of(type_name: str, settings: MetadataSettings | None = None) -> Reader:
+    """The reader of a message type: ``read_fields`` for any type where ``settings`` name fields.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if settings is not None and settings.has_fields and TYPE_NAME.fullmatch(type_name):
+        return read_fields
+    try:
+        return READERS[type_name]
+    except KeyError:
+        raise ConfigError(
+            f"no reader for metadata messages of type {short(type_name)}; it must be one of {', '.join(READERS)}, or "
+            "any like package_msgs/msg/Name whose values exposure_field or gain_field say where to find"
+        ) from None
+
+
+def _linear_reading(
+    msg: Any,
+    values: dict[str, Any],
+    keys: tuple[str, str],
+    settings: MetadataSettings,
+    digital_key: str = "",
+) -> Reading:
+    """Reading of an exposure and a linear gain (times a digital one) under their keys; absent and 0 are unknown."""
+    exposure_key, gain_key = keys
+
+    def total_iso() -> float | None:
+        iso = values_of.iso(values.get(gain_key), gain_key, "linear", settings.base_iso, settings.gain_unity)
+        if iso is None or not digital_key:
+            return iso
+        return values_of.with_digital_gain(iso, values.get(digital_key), digital_key)
+
+    exposure_s = attempt(values_of.exposure_s, values.get(exposure_key), exposure_key, settings.exposure_unit_s)
+    return reading(field(msg, "header"), attempt(total_iso), exposure_s)
+
+
+def _db_reading(
+    msg: Any,
+    exposure: tuple[Any, str],
+    gain: tuple[Any, str],
+    settings: MetadataSettings,
+    *,
+    zero_counts: bool = False,
+) -> Reading:
+    """Reading of an exposure and a gain in dB, each (value, name); 0 dB counts if so said or beside an exposure."""
+    exposure_s = attempt(values_of.exposure_s, *exposure, settings.exposure_unit_s)
+    zero_counts = zero_counts or isinstance(exposure_s, float)
+    iso = attempt(values_of.iso, *gain, "db", settings.base_iso, zero_counts=zero_counts)
+    return reading(field(msg, "header"), iso, exposure_s)
+
+
+def _is_of_frame(msg: Any, settings: MetadataSettings) -> bool:
+    return not settings.frame_id or _is_text(field(field(msg, "header"), "frame_id"), settings.frame_id)
+
+
+def _is_text(value: Any, text: str) -> bool:
+    """Whether ``value`` is this text; a foreign message may hold an array, which has an equality of its own."""
+    return isinstance(value, str) and value == text
+
+
+def _is_on(auto_exposure: Any) -> bool:
+    """Whether auto exposure is on; anything but a clear no is a yes."""
+    return not (auto_exposure is None or auto_exposure is False or values_of.to_number(auto_exposure) == 0.0)

@@ -1,0 +1,1 @@
+"""Enhance recorded bags."""

@@ -1,0 +1,1 @@
+"""Measure the pipeline and the node."""

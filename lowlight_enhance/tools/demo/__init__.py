@@ -1,0 +1,1 @@
+"""The demo: a simulated camera, the node and a listener."""

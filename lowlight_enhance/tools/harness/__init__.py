@@ -1,0 +1,1 @@
+"""Child processes with scripted publishers and listeners, for the demo, the benchmark and the tests."""

@@ -1,0 +1,1 @@
+"""Publish a recorded bag into a ROS 2 graph."""

@@ -1,0 +1,1 @@
+"""Enhance videos, folders of pictures and cameras."""

@@ -1,0 +1,1 @@
+"""Training data: manifests, pictures, raw files and batches."""

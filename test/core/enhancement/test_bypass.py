@@ -1,0 +1,59 @@
+"""How much of the enhancement a frame gets, and which frames are bright enough to get none."""
+
+import numpy as np
+import pytest
+
+from lowlight_enhance.core.enhancement.bypass import Bypass, blend, mean_luma, weaken
+
+
+def flat(level: int, height: int = 6, width: int = 8, dtype: str = "uint8") -> np.ndarray:
+    return np.full((height, width, 3), level, dtype)
+
+
+@pytest.mark.parametrize(("strength", "gain", "offset"), [(1.0, 5.0, 0.2), (0.5, 3.0, 0.1), (0.0, 1.0, 0.0)])
+def test_weaker_maps_leave_more_of_the_picture(strength: float, gain: float, offset: float) -> None:
+    maps = np.concatenate([np.full((3, 2, 2), 5.0, np.float32), np.full((3, 2, 2), 0.2, np.float32)])
+    weaken(maps, strength)
+    np.testing.assert_allclose(maps[:3], gain, rtol=1e-6)
+    np.testing.assert_allclose(maps[3:], offset, atol=1e-7)
+
+
+def test_a_blend_is_the_weighted_mean() -> None:
+    np.testing.assert_array_equal(blend(flat(10), flat(110), 0.25), flat(35))
+    np.testing.assert_array_equal(blend(flat(10), flat(110), 0.0), flat(10))
+    np.testing.assert_array_equal(blend(flat(10), flat(110), 1.0), flat(110))
+
+
+def test_luma_weighs_green_most() -> None:
+    rgb = np.zeros((4, 4, 3), np.uint8)
+    rgb[...] = (10, 100, 200)
+    assert mean_luma(rgb) == pytest.approx(0.299 * 10 + 0.587 * 100 + 0.114 * 200)
+    assert mean_luma(rgb.astype(np.uint16) * 257) == pytest.approx(mean_luma(rgb))
+
+
+def test_luma_of_a_large_frame_comes_from_all_over_it() -> None:
+    ramp = np.linspace(0.0, 255.0, 1280)[None, :, None] * np.ones((720, 1, 3))
+    assert mean_luma(ramp.astype(np.uint8)) == pytest.approx(127.0, abs=1.0)
+    assert mean_luma(np.ascontiguousarray(ramp.astype(np.uint8).transpose(1, 0, 2))) == pytest.approx(127.0, abs=1.0)
+    one = np.zeros((1, 1, 3), np.uint8)
+    assert mean_luma(one + 7) == pytest.approx(7.0)
+
+
+def test_it_takes_a_darker_frame_to_end_the_bypass_than_a_bright_one_to_begin() -> None:
+    bypass = Bypass()
+    levels = [99, 100, 95, 90, 89, 95, 100]
+    assert [bypass(flat(level), 100.0, 10.0) for level in levels] == [False, True, True, True, False, False, True]
+
+
+def test_no_threshold_no_bypass_and_no_memory_of_one() -> None:
+    bypass = Bypass()
+    assert bypass(flat(200), 150.0, 100.0)
+    assert not bypass(flat(255), 0.0, 100.0)
+    assert not bypass(flat(120), 150.0, 100.0)
+
+
+def test_a_dark_frame_always_ends_it() -> None:
+    bypass = Bypass()
+    assert bypass(flat(30), 20.0, 50.0)
+    assert bypass(flat(10), 20.0, 50.0)
+    assert not bypass(flat(9), 20.0, 50.0)

@@ -1,0 +1,29 @@
+from pathlib import Path
+
+import pytest
+
+from lowlight_enhance.core.errors import ConfigError
+from lowlight_enhance.core.inference.model_zoo import DEFAULT, SHIPPED, default_model, find_model
+
+FOLDER = Path(__file__).parents[2] / "models"
+
+
+def test_the_names_are_those_of_the_files() -> None:
+    assert {path.stem for path in FOLDER.glob("*.onnx")} == set(SHIPPED)
+    for name in SHIPPED:
+        assert find_model(name).read_bytes() == (FOLDER / f"{name}.onnx").read_bytes()
+
+
+def test_nothing_chosen_is_the_default() -> None:
+    assert find_model("") == find_model(None) == default_model() == find_model(DEFAULT)
+
+
+def test_anything_else_is_a_path(tmp_path: Path) -> None:
+    for path in ("mine.onnx", "folder/mine", tmp_path / "x.pt"):
+        assert find_model(path) == Path(path)
+    assert find_model("~/mine.onnx") == Path("~/mine.onnx").expanduser()
+
+
+def test_a_word_that_is_neither_is_refused_with_the_names() -> None:
+    with pytest.raises(ConfigError, match=r"model 'studnet' is neither shipped .student_int8"):
+        find_model("studnet")

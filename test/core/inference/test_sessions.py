@@ -1,0 +1,430 @@
+"""Sessions: providers that fall back aloud, threads that end, OpenVINO beside ONNX Runtime."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from tiny_model import write_tiny_model
+
+from lowlight_enhance.core.enhancement.enhancer import Enhancer, open_enhancer
+from lowlight_enhance.core.errors import ConfigError, ModelError
+from lowlight_enhance.core.inference import openvino_session, sessions
+from lowlight_enhance.core.inference.model_input import ModelInput
+from lowlight_enhance.core.inference.model_zoo import default_model
+from lowlight_enhance.core.inference.signal_stack import signal_stack_kept
+from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
+
+TASKS = Path("/proc/self/task")
+DEADLINE_S = 10.0
+RUNTIMES = ["onnxruntime", "openvino"]
+needs_openvino = pytest.mark.skipif(
+    importlib.util.find_spec("openvino") is None, reason="OpenVINO is not installed (pip install openvino)"
+)
+runtimes = pytest.mark.parametrize("runtime", ["onnxruntime", pytest.param("openvino", marks=needs_openvino)])
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    return write_tiny_model(tmp_path / "tiny.onnx", gain=3.0, model_input=ModelInput(working_size=64))
+
+
+def frame(height: int = 480, width: int = 640, value: int = 20) -> np.ndarray:
+    return np.full((height, width, 3), value, np.uint8)
+
+
+# Every runtime
+
+
+@runtimes
+def test_the_pixels_are_the_networks(tiny: Path, runtime: str) -> None:
+    enhancer = open_enhancer(runtime, tiny, threads=1)
+    for height, width in ((480, 640), (97, 131), (1, 1)):
+        np.testing.assert_array_equal(enhancer(frame(height, width), UNKNOWN), frame(height, width, 60))
+    assert (enhancer.runtime, enhancer.name, enhancer.fallback) == (runtime, "tiny", "")
+    assert len(enhancer.providers) == 1
+
+
+@runtimes
+def test_an_output_is_the_callers_own(tiny: Path, runtime: str) -> None:
+    enhancer = open_enhancer(runtime, tiny, threads=1)
+    tensor = enhancer.encode(frame(), UNKNOWN)
+    first = enhancer.infer(tensor)
+    copy = first.copy()
+    enhancer.infer(tensor * 2.0)
+    np.testing.assert_array_equal(first, copy)
+
+
+@runtimes
+def test_the_working_size_changes_between_frames(tiny: Path, runtime: str) -> None:
+    enhancer = open_enhancer(runtime, tiny, threads=1, output_resolution="model")
+    shapes = []
+    for size in (32, 0, None):
+        enhancer.working_size = size
+        shapes.append(enhancer(frame(96, 128), UNKNOWN).shape)
+    assert shapes == [(32, 43, 3), (96, 128, 3), (64, 85, 3)]
+    with pytest.raises(ConfigError, match="working_size"):
+        enhancer.working_size = -5
+    assert enhancer.working_size == 64
+
+
+@runtimes
+@pytest.mark.skipif(not TASKS.is_dir(), reason="threads are counted in /proc")
+def test_closing_ends_the_threads(tiny: Path, runtime: str) -> None:
+    open_enhancer(runtime, tiny, threads=4)(frame(), UNKNOWN)  # what the libraries start once and keep
+    close_all_but(0, runtime, tiny)
+    before = len(list(TASKS.iterdir()))
+    assert close_all_but(0, runtime, tiny, count=3) > before
+    deadline = time.monotonic() + DEADLINE_S
+    while len(list(TASKS.iterdir())) > before:
+        assert time.monotonic() < deadline, f"{len(list(TASKS.iterdir()))} threads, {before} before"
+
+
+def close_all_but(left: int, runtime: str, model: Path, count: int = 1) -> int:
+    """Open enhancers, use and close them, the last ``left`` excepted; the number of threads while all were open."""
+    enhancers = [open_enhancer(runtime, model, threads=4) for _ in range(count)]
+    for enhancer in enhancers:
+        enhancer(frame(), UNKNOWN)
+    tasks = len(list(TASKS.iterdir()))
+    for enhancer in enhancers[: count - left]:
+        enhancer.close()
+        enhancer.close()
+    return tasks
+
+
+@runtimes
+def test_a_closed_enhancer_says_so_and_another_goes_on(tiny: Path, runtime: str) -> None:
+    first, second = (open_enhancer(runtime, tiny, threads=2) for _ in range(2))
+    first.close()
+    with pytest.raises(ModelError, match="closed"):
+        first(frame(), UNKNOWN)
+    np.testing.assert_array_equal(second(frame(), UNKNOWN), frame(value=60))
+    assert first.providers == second.providers
+
+
+@runtimes
+def test_a_model_that_the_runtime_refuses_is_a_model_error(tiny: Path, runtime: str) -> None:
+    model = onnx.load(tiny)
+    model.graph.node[0].op_type = "NoSuchOperator"
+    onnx.save(model, tiny)
+    with pytest.raises(ModelError, match=r"tiny\.onnx.*export it again"):
+        open_enhancer(runtime, tiny)
+
+
+@runtimes
+def test_an_inference_that_fails_is_a_model_error(tiny: Path, runtime: str) -> None:
+    with pytest.raises(ModelError, match=r"tensor of shape \(1, 2, 8, 8\) failed"):
+        open_enhancer(runtime, tiny).infer(np.zeros((1, 2, 8, 8), np.float32))
+
+
+def test_the_shipped_model_is_the_default() -> None:
+    assert open_enhancer(threads=1).path == default_model()
+
+
+def test_settings_that_do_not_exist_are_refused(tiny: Path) -> None:
+    with pytest.raises(ConfigError, match="runtime 'tensorflow'"):
+        open_enhancer("tensorflow", tiny)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="precision 'bfloat16' is OpenVINO's"):
+        open_enhancer("onnxruntime", tiny, precision="bfloat16")
+    with pytest.raises(ConfigError, match="CUDAExecutionProvider are ONNX Runtime's"):
+        open_enhancer("openvino", tiny, providers=["CUDAExecutionProvider"])
+
+
+# ONNX Runtime's providers, by a fake of its session
+
+
+class FakeOrt(ModuleType):
+    """An ONNX Runtime that has CUDA and TensorRT, of which ``broken`` fail: when opened, when run, or in silence."""
+
+    def __init__(self, real: Any, **broken: str) -> None:
+        super().__init__("fake")
+        self.SessionOptions, self.get_all_providers = real.SessionOptions, real.get_all_providers
+        self.broken = {name + "ExecutionProvider": how for name, how in broken.items()}
+        self.probes: list[tuple[list[str], tuple[int, ...]]] = []
+        self.InferenceSession = lambda *args, **kwargs: FakeSession(self, *args, **kwargs)
+
+    def get_available_providers(self) -> list[str]:
+        return ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+
+
+class FakeSession:
+    def __init__(
+        self, fake: FakeOrt, content: bytes, options: Any, providers: list[str], enable_fallback: int
+    ) -> None:
+        assert enable_fallback == 0  # ONNX Runtime's own way to fall back prints and says nothing to the program
+        self.fake, self.used = fake, [name for name in providers if fake.broken.get(name) != "silent"]
+        for name in self.used:
+            if fake.broken.get(name) == "open":
+                raise RuntimeError(f"{name}: no device\nat line 3")
+
+    def get_providers(self) -> list[str]:
+        return self.used
+
+    def enable_fallback(self) -> None:
+        pass
+
+    def run(self, names: None, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+        (tensor,) = feed.values()
+        self.fake.probes.append((self.used, tensor.shape))
+        if "run" in [self.fake.broken.get(name) for name in self.used]:
+            raise RuntimeError("out of memory")
+        return [np.zeros((1, 6, *tensor.shape[2:]), np.float32)]
+
+
+def opened(monkeypatch: pytest.MonkeyPatch, model: Path, *providers: str, **broken: str) -> tuple[Enhancer, FakeOrt]:
+    fake = FakeOrt(sessions.ort, **broken)
+    monkeypatch.setattr(sessions, "ort", fake)
+    return open_enhancer("onnxruntime", model, [name + "ExecutionProvider" for name in providers]), fake
+
+
+def short(enhancer: Enhancer) -> list[str]:
+    return [name.removesuffix("ExecutionProvider") for name in enhancer.providers]
+
+
+def test_wanted_providers_that_start_are_used_without_a_word(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    enhancer, fake = opened(monkeypatch, tiny, "Tensorrt", "CUDA")
+    assert (short(enhancer), enhancer.fallback) == (["Tensorrt", "CUDA", "CPU"], "")
+    assert [shape for _, shape in fake.probes] == [(1, 5, 64, 96)]  # 64 x 85, padded: what a 640x480 frame becomes
+
+
+@pytest.mark.parametrize(
+    ("broken", "used", "reason"),
+    [
+        (
+            {"Tensorrt": "open"},
+            ["CUDA", "CPU"],
+            r"TensorrtExecutionProvider did not start \(.*no device at line 3\): running on CUDA",
+        ),
+        (
+            {"Tensorrt": "silent"},
+            ["CUDA", "CPU"],
+            r"TensorrtExecutionProvider did not start \(.*log.*\): running on CUDA",
+        ),
+        (
+            {"Tensorrt": "run"},
+            ["CUDA", "CPU"],
+            r"TensorrtExecutionProvider did not start \(out of memory\): running on CUDA",
+        ),
+        (
+            {"Tensorrt": "open", "CUDA": "run"},
+            ["CPU"],
+            r"Tensorrt.* did not start .*; CUDA.* did not start \(out of memory\): running on CPUExecutionProvider",
+        ),
+    ],
+    ids=str,
+)
+def test_a_provider_that_fails_gives_way_and_says_why(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, broken: dict[str, str], used: list[str], reason: str
+) -> None:
+    enhancer, _ = opened(monkeypatch, tiny, "Tensorrt", "CUDA", **broken)
+    assert short(enhancer) == used
+    assert re.match(reason, enhancer.fallback), enhancer.fallback
+
+
+def test_a_provider_that_fails_in_flight_is_told_of(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    enhancer, _ = opened(monkeypatch, tiny, "CUDA")
+    assert enhancer.fallback == ""
+    enhancer._session._session.used = ["CPUExecutionProvider"]  # as ONNX Runtime's own way to fall back leaves it
+    assert enhancer.fallback.startswith("CUDAExecutionProvider failed while it ran: running on CPUExecutionProvider")
+
+
+def test_a_provider_that_this_build_lacks_is_told_of_by_the_real_one(tiny: Path) -> None:
+    lacking = [name for name in sessions.ort.get_all_providers() if name not in sessions.ort.get_available_providers()]
+    enhancer = open_enhancer("onnxruntime", tiny, lacking[:2])
+    assert short(enhancer) == ["CPU"]
+    assert enhancer.fallback == (
+        f"{lacking[0]} is not in this build of ONNX Runtime; {lacking[1]} is not in this build of ONNX Runtime: "
+        "running on CPUExecutionProvider"
+    )
+    np.testing.assert_array_equal(enhancer(frame(), UNKNOWN), frame(value=60))
+
+
+def test_a_bad_model_is_not_a_providers_fault(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ModelError, match="not a loadable ONNX model"):
+        opened(monkeypatch, tiny, "CUDA", CUDA="open", CPU="open")
+
+
+def test_onnx_runtime_is_kept_from_files_beside_the_model(tiny: Path) -> None:
+    options = sessions._options(1)
+    assert options.get_session_config_entry("session.load_model_format") == "ONNX"
+    folder = options.get_session_config_entry("session.model_external_initializers_file_folder_path")
+    assert not Path(folder).exists()
+    with pytest.raises(OSError, match="directory"):
+        Path(folder).mkdir(parents=True)
+
+
+# OpenVINO
+
+
+@needs_openvino
+@pytest.mark.parametrize("name", ["student.onnx", "student_int8.onnx"])
+def test_openvino_makes_the_same_picture_of_the_shipped_models(name: str) -> None:
+    coarse = np.random.default_rng(4).integers(0, 60, (6, 8, 3), dtype=np.uint8)
+    dark = cv2.resize(coarse, (320, 240), interpolation=cv2.INTER_CUBIC)
+    pictures = [
+        open_enhancer(runtime, default_model().with_name(name), threads=1)(dark, CaptureMetadata(1600.0, 1 / 60))
+        for runtime in RUNTIMES
+    ]
+    error = np.mean((pictures[0].astype(float) - pictures[1]) ** 2)
+    assert error < (0.01 if name == "student.onnx" else 4.0)  # int8: as far from one another as from float32
+
+
+@needs_openvino
+def test_openvino_says_that_the_processor_lacks_bfloat16_or_uses_it(tiny: Path) -> None:
+    with signal_stack_kept():
+        core = openvino_session.import_openvino().Core()
+        has = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    enhancer = open_enhancer("openvino", tiny, precision="bfloat16")
+    assert ("bfloat16" in enhancer.fallback) is not has
+    assert np.abs(enhancer(frame(), UNKNOWN).astype(int) - 60).max() <= 1
+
+
+CLOSED_ELSEWHERE = """
+import os, signal, sys, threading
+import numpy as np
+from pathlib import Path
+from lowlight_enhance.core.metadata.capture import UNKNOWN
+from lowlight_enhance.core.enhancement.enhancer import open_enhancer
+
+told = []
+signal.signal(signal.SIGUSR1, lambda *_: told.append(1))
+for precision in ("float32", "bfloat16"):
+    enhancer = open_enhancer("openvino", Path(sys.argv[1]), precision=precision)
+    enhancer(np.zeros((48, 64, 3), np.uint8), UNKNOWN)
+    thread = threading.Thread(target=enhancer.close)
+    thread.start()
+    thread.join()
+    os.kill(os.getpid(), signal.SIGUSR1)
+assert told == [1, 1]
+"""
+
+
+@needs_openvino
+def test_signals_arrive_after_another_thread_closed_openvino(tiny: Path) -> None:
+    """As with a model swapped in flight; Ctrl-C must still work after it."""
+    child = subprocess.run([sys.executable, "-c", CLOSED_ELSEWHERE, str(tiny)], capture_output=True, text=True)
+    assert child.returncode == 0, child.stderr or f"ended by signal {-child.returncode}"
+
+
+@needs_openvino
+def test_importing_openvino_reports_to_nobody() -> None:
+    script = (
+        "import sys, lowlight_enhance.core.inference.openvino_session as s\n"
+        "s.import_openvino()\n"
+        "assert not [m for m in sys.modules if m.startswith('openvino_telemetry')]\n"
+        "assert 'openvino' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+class FakeOpenVino(ModuleType):
+    """OpenVINO's interface as far as it is used, with a network that gives the first channel times three as maps."""
+
+    def __init__(self, capabilities: tuple[str, ...] = ("FP32",)) -> None:
+        super().__init__("openvino")
+        self.Core = lambda: self
+        self.capabilities = list(capabilities)
+        self.compiled: list[tuple[list[int] | None, dict[str, Any]]] = []
+        self.properties: dict[str, Any] = {}
+
+    def set_property(self, properties: dict[str, Any]) -> None:
+        self.properties |= properties
+
+    def get_property(self, device: str, name: str) -> list[str]:
+        assert (device, name) == ("CPU", "OPTIMIZATION_CAPABILITIES")
+        return self.capabilities
+
+    def read_model(self, content: bytes) -> Any:
+        assert isinstance(content, bytes)
+        return FakeModel()
+
+    def compile_model(self, model: Any, device: str, options: dict[str, Any]) -> Any:
+        self.compiled.append((model.shape, options))
+        return SimpleNamespace(create_infer_request=lambda: FakeRequest(model.shape))
+
+
+class FakeModel:
+    shape: list[int] | None = None
+
+    def clone(self) -> FakeModel:
+        return FakeModel()
+
+    def reshape(self, shape: list[int]) -> None:
+        self.shape = shape
+
+
+class FakeRequest:
+    def __init__(self, shape: list[int] | None) -> None:
+        self.shape = shape
+
+    def infer(self, inputs: dict[int, np.ndarray], share_inputs: bool) -> None:
+        assert self.shape is None or list(inputs[0].shape) == self.shape
+        self.output = np.repeat(inputs[0][:, :1] * 0, 6, axis=1) + np.float32([3, 3, 3, 0, 0, 0]).reshape(1, 6, 1, 1)
+
+    def get_output_tensor(self, index: int) -> Any:
+        return SimpleNamespace(data=self.output)
+
+
+@pytest.fixture
+def fake_openvino(monkeypatch: pytest.MonkeyPatch) -> FakeOpenVino:
+    fake = FakeOpenVino()
+    monkeypatch.setitem(sys.modules, "openvino", fake)
+    return fake
+
+
+def test_a_missing_openvino_is_named_with_its_remedy(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(ConfigError, match="pip install openvino"):
+        open_enhancer("openvino", tiny)
+    assert openvino_session.TELEMETRY not in sys.modules or sys.modules[openvino_session.TELEMETRY] is not None
+
+
+def test_openvino_is_asked_for_what_was_set(tiny: Path, fake_openvino: FakeOpenVino) -> None:
+    enhancer = open_enhancer("openvino", tiny, threads=3)
+    np.testing.assert_array_equal(enhancer(frame(), UNKNOWN), frame(value=60))
+    ((shape, options),) = fake_openvino.compiled
+    assert shape == [1, 5, 64, 96]
+    assert (options["INFERENCE_NUM_THREADS"], options["INFERENCE_PRECISION_HINT"]) == (3, "f32")
+    assert fake_openvino.properties == {"FORCE_TBB_TERMINATE": True}
+    assert enhancer.providers == ("OpenVINO CPU",)
+
+
+def test_bfloat16_is_used_where_the_processor_has_it(tiny: Path, fake_openvino: FakeOpenVino) -> None:
+    lacking = open_enhancer("openvino", tiny, precision="bfloat16")
+    fake_openvino.capabilities.append("BF16")
+    having = open_enhancer("openvino", tiny, precision="bfloat16")
+    for enhancer in (lacking, having):
+        enhancer(frame(), UNKNOWN)
+    assert [options["INFERENCE_PRECISION_HINT"] for _, options in fake_openvino.compiled] == ["f32", "bf16"]
+    assert "does not compute in bfloat16" in lacking.fallback
+    assert having.fallback == ""
+
+
+def test_sizes_that_change_are_not_compiled_for_every_frame(tiny: Path, fake_openvino: FakeOpenVino) -> None:
+    enhancer = open_enhancer("openvino", tiny, working_size=0)
+    for _ in range(20):
+        for size in range(1, openvino_session.SHAPES + 4):
+            enhancer(frame(32 * size, 32), UNKNOWN)
+    shapes = [shape for shape, _ in fake_openvino.compiled]
+    assert shapes == [[1, 5, 32 * size, 32] for size in range(1, openvino_session.SHAPES + 1)] + [None]
+
+
+def test_a_size_that_came_to_stay_takes_the_place_of_a_stale_one(tiny: Path, fake_openvino: FakeOpenVino) -> None:
+    enhancer = open_enhancer("openvino", tiny, working_size=0)
+    for size in range(1, openvino_session.SHAPES + 1):
+        enhancer(frame(32 * size, 32), UNKNOWN)
+    for _ in range(openvino_session.STALE_RUNS + 10):
+        enhancer(frame(512, 32), UNKNOWN)
+    assert [shape for shape, _ in fake_openvino.compiled][-2:] == [None, [1, 5, 512, 32]]
+    assert len(fake_openvino.compiled) == openvino_session.SHAPES + 2

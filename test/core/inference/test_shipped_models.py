@@ -1,0 +1,54 @@
+"""The model files in this repository do what their card says."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+
+from lowlight_enhance.core.enhancement.enhancer import Enhancer
+from lowlight_enhance.core.inference.model_zoo import default_model
+from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
+from lowlight_enhance.simulation.low_light import SENSORS, DarkExposure, darken
+
+MODELS = sorted((Path(__file__).parents[2] / "models").glob("*.onnx"))
+CAPTURE = CaptureMetadata(1600.0, 1 / 60)
+
+
+def scene() -> np.ndarray:
+    """Soft coloured shapes, (240, 320, 3) uint8."""
+    coarse = np.random.default_rng(4).integers(40, 230, (6, 8, 3), dtype=np.uint8)
+    return np.asarray(cv2.resize(coarse, (320, 240), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    return float(10 * np.log10(255**2 / np.mean((a.astype(float) - b) ** 2)))
+
+
+def roughness(rgb: np.ndarray) -> float:
+    """Standard deviation of what a blur takes away: the noise of a soft scene."""
+    return float((rgb - cv2.GaussianBlur(rgb.astype(np.float32), (0, 0), 3)).std())
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda path: path.name)
+def test_it_brightens_and_denoises_with_and_without_metadata(model: Path) -> None:
+    bright = scene()
+    dark = darken(bright, DarkExposure(4.0, CAPTURE, SENSORS["CanonEOS700D"]), np.random.default_rng(0))
+    enhancer = Enhancer(model, threads=1)
+    gain = bright.mean() / dark.mean()
+    for capture in (CAPTURE, UNKNOWN):
+        out = enhancer(dark, capture)
+        assert psnr(out, bright) > psnr(dark, bright) + 6.0
+        assert roughness(out) < 0.7 * gain * roughness(dark)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda path: path.name)
+def test_it_is_small_and_on_its_card(model: Path) -> None:
+    assert model.stat().st_size < 10_000_000
+    assert model.name in (model.parent / "MODEL_CARD.md").read_text()
+
+
+def test_the_default_has_the_papers_size() -> None:
+    weights = onnx.load(default_model()).graph.initializer
+    assert 2.28e6 <= sum(int(np.prod(w.dims)) for w in weights) <= 2.52e6

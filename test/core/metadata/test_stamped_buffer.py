@@ -1,0 +1,100 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lowlight_enhance.core.errors import ConfigError
+from lowlight_enhance.core.metadata.stamped_buffer import StampedBuffer
+
+S = 1_000_000_000
+
+
+def filled(*stamps_ns, **options):
+    buffer = StampedBuffer(**options)
+    for stamp_ns in stamps_ns:
+        buffer.add(stamp_ns, f"at {stamp_ns}")
+    return buffer
+
+
+def test_exact_finds_only_the_very_stamp():
+    buffer = filled(10, 20, 30)
+    assert buffer.exact(20) == "at 20"
+    assert buffer.exact(21) is None
+
+
+def test_nearest_takes_the_closer_neighbour_within_the_tolerance():
+    buffer = filled(10, 20, 30)
+    assert buffer.nearest(24, 5) == (20, "at 20")
+    assert buffer.nearest(26, 5) == (30, "at 30")
+    assert buffer.nearest(35, 5) == (30, "at 30")
+    assert buffer.nearest(36, 5) is None
+    assert buffer.nearest(4, 5) is None
+    assert buffer.nearest(25, 5) == (20, "at 20")
+
+
+def test_an_empty_buffer_finds_nothing():
+    buffer = filled()
+    assert (buffer.exact(0), buffer.nearest(0, 10**18), buffer.latest(), len(buffer)) == (None, None, None, 0)
+
+
+def test_values_may_arrive_out_of_order():
+    buffer = filled(30, 10, 20)
+    assert buffer.latest() == (30, "at 30")
+    assert buffer.nearest(12, 5) == (10, "at 10")
+    assert buffer.exact(20) == "at 20"
+
+
+def test_the_same_stamp_again_replaces_the_value():
+    buffer = filled(10, 20)
+    buffer.add(10, "corrected")
+    assert buffer.exact(10) == "corrected"
+    assert len(buffer) == 2
+
+
+def test_the_oldest_by_stamp_goes_first():
+    buffer = filled(30, 10, 20, 40, capacity=3)
+    assert buffer.exact(10) is None
+    assert len(buffer) == 3
+
+
+def test_a_jump_back_in_time_forgets_what_lies_ahead():
+    buffer = filled(100 * S, 200 * S, 300 * S)
+    buffer.add(150 * S, "second round")
+    assert buffer.latest() == (150 * S, "second round")
+    assert buffer.exact(100 * S) == "at 100000000000"
+    assert buffer.nearest(300 * S, S) is None
+
+
+def test_a_bag_that_starts_over_leaves_only_the_new_round():
+    buffer = filled(5 * S, 6 * S, 7 * S, 5 * S)
+    assert len(buffer) == 1
+    assert buffer.latest() == (5 * S, "at 5000000000")
+
+
+def test_lateness_up_to_the_limit_is_no_jump():
+    assert filled(2 * S, S, reorder_ns=S).latest() == (2 * S, "at 2000000000")
+    assert filled(2 * S, S - 1, reorder_ns=S).latest() == (S - 1, "at 999999999")
+
+
+def test_clear_empties():
+    buffer = filled(1, 2)
+    buffer.clear()
+    assert buffer.latest() is None
+
+
+@pytest.mark.parametrize("options", [{"capacity": 0}, {"reorder_ns": -1}])
+def test_senseless_sizes_are_refused(options):
+    with pytest.raises(ConfigError, match="StampedBuffer"):
+        StampedBuffer(**options)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=40), st.integers(-5, 55), st.integers(0, 20))
+def test_nearest_agrees_with_a_search_of_everything_kept(stamps_ns, wanted_ns, tolerance_ns):
+    buffer = StampedBuffer(capacity=16)
+    for stamp_ns in stamps_ns:
+        buffer.add(stamp_ns, stamp_ns)
+    kept = [ns for ns in range(51) if buffer.exact(ns) is not None]
+    assert len(kept) == len(buffer) <= 16
+    assert kept[-1] == max(stamps_ns)
+    best = min(kept, key=lambda ns: (abs(ns - wanted_ns), ns))
+    assert buffer.nearest(wanted_ns, tolerance_ns) == ((best, best) if abs(best - wanted_ns) <= tolerance_ns else None)

@@ -1,0 +1,243 @@
+"""`lowlight evaluate --bag`: what is measured of a recording, and what is written."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rosbags", reason="makes and reads the bags")
+pytest.importorskip("skimage", reason="of the extra 'report'")
+pytest.importorskip("onnx", reason="the onnx package writes the tests' models")
+
+import bag_maker
+from bag_maker import FIRST_NS, IMAGE, PERIOD_NS, STYLES, Sent, write_bag
+from tiny_model import write_tiny_model
+
+from lowlight_enhance.cli import main
+from lowlight_enhance.core.enhancement.enhancer import Enhancer
+from lowlight_enhance.core.errors import ConfigError, DataError
+from lowlight_enhance.core.inference.model_input import ModelInput
+from lowlight_enhance.core.metadata.capture import CaptureMetadata
+from lowlight_enhance.core.pipeline import StreamConfig
+from lowlight_enhance.evaluation.bags import SAMPLES, BagQuestions, cameras_of, evaluate_bag, frames_in
+from lowlight_enhance.evaluation.report.content import Chapter
+
+REFERENCE, ENHANCED = "/reference/image", "/mine/image_bright"
+
+
+@pytest.fixture(scope="module")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that doubles every pixel."""
+    folder = tmp_path_factory.mktemp("model")
+    return write_tiny_model(folder / "tiny.onnx", model_input=ModelInput(working_size=0))
+
+
+@pytest.fixture(scope="module")
+def doubling(tiny_model: Path) -> Iterator[Enhancer]:
+    enhancer = Enhancer(tiny_model, threads=1)
+    yield enhancer
+    enhancer.close()
+
+
+def doubled(number: int, topic: str, received_ns: int, **size: int) -> Sent:
+    """What the tiny model makes of a frame, on another topic."""
+    message = bag_maker.image(FIRST_NS + number * PERIOD_NS, number, **size)
+    message.data = message.data * 2
+    return Sent(topic, received_ns, IMAGE, message)
+
+
+def evaluated(path: Path, enhance: Any, **questions: Any) -> list[Chapter]:
+    return evaluate_bag(path, enhance, BagQuestions(**questions), lambda frames: None)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_each_frame_is_measured_with_its_own_metadata(style: str, tmp_path: Path, doubling: Enhancer) -> None:
+    made = STYLES[style](frames=5)
+    (chapter,) = evaluated(write_bag(tmp_path / "night", made.sent), doubling)
+    assert chapter.title == made.image
+    assert [(f.iso, f.exposure_s) for f in chapter.frames] == [pytest.approx(capture) for capture in made.captures]
+    assert {f.match for f in chapter.frames} == {"exact"}
+    assert [f.time_s for f in chapter.frames] == pytest.approx([n * PERIOD_NS / 1e9 for n in range(5)])
+    for frame in chapter.frames:
+        assert frame.after.mean == pytest.approx(2 * frame.before.mean, rel=0.02)
+        assert frame.likeness_after is None
+        assert set(frame.latency_ms) == {"decode", "network", "upsample", "steady", "total"}
+        stages = [taken for stage, taken in frame.latency_ms.items() if stage != "total"]
+        assert sum(stages) == pytest.approx(frame.latency_ms["total"])
+    assert len(chapter.samples) == len(made.captures)
+
+
+def test_flicker_is_of_what_changes(tmp_path: Path, doubling: Enhancer) -> None:
+    """Three frames alike, then one that is another."""
+    sent = []
+    for number, seed in enumerate((1, 1, 1, 2)):
+        ns = FIRST_NS + number * PERIOD_NS
+        sent.append(Sent("/image_raw", ns, IMAGE, bag_maker.image(ns, seed)))
+    (chapter,) = evaluated(write_bag(tmp_path / "night", sent), doubling)
+    flicker = [frame.flicker for frame in chapter.frames]
+    assert flicker[0] is None
+    assert flicker[1:3] == pytest.approx([0.0, 0.0], abs=1e-6)
+    assert flicker[3] is not None
+    assert flicker[3] > 1.0
+    assert chapter.frames[3].flicker_input == pytest.approx(flicker[3], rel=0.1)
+
+
+def test_the_work_can_be_bounded(tmp_path: Path, doubling: Enhancer) -> None:
+    path = write_bag(tmp_path / "night", STYLES["realsense"](frames=20).sent)
+    told: list[int] = []
+    questions = BagQuestions(every=3, max_frames=5)
+    (chapter,) = evaluate_bag(path, doubling, questions, told.append)
+    assert [round((f.time_s or 0) * 30) for f in chapter.frames] == [0, 3, 6, 9, 12]
+    assert sum(told) == frames_in(cameras_of(path, questions), questions) == 5
+    assert "one frame in 3" in " ".join(chapter.notes)
+    (chapter,) = evaluated(path, doubling)
+    assert SAMPLES <= len(chapter.samples) <= SAMPLES + 1
+
+
+def test_references_are_found_by_stamp_whenever_they_were_recorded(tmp_path: Path, doubling: Enhancer) -> None:
+    made = STYLES["realsense"](frames=4)
+    late = [doubled(n, REFERENCE, FIRST_NS + (100 - n) * PERIOD_NS) for n in range(3)]
+    path = write_bag(tmp_path / "night", made.sent + late)
+    (chapter,) = evaluated(path, doubling, reference_topic=REFERENCE)
+    assert chapter.title == made.image
+    for frame in chapter.frames[:3]:
+        assert frame.likeness_before is not None
+        assert frame.likeness_after is not None
+        assert frame.likeness_after.psnr_db > 40.0 > frame.likeness_before.psnr_db
+        assert frame.likeness_after.ssim > 0.99
+    assert chapter.frames[3].likeness_after is None
+    assert "frames without a reference of their stamp: 1" in chapter.notes
+    assert [sample.reference is not None for sample in chapter.samples] == [True, True, True, False]
+
+
+@pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
+def test_frames_that_are_enhanced_already_need_no_model(storage: str, tmp_path: Path) -> None:
+    made = STYLES["realsense"](frames=3)
+    enhanced = [doubled(n, ENHANCED, FIRST_NS + n * PERIOD_NS + 2500) for n in range(2)]
+    path = write_bag(tmp_path / "night", made.sent + enhanced, storage=storage)
+    (chapter,) = evaluated(path, None, enhanced_topic=ENHANCED)
+    assert [f.after.mean / f.before.mean for f in chapter.frames] == pytest.approx([2.0, 2.0])
+    assert [dict(f.latency_ms) for f in chapter.frames] == [{}, {}]
+    assert [f.iso for f in chapter.frames] == [1600.0, 1600.0]
+    assert "frames left out for want of an enhanced image of their stamp: 1" in chapter.notes
+
+
+def test_references_of_another_size_are_an_error(tmp_path: Path, doubling: Enhancer) -> None:
+    sent = [*STYLES["realsense"]().sent, doubled(0, REFERENCE, FIRST_NS, height=12, width=16)]
+    path = write_bag(tmp_path / "night", sent)
+    with pytest.raises(DataError, match="32x24 and its reference 16x12"):
+        evaluated(path, doubling, reference_topic=REFERENCE)
+
+
+def test_damaged_frames_are_counted_and_left_out(tmp_path: Path, doubling: Enhancer) -> None:
+    sent = [*STYLES["realsense"]().sent, Sent("/camera/camera/color/image_raw", FIRST_NS + 2500, IMAGE, b"\0\1\0\0x")]
+    (chapter,) = evaluated(write_bag(tmp_path / "night", sent), doubling)
+    assert len(chapter.frames) == 4
+    assert any("damaged frames left out: 1" in note for note in chapter.notes)
+
+
+def test_a_bag_without_a_readable_frame_is_an_error(tmp_path: Path, doubling: Enhancer) -> None:
+    path = write_bag(tmp_path / "night", [Sent("/image_raw", FIRST_NS, IMAGE, b"\0\1\0\0x")])
+    with pytest.raises(DataError, match="no frame that can be evaluated"):
+        evaluated(path, doubling, images=("/image_raw",))
+
+
+def test_several_cameras_are_several_chapters_and_need_no_common_reference(tmp_path: Path, doubling: Enhancer) -> None:
+    left, right = STYLES["realsense"](namespace="/left"), STYLES["flir"](namespace="/right")
+    path = write_bag(tmp_path / "night", [*left.sent, *right.sent, doubled(0, REFERENCE, FIRST_NS)])
+    chapters = evaluated(path, doubling)
+    assert {chapter.title for chapter in chapters} >= {left.image, right.image}
+    with pytest.raises(ConfigError, match="--topic"):
+        evaluated(path, doubling, reference_topic=REFERENCE)
+    (chapter,) = evaluated(path, doubling, reference_topic=REFERENCE, images=(left.image,))
+    assert chapter.title == left.image
+
+
+def test_topics_that_are_not_there_are_named(tmp_path: Path, doubling: Enhancer) -> None:
+    path = write_bag(tmp_path / "night", STYLES["realsense"]().sent)
+    with pytest.raises(ConfigError, match="no images on /nowhere; name one of /camera/camera/color/image_raw"):
+        evaluated(path, doubling, reference_topic="/nowhere")
+    with pytest.raises(ConfigError, match="1 or more"):
+        BagQuestions(every=0)
+
+
+def test_bright_frames_that_pass_are_told(tmp_path: Path, doubling: Enhancer) -> None:
+    path = write_bag(tmp_path / "night", STYLES["realsense"]().sent)
+    stream = StreamConfig(bypass_above=1.0, fallback=CaptureMetadata(100.0, None))
+    (chapter,) = evaluated(path, doubling, stream=stream)
+    assert all(frame.bypassed for frame in chapter.frames)
+    assert chapter.frames[0].after == chapter.frames[0].before
+
+
+# The command
+
+
+def test_the_command_needs_neither_torch_nor_ros_and_writes_the_same_again(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("jinja2", reason="of the extra 'report'")
+    pytest.importorskip("plotly", reason="of the extra 'report'")
+    pytest.importorskip("markdown_it", reason="of the extra 'report'")
+    for name in ("torch", "rclpy", "torchmetrics", "lowlight_enhance.training.evaluate"):
+        monkeypatch.setitem(sys.modules, name, None)
+    made = STYLES["realsense"]()
+    references = [doubled(n, REFERENCE, FIRST_NS + n * PERIOD_NS) for n in range(4)]
+    path = write_bag(tmp_path / "night", made.sent + references)
+    arguments = ["evaluate", str(tiny_model), "--bag", str(path), "--reference-topic", REFERENCE, "--threads", "1"]
+    for folder in ("first", "second"):
+        assert main([*arguments, "--out", str(tmp_path / folder)]) == 0
+    said = capsys.readouterr().out
+    assert f"{made.image}: 4 frames" in said
+    assert str(tmp_path / "first" / "report.html") in said
+    assert {entry.name for entry in (tmp_path / "first").iterdir()} == {"report.html", "frames.csv", "summary.json"}
+    rows = [figures_of(tmp_path / folder / "frames.csv") for folder in ("first", "second")]
+    assert rows[0] == rows[1]
+    assert [row["iso"] for row in rows[0]] == ["1600.0"] * 4
+    assert rows[0][0]["name"] == f"{FIRST_NS // 10**9}.{FIRST_NS % 10**9:09d}"
+    (summary,) = json.loads((tmp_path / "first" / "summary.json").read_text())
+    assert summary["output"]["PSNR dB"] > summary["input"]["PSNR dB"]
+    assert made.image in (tmp_path / "first" / "report.html").read_text(encoding="utf-8")
+
+
+def figures_of(file: Path) -> list[dict[str, str]]:
+    """All but the timings."""
+    with file.open(newline="") as lines:
+        return [{k: v for k, v in row.items() if not k.endswith("_ms")} for row in csv.DictReader(lines)]
+
+
+def test_without_the_extra_the_command_says_what_to_install(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_bag(tmp_path / "night", STYLES["realsense"]().sent)
+    for name in [
+        name for name in sys.modules if name.startswith(("jinja2", "lowlight_enhance.evaluation.report.page"))
+    ]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    import lowlight_enhance.evaluation.report as package
+
+    monkeypatch.delattr(package, "page", raising=False)
+    assert main(["evaluate", str(tiny_model), "--bag", str(path)]) == 2
+    assert "pip install 'lowlight_enhance[report]'" in capsys.readouterr().err
+
+
+def test_one_source_at_a_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "--bag", str(tmp_path), "--pairs", str(tmp_path / "pairs.csv")]) == 2
+    assert "one of --bag, --pairs and --photos" in capsys.readouterr().err
+
+
+def test_changes_of_size_within_a_topic_break_nothing(tmp_path: Path, doubling: Enhancer) -> None:
+    sent = []
+    for number, size in enumerate(({}, {"height": 48, "width": 64}, {})):
+        ns = FIRST_NS + number * PERIOD_NS
+        sent.append(Sent("/image_raw", ns, IMAGE, bag_maker.image(ns, number, **size)))
+    (chapter,) = evaluated(write_bag(tmp_path / "night", sent), doubling)
+    assert [frame.flicker for frame in chapter.frames] == [None, None, None]
+    assert np.array_equal([s.before.shape[0] for s in chapter.samples], [24, 48, 24])

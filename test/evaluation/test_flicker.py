@@ -1,0 +1,214 @@
+"""`lowlight flicker`: the sequences are what they say, the measure finds what was put in, the table shows it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from tiny_model import write_tiny_model
+
+from lowlight_enhance import cli
+from lowlight_enhance.core.enhancement.temporal_smoothing import SMOOTHING_S
+from lowlight_enhance.core.enhancement.upsampling import LocalAffine
+from lowlight_enhance.core.errors import ConfigError, ImageError
+from lowlight_enhance.core.inference.model_input import ModelInput
+from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
+from lowlight_enhance.evaluation import flicker
+from lowlight_enhance.simulation.sequences import PAN, SEQUENCES, Frame, SequenceOptions, sequence
+
+SMALL = SequenceOptions(width=64, height=48, frames=8)
+
+
+def photograph(height: int = 60, width: int = 90, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(40, 220, (height // 10, width // 10, 3), dtype=np.uint8)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+class Wavering:
+    """A ``MapEnhance`` with one gain whose every second frame is ``wave`` (0..255) brighter."""
+
+    def __init__(self, gain: float, wave: float) -> None:
+        self.gain, self.wave, self.frames = gain, wave, 0
+
+    def maps(self, rgb: np.ndarray, _capture: CaptureMetadata) -> tuple[np.ndarray, np.ndarray]:
+        maps = np.empty((6, *rgb.shape[:2]), np.float32)
+        maps[:3], maps[3:] = self.gain, self.wave / 255.0 * (self.frames % 2)
+        self.frames += 1
+        return maps, np.ascontiguousarray(rgb.transpose(2, 0, 1), np.float32) / np.float32(255.0)
+
+    def apply(
+        self, maps: np.ndarray, _small: np.ndarray, rgb: np.ndarray, correction: np.ndarray | None = None
+    ) -> np.ndarray:
+        return LocalAffine()(maps, rgb, correction)
+
+    def untouched(self, rgb: np.ndarray) -> np.ndarray:
+        return rgb
+
+
+def noiseless(count: int = 12, shift: tuple[int, int] = (0, 0)) -> Iterator[Frame]:
+    """Frames that show a third of a photograph's light, and nothing but."""
+    wide = photograph(120, 200)
+    for number in range(count):
+        x, y = shift[0] * number, shift[1] * number
+        reference = np.ascontiguousarray(wide[y : y + 96, x : x + 128])
+        moved = shift if number else (0, 0)
+        yield Frame(reference, np.rint(reference / 3.0).astype(np.uint8), UNKNOWN, moved)
+
+
+# Sequences
+
+
+def test_every_kind_has_frames_of_the_size_asked_for_and_noise_of_their_own() -> None:
+    for name in SEQUENCES:
+        frames = list(sequence(name, photograph(), photograph(seed=1), SMALL, 0))
+        assert len(frames) == 8
+        assert {frame.dark.shape for frame in frames} == {frame.reference.shape for frame in frames} == {(48, 64, 3)}
+        assert frames[0].dark.mean() < 0.6 * frames[0].reference.mean()
+        assert not np.array_equal(frames[0].dark, frames[1].dark)
+
+
+def test_a_pan_moves_by_what_it_says() -> None:
+    frames = list(sequence("pan", photograph(), photograph(), SMALL, 0))
+    assert [frame.shift for frame in frames] == [(0, 0)] + 7 * [PAN]
+    for before, after in itertools.pairwise(frames):
+        assert np.abs(flicker.change_of_blocks(before.reference, after.reference, PAN)).max() < 1e-9
+        assert np.abs(flicker.change_of_blocks(before.reference, after.reference, (0, 0))).max() > 1.0
+
+
+def test_changes_come_halfway() -> None:
+    for name in ("exposure step", "scene change"):
+        frames = list(sequence(name, photograph(), photograph(seed=1), SMALL, 0))
+        assert [frame.is_change for frame in frames] == [number == 4 for number in range(8)]
+    step = list(sequence("exposure step", photograph(), photograph(), SMALL, 0))
+    assert step[3].capture.exposure_s == pytest.approx(1 / 30)
+    assert step[4].capture.exposure_s == pytest.approx(1 / 60)
+    assert step[4].dark.mean() < 0.8 * step[3].dark.mean()
+    cut = list(sequence("scene change", photograph(), photograph(), SMALL, 0))
+    assert not np.array_equal(cut[3].reference, cut[4].reference)
+    np.testing.assert_array_equal(cut[4].reference, cut[7].reference)
+
+
+def test_metadata_gaps_come_every_fifth_frame() -> None:
+    frames = list(sequence("metadata gaps", photograph(), photograph(), SMALL, 0))
+    assert [frame.capture == UNKNOWN for frame in frames] == [number == 4 for number in range(8)]
+
+
+@pytest.mark.parametrize("values", [{"frames": 3}, {"width": 8}, {"rate_hz": 0.0}, {"iso": float("nan")}])
+def test_senseless_sequences_are_refused(values: dict[str, float]) -> None:
+    with pytest.raises(ConfigError):
+        SequenceOptions(**values)  # type: ignore[arg-type]
+
+
+# The measure
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (5, 2)])
+def test_what_wavers_by_three_levels_flickers_by_three_and_by_less_when_smoothed(shift: tuple[int, int]) -> None:
+    _, off, on = flicker.judge(noiseless(shift=shift), Wavering(2.0, 3.0), 0.1, 30.0)
+    assert off.flicker == pytest.approx(3.0, abs=0.1)
+    assert on.flicker < 0.45 * off.flicker
+    assert off.colour < 0.1
+    assert off.response_frames is None
+
+
+def test_what_does_not_waver_does_not_flicker() -> None:
+    inherited, off, on = flicker.judge(noiseless(), Wavering(3.0, 0.0), 0.1, 30.0)
+    assert (inherited, off.flicker, on.flicker, off.colour) == (0.0, 0.0, 0.0, 0.0)
+    assert off.psnr_db > 45.0
+
+
+def test_a_panning_camera_alone_is_no_flicker() -> None:
+    inherited, off, on = flicker.judge(noiseless(shift=(5, 2)), Wavering(3.0, 0.0), 0.1, 30.0)
+    assert inherited < 0.1
+    assert off.flicker < 0.1
+    assert on.flicker < 0.2
+    assert abs(on.psnr_db - off.psnr_db) < 1.0
+
+
+def test_response_is_counted_from_the_first_frame_of_the_change() -> None:
+    def blocks(*levels: float) -> list[np.ndarray]:
+        return [np.full((8, 8, 3), level) for level in levels]
+
+    plain = blocks(50, 50, 150, 150, 150, 150, 150, 150)
+    assert flicker.response_frames(plain, blocks(50, 50, 150, 150, 150, 150, 150, 150), 2) == 0.0
+    assert flicker.response_frames(plain, blocks(50, 50, 100, 130, 141, 150, 150, 150), 2) == 2.0
+    assert flicker.response_frames(plain, plain, None) is None
+    flickering = blocks(50, 50, 150, 140, 160, 138, 162, 138)
+    assert flicker.response_frames(flickering, blocks(50, 50, 150, 150, 150, 150, 150, 150), 2) == 0.0
+
+
+def test_psnr_by_its_formula() -> None:
+    black, grey = np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 16, np.uint8)
+    assert flicker.psnr_db(black, grey) == pytest.approx(20.0 * np.log10(255.0 / 16.0))
+    assert flicker.psnr_db(grey, grey) == 100.0
+
+
+# The command's work
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("flicker")
+    for number in range(2):
+        cv2.imwrite(str(folder / f"{number}.png"), photograph(seed=number))
+    write_tiny_model(folder / "tiny.onnx", 3.0, 0.0, ModelInput(working_size=48, size_multiple=16))
+    return folder
+
+
+def test_a_run_fills_table_and_json(folder: Path) -> None:
+    report = flicker.run([folder / "0.png", folder / "1.png"], SMALL, 0.2, folder / "tiny.onnx", 1)
+    assert report.off.keys() == report.on.keys() == report.inherited.keys() == SEQUENCES.keys()
+    lines = report.table().splitlines()
+    for name in SEQUENCES:
+        cells = next(line for line in lines if line.startswith(name)).removeprefix(name).split()
+        assert cells[:3] == [
+            f"{report.inherited[name]:.2f}",
+            f"{report.off[name].flicker:.2f}",
+            f"{report.on[name].flicker:.2f}",
+        ]
+        assert len(cells) == (8 if name in ("exposure step", "scene change") else 7)
+    assert report.on["static"].flicker < report.off["static"].flicker
+    assert "smoothing 0.2 s" in lines[1]
+    flicker.write_json(report, folder / "flicker.json")
+    values = json.loads((folder / "flicker.json").read_text())
+    assert values["off"]["pan"]["flicker"] == report.off["pan"].flicker
+    assert (values["photographs"], values["options"]["width"]) == (2, 64)
+
+
+def test_a_run_is_repeatable(folder: Path) -> None:
+    runs = [flicker.run([folder / "0.png"], SMALL, 0.1, folder / "tiny.onnx", 1) for _ in range(2)]
+    assert runs[0] == runs[1]
+
+
+def test_nothing_to_measure_is_an_error(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="photograph"):
+        flicker.run([], SMALL, 0.1, folder / "tiny.onnx")
+    with pytest.raises(ConfigError, match="smoothing_s"):
+        flicker.run([folder / "0.png"], SMALL, 0.0, folder / "tiny.onnx")
+    with pytest.raises(ImageError, match=r"tiny\.onnx"):
+        flicker.run([folder / "tiny.onnx"], SMALL, 0.1, folder / "tiny.onnx")
+
+
+def test_the_command_passes_its_options_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given: list[tuple[object, ...]] = []
+    nothing = flicker.Steadiness(1.0, 2.0, 30.0, None)
+    report = flicker.FlickerReport("m.onnx", "0" * 64, 2, SMALL, 0.3, {"pan": 0.5}, {"pan": nothing}, {"pan": nothing})
+    monkeypatch.setattr(flicker, "run", lambda *arguments: given.append(arguments) or report)
+    model, target = str(folder / "tiny.onnx"), folder / "figures.json"
+    options = ["--size", "320x240", "--frames", "9", "--rate", "15", "--iso", "800", "--stops", "2", "--step", "0.5"]
+    more = ["--smoothing", "0.3", "--model", model, "--threads", "2", "--json", str(target)]
+    assert cli.main(["flicker", "a.jpg", "b.jpg", *options, *more]) == 0
+    how = SequenceOptions(320, 240, 9, 15.0, 800.0, 2.0, 0.5)
+    assert given == [([Path("a.jpg"), Path("b.jpg")], how, 0.3, Path(model), 2)]
+    assert capsys.readouterr().out == report.table() + "\n"
+    assert json.loads(target.read_text())["model"] == "m.onnx"
+    assert cli.main(["flicker", "a.jpg", "--model", model]) == 0
+    assert given[1] == ([Path("a.jpg")], SequenceOptions(), SMOOTHING_S, Path(model), None)

@@ -1,0 +1,225 @@
+"""Which topics of a bag are cameras, and what belongs to each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rosbags", reason="makes and reads the bags")
+
+import bag_maker
+from bag_maker import COMPRESSED, DIAGNOSTICS, FIRST_NS, IMAGE, REALSENSE, STRING, STYLES, Sent, write_bag
+from bag_run import Doubler, enhanced
+
+from lowlight_enhance.core.errors import ConfigError
+from lowlight_enhance.core.metadata.readers import MetadataSettings
+from lowlight_enhance.tools.bags.cameras import Camera, Found, TopicChoice, find_cameras
+from lowlight_enhance.tools.bags.recording import Bag, MessageTypes
+
+
+def raw(topic: str, encoding: str = "bgr8", frame_id: str = "camera_optical") -> Sent:
+    return Sent(topic, FIRST_NS, IMAGE, bag_maker.image(FIRST_NS, 1, encoding, frame_id))
+
+
+def compressed(topic: str) -> Sent:
+    return Sent(topic, FIRST_NS, COMPRESSED, bag_maker.compressed_image(FIRST_NS, 1))
+
+
+def info(topic: str) -> Sent:
+    return Sent(topic, FIRST_NS, bag_maker.CAMERA_INFO, bag_maker.camera_info(FIRST_NS))
+
+
+def told(topic: str, frame_id: str = "camera_optical", exposure_us: float = 100.0) -> Sent:
+    return Sent(topic, FIRST_NS, DIAGNOSTICS, bag_maker.diagnostics(FIRST_NS, exposure_us, 1.0, frame_id))
+
+
+def json_metadata(topic: str) -> Sent:
+    return Sent(topic, FIRST_NS, REALSENSE, bag_maker.T[REALSENSE](bag_maker.header(FIRST_NS), "{}"))
+
+
+def find(path: Path, sent: list[Sent], settings: MetadataSettings | None = None, **choice: Any) -> Found:
+    with Bag(write_bag(path / "in", sent, "mcap")) as bag:
+        return find_cameras(bag, MessageTypes(), TopicChoice(**choice), settings or MetadataSettings())
+
+
+def images(found: Found) -> list[str]:
+    return [camera.image for camera in found.cameras]
+
+
+def only(found: Found) -> Camera:
+    [camera] = found.cameras
+    return camera
+
+
+def test_a_realsense_with_everything_switched_on(tmp_path: Path) -> None:
+    sent = [
+        raw("/camera/camera/color/image_raw"),
+        compressed("/camera/camera/color/image_raw/compressed"),
+        raw("/camera/camera/depth/image_rect_raw", "16UC1"),
+        raw("/camera/camera/aligned_depth_to_color/image_raw", "16UC1"),
+        raw("/camera/camera/infra1/image_rect_raw", "mono8"),
+        *[info(f"/camera/camera/{name}/camera_info") for name in ("color", "depth", "infra1")],
+        *[json_metadata(f"/camera/camera/{name}/metadata") for name in ("color", "depth", "infra1")],
+    ]
+    found = find(tmp_path, sent)
+    assert [(c.image, c.camera_info, c.metadata, c.output) for c in found.cameras] == [
+        (
+            f"/camera/camera/{name}/{image}",
+            f"/camera/camera/{name}/camera_info",
+            f"/camera/camera/{name}/metadata",
+            f"/camera/camera/{name}/image_enhanced",
+        )
+        for name, image in (("color", "image_raw"), ("infra1", "image_rect_raw"))
+    ]
+    assert found.left_out == {
+        "/camera/camera/color/image_raw/compressed": "the compressed form of /camera/camera/color/image_raw",
+        "/camera/camera/depth/image_rect_raw": "'depth' in its name",
+        "/camera/camera/aligned_depth_to_color/image_raw": "'depth' in its name",
+    }
+
+
+@pytest.mark.parametrize(
+    ("topics", "taken"),
+    [
+        (["/cam/image_rect", "/cam/image_raw", "/cam/image_color"], ["/cam/image_raw"]),
+        (["/cam/image_mono", "/cam/image_color"], ["/cam/image_color"]),
+        (["/left_eye", "/right_eye"], ["/left_eye", "/right_eye"]),
+        (["/cam0/image_raw", "/cam1/image_raw"], ["/cam0/image_raw", "/cam1/image_raw"]),
+    ],
+)
+def test_one_picture_of_each_camera(topics: list[str], taken: list[str], tmp_path: Path) -> None:
+    found = find(tmp_path, [raw(topic) for topic in topics])
+    assert images(found) == taken
+    assert set(found.left_out) == set(topics) - set(taken)
+
+
+def test_a_compressed_camera_without_its_raw_form(tmp_path: Path) -> None:
+    depth = compressed("/cam/image_rect/compressedDepth")
+    depth.content.format = "16UC1; compressedDepth png"
+    found = find(tmp_path, [compressed("/cam/image_raw/compressed"), depth, info("/cam/camera_info")])
+    assert (only(found).image, only(found).camera_info, only(found).output) == (
+        *("/cam/image_raw/compressed", "/cam/camera_info", "/cam/image_enhanced/compressed"),
+    )
+    assert list(found.left_out) == ["/cam/image_rect/compressedDepth"]
+
+
+def test_images_that_are_not_pictures(tmp_path: Path) -> None:
+    sent = [raw("/a/range", "32FC1"), raw("/b/range", "16UC1"), Sent("/c/image_raw", FIRST_NS, IMAGE, b"damaged")]
+    with pytest.raises(ConfigError, match=r"32FC1.*16UC1.*no image in it that can be read.*name one with --topic"):
+        find(tmp_path, sent)
+
+
+def test_a_bag_without_images(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="it has no image topic"):
+        find(tmp_path, [Sent("/text", FIRST_NS, STRING, bag_maker.string("a"))])
+
+
+def test_chosen_topics_are_taken_whatever_they_look_like(tmp_path: Path) -> None:
+    sent = [raw("/cam/depth/image", "16UC1"), raw("/cam/image_raw"), raw("/cam/image_rect")]
+    assert images(find(tmp_path, sent, images=("/cam/depth/image",))) == ["/cam/depth/image"]
+    (tmp_path / "again").mkdir()
+    found = find(tmp_path / "again", sent, images=("/cam/image_raw", "/cam/image_rect"))
+    assert [(c.output, c.output_info) for c in found.cameras] == [
+        (f"{image}_enhanced", f"{image}_enhanced/camera_info") for image in ("/cam/image_raw", "/cam/image_rect")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("choice", "words"),
+    [
+        ({"images": ("/cam/image_row",)}, "no topic /cam/image_row; did you mean /cam/image_raw"),
+        ({"images": ("/cam/camera_info",)}, "of type sensor_msgs/msg/CameraInfo, not sensor_msgs/msg/Image or"),
+        ({"camera_info": ("/cam/image_raw",)}, "of type sensor_msgs/msg/Image, not sensor_msgs/msg/CameraInfo"),
+        ({"metadata": ("/cam/image_raw",)}, "no reader for metadata messages of type 'sensor_msgs/msg/Image'"),
+        ({"metadata_type": "std_msgs/msg/String"}, "no reader for metadata messages of type 'std_msgs/msg/String'"),
+        ({"exclude": ("/nothing",)}, "no topic /nothing"),
+    ],
+)
+def test_topics_that_are_not_there_or_something_else(choice: dict[str, Any], words: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=words):
+        find(tmp_path, [raw("/cam/image_raw"), info("/cam/camera_info")], **choice)
+
+
+def test_an_output_that_is_in_the_bag_already(tmp_path: Path) -> None:
+    sent = [raw("/cam/image_raw"), raw("/cam/image_enhanced")]
+    with pytest.raises(ConfigError, match="--exclude /cam/image_enhanced, or use --replace"):
+        find(tmp_path, sent)
+    for number, choice in enumerate(({"exclude": ("/cam/image_enhanced",)}, {"replaces": True})):
+        (tmp_path / str(number)).mkdir()
+        assert images(find(tmp_path / str(number), sent, **choice)) == ["/cam/image_raw"]
+
+
+# Metadata
+
+
+@pytest.mark.parametrize(
+    ("topics", "taken"),
+    [
+        (["/diagnostics", "/a/diagnostics"], "/a/diagnostics"),
+        (["/a/diagnostics", "/a/b/diagnostics", "/a/b/c/d/diagnostics"], "/a/b/diagnostics"),
+        (["/a/other/diagnostics", "/ab/diagnostics"], ""),
+        (["/diagnostics"], "/diagnostics"),
+    ],
+)
+def test_metadata_of_the_closest_namespace_above(topics: list[str], taken: str, tmp_path: Path) -> None:
+    assert only(find(tmp_path, [raw("/a/b/image_raw"), *map(told, topics)])).metadata == taken
+
+
+def test_a_type_of_its_own_is_closer_than_diagnostics(tmp_path: Path) -> None:
+    sent = [raw("/a/image_raw"), told("/a/diagnostics"), json_metadata("/a/metadata")]
+    assert only(find(tmp_path, sent)).metadata == "/a/metadata"
+    (tmp_path / "again").mkdir()
+    assert only(find(tmp_path / "again", sent, metadata_type=DIAGNOSTICS)).metadata == "/a/diagnostics"
+
+
+def test_metadata_that_may_be_either(tmp_path: Path) -> None:
+    sent = [raw("/a/image_raw"), json_metadata("/a/one"), json_metadata("/a/two")]
+    with pytest.raises(ConfigError, match="/a/one or /a/two; name one: --metadata /a/image_raw=/a/one"):
+        find(tmp_path, sent)
+
+
+def test_what_the_user_names(tmp_path: Path) -> None:
+    sent = [
+        raw("/a/image_raw"),
+        raw("/b/image_raw"),
+        info("/calibration"),
+        info("/b/camera_info"),
+        told("/x"),
+        told("/y"),
+    ]
+    found = find(
+        tmp_path,
+        sent,
+        metadata=("/a/image_raw=/x", "/y"),
+        camera_info=("/a/image_raw=/calibration", "/b/image_raw=none"),
+    )
+    assert [(c.metadata, c.camera_info) for c in found.cameras] == [("/x", "/calibration"), ("/y", "")]
+
+
+def test_fields_need_to_be_told_of_which_topic(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="need --metadata TOPIC"):
+        find(tmp_path, [raw("/a/image_raw")], MetadataSettings(exposure_field="shutter"))
+
+
+def test_cameras_that_share_diagnostics_each_hear_their_own(tmp_path: Path) -> None:
+    sent = [
+        raw("/left/image_raw", frame_id="left_optical"),
+        raw("/right/image_raw", frame_id="right_optical"),
+        told("/diagnostics", "left_optical", 1000.0),
+        told("/diagnostics", "right_optical", 2000.0),
+    ]
+    doubler = Doubler()
+    report = enhanced(write_bag(tmp_path / "in", sent), tmp_path / "out", doubler)
+    assert [camera.matches for camera in report.cameras] == [{"exact": 1}, {"exact": 1}]
+    np.testing.assert_allclose([exposure for _, exposure in doubler.told], [1e-3, 2e-3])
+
+
+def test_two_cameras_in_one_bag(tmp_path: Path) -> None:
+    sent = [*STYLES["realsense"]().sent, *STYLES["flir"]().sent]
+    report = enhanced(write_bag(tmp_path / "in", sent), tmp_path / "out")
+    assert [(camera.enhanced, camera.matches) for camera in report.cameras] == [(4, {"exact": 4})] * 2
+    outputs = {"/camera/camera/color/image_enhanced", "/flir_camera/image_enhanced"}
+    assert outputs <= set(bag_maker.connections(tmp_path / "out"))

@@ -1,0 +1,137 @@
+"""Children answer, and never outlive the one who started them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import lowlight_enhance
+from lowlight_enhance.tools.harness.processes import Crew, CrewError, environment
+
+DEADLINE_S = 30.0
+
+ECHO = """
+import json, sys
+print("chatter that is no JSON")
+print(json.dumps({"pid": __import__("os").getpid()}), flush=True)
+for line in sys.stdin:
+    if "crash" in line:
+        sys.exit("a plain reason")
+    print(line, end="", flush=True)
+"""
+
+STUBBORN = """
+import json, os, signal, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+print(json.dumps({"pid": os.getpid()}), flush=True)
+while True:
+    time.sleep(1.0)
+"""
+
+
+@pytest.fixture
+def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    (tmp_path / "crew_echo.py").write_text(ECHO)
+    (tmp_path / "crew_stubborn.py").write_text(STUBBORN)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return {"echo": ["crew_echo"], "stubborn": ["crew_stubborn"]}
+
+
+def alive(pid: int) -> bool:
+    """False for a process that is gone or awaits its parent's notice."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_children_answer_and_end_with_the_context(
+    modules: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lowlight_enhance.tools.harness.processes.GRACE_S", 0.5)
+    events: list[dict[str, int]] = []
+    with Crew(modules, events.append) as crew:
+        assert crew.wait_for(lambda: len(events) == 2, DEADLINE_S)
+        crew.children["echo"].tell(do="it")
+        assert crew.wait_for(lambda: len(events) == 3, DEADLINE_S)
+        assert not crew.wait_for(lambda: False, 0.1)
+        folder = crew.folder
+    assert events[-1] == {"do": "it"}
+    assert [child.process.poll() is not None for child in crew.children.values()] == [True, True]
+    assert crew.children["stubborn"].process.returncode == -signal.SIGKILL
+    assert not folder.exists()
+
+
+def test_a_child_that_crashes_ends_the_work_with_its_last_words(
+    modules: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lowlight_enhance.tools.harness.processes.GRACE_S", 0.5)
+    crew = Crew(modules, lambda _: None)
+    with crew:
+        crew.children["echo"].tell(do="crash")
+        with pytest.raises(CrewError, match=r"the echo ended with code 1.*\n.*a plain reason"):
+            crew.wait_for(lambda: False, DEADLINE_S)
+    assert crew.children["stubborn"].process.poll() is not None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal is Linux's")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_children_die_with_their_parent(modules: dict[str, list[str]], tmp_path: Path, number: signal.Signals) -> None:
+    parent = tmp_path / "crew_parent.py"
+    parent.write_text(
+        "import signal\n"
+        "from lowlight_enhance.tools.harness import processes\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore\n"
+        "processes.GRACE_S = 0.5\n"
+        "with processes.sigterm_as_exit(), "
+        f"processes.Crew({modules!r}, lambda v: print(v['pid'], flush=True)) as us:\n"
+        "    us.wait_for(lambda: False, 60.0)\n"
+    )
+    package = Path(lowlight_enhance.__file__).parents[1]
+    process = subprocess.Popen(
+        [sys.executable, str(parent)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{package}", "TMPDIR": str(tmp_path)},
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    pids = [int(process.stdout.readline()) for _ in modules]
+    assert all(alive(pid) for pid in pids)
+    process.send_signal(number)
+    assert process.wait(DEADLINE_S) != 0
+    process.stdout.close()
+    deadline = time.monotonic() + DEADLINE_S
+    while any(alive(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not any(alive(pid) for pid in pids)
+
+
+def test_children_tune_their_allocator_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the node's parameter malloc_tuning would change nothing that could be measured."""
+    for name in [name for name in os.environ if name.startswith("MALLOC_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("LOWLIGHT_MALLOC_TUNING", "0")
+    values = environment(tmp_path)
+    assert [name for name in values if "MALLOC" in name] == ["LOWLIGHT_MALLOC_TUNING"]
+
+
+def test_children_keep_to_this_host_and_to_a_domain_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROS_STATIC_PEERS", "10.0.0.1")
+    monkeypatch.setenv("ROS_DOMAIN_ID", "0")
+    values = environment(tmp_path)
+    assert 1 <= int(values["ROS_DOMAIN_ID"]) <= 101
+    assert values["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
+    assert "ROS_STATIC_PEERS" not in values
+    for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
+        assert Path(values[name]).name == "fastdds.xml"
+        assert Path(values[name]).is_file()
