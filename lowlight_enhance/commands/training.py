@@ -55,7 +55,7 @@ def add_noise_figure(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _run_noise_figure(options: argparse.Namespace) -> int:
-    from lowlight_enhance.evaluation.noise_figure import draw
+    from lowlight_enhance.training.noise_figure import draw
 
     largest = draw(options.target, options.iso)
     print(f"{options.target} (measured variance within {100.0 * largest:.1f} % of the model's)")

@@ -24,7 +24,7 @@ from lowlight_enhance.core.inference.model_file import parse_model, read_model
 from lowlight_enhance.core.inference.model_input import METADATA_KEY, ModelInput
 from lowlight_enhance.core.metadata.capture import UNKNOWN
 
-MODELS = sorted((Path(__file__).parents[2] / "models").glob("*.onnx"))
+MODELS = sorted((Path(__file__).parents[3] / "models").glob("*.onnx"))
 PATH = Path("some.onnx")
 SMALL = ModelInput(working_size=16, size_multiple=8)
 

@@ -5,7 +5,7 @@ import pytest
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.inference.model_zoo import DEFAULT, SHIPPED, default_model, find_model
 
-FOLDER = Path(__file__).parents[2] / "models"
+FOLDER = Path(__file__).parents[3] / "models"
 
 
 def test_the_names_are_those_of_the_files() -> None:

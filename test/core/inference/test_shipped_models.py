@@ -12,7 +12,7 @@ from lowlight_enhance.core.inference.model_zoo import default_model
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.simulation.low_light import SENSORS, DarkExposure, darken
 
-MODELS = sorted((Path(__file__).parents[2] / "models").glob("*.onnx"))
+MODELS = sorted((Path(__file__).parents[3] / "models").glob("*.onnx"))
 CAPTURE = CaptureMetadata(1600.0, 1 / 60)
 
 
