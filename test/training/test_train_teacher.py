@@ -228,7 +228,7 @@ def test_the_loss_in_validation_has_the_terms_of_l1_and_ssim_alone() -> None:
 def test_metadata_that_is_never_told_is_not_validated_with(
     data: Path, told_in_validation: Callable[[str], list[bool]], withhold: float, known: bool
 ) -> None:
-    seen = told_in_validation("gan")
+    seen = told_in_validation("train_teacher")
     run(data, "run", replace(TINY, data=replace(TINY.data, withhold=withhold)))
     assert set(seen) == {known}
 
