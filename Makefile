@@ -26,7 +26,7 @@ demo: setup
 	$(BIN)/lowlight demo --out out/demo
 
 pictures: setup
-	$(BIN)/python test/showcase.py docs/pictures
+	$(BIN)/python test/helpers/showcase.py docs/pictures
 
 bench: setup
 	$(BIN)/lowlight bench
@@ -36,7 +36,7 @@ soak: setup
 
 train-smoke: setup-dev
 	rm -rf out/train-smoke
-	$(BIN)/python test/train_smoke.py out/train-smoke
+	$(BIN)/python test/helpers/train_smoke.py out/train-smoke
 
 test: setup-dev lint
 	$(BIN)/python -m pytest

@@ -24,7 +24,7 @@ def commands() -> set[str]:
 
 def test_parameters_table_is_the_codes() -> None:
     assert readme_tables.PARAMETERS.search(TEXT), "README.md has lost the marks around its parameters table"
-    assert readme_tables.with_tables(TEXT) == TEXT, "run: python test/readme_tables.py"
+    assert readme_tables.with_tables(TEXT) == TEXT, "run: python test/helpers/readme_tables.py"
 
 
 def test_a_changed_parameter_would_be_noticed() -> None:

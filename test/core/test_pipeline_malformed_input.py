@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stream_cases import CAMERA_INFO, Sent, calibrations, diagnostics, metadata, pictures
+from message_strategies import CAMERA_INFO, GeneratedMessage, calibrations, diagnostics, metadata, pictures
 from tiny_model import write_tiny_model
 
 from lowlight_enhance.core.enhancement.enhancer import Enhance, Enhancer
@@ -51,7 +51,7 @@ sent = st.one_of(pictures(), pictures(), metadata(), diagnostics(), calibrations
 KINDS_OF_ERROR = {"errors.ImageError", "errors.MetadataError", "errors.CameraInfoError"}
 
 
-def check_frame(frame: EnhancedFrame, picture: Sent) -> None:
+def check_frame(frame: EnhancedFrame, picture: GeneratedMessage) -> None:
     message = picture.message
     size = picture.size or decode(message, "same", MAX_PIXELS)[0].shape[:2]
     assert frame.header is message.header
@@ -96,11 +96,15 @@ def check_stream(enhance: Enhance, messages: list[Any], config: StreamConfig) ->
 
 @settings(deadline=None, max_examples=1500)
 @given(messages=st.lists(sent, min_size=1, max_size=5), config=configs)
-def test_header_and_size_are_the_inputs_or_it_is_our_own_error(messages: list[Sent], config: StreamConfig) -> None:
+def test_header_and_size_are_the_inputs_or_it_is_our_own_error(
+    messages: list[GeneratedMessage], config: StreamConfig
+) -> None:
     check_stream(brighter, messages, config)
 
 
 @settings(deadline=None, max_examples=500)
 @given(messages=st.lists(sent, min_size=1, max_size=5), config=configs)
-def test_a_network_changes_nothing_about_that(enhancer: Enhancer, messages: list[Sent], config: StreamConfig) -> None:
+def test_a_network_changes_nothing_about_that(
+    enhancer: Enhancer, messages: list[GeneratedMessage], config: StreamConfig
+) -> None:
     check_stream(enhancer, messages, config)

@@ -3,7 +3,7 @@
 import time
 
 import rclpy
-from robot import dark_image
+from ros_graph import dark_image
 from sensor_msgs.msg import Image
 
 if __name__ == "__main__":

@@ -26,17 +26,17 @@ def tiny_model(tmp_path):
 
 
 @pytest.fixture
-def fly(tiny_model):
-    """Start the node in this process, beside a robot whose executor serves both; a model that doubles every pixel."""
+def start_graph(tiny_model):
+    """Start the node in this process, beside a peer whose executor serves both; a model that doubles every pixel."""
     pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
-    from robot import Cell
+    from ros_graph import RosGraph
 
-    cells = []
+    graphs = []
 
     def start(**parameters):
-        cells.append(Cell(**{"model": str(tiny_model), **parameters}))
-        return cells[-1]
+        graphs.append(RosGraph(**{"model": str(tiny_model), **parameters}))
+        return graphs[-1]
 
     yield start
-    for cell in cells:
-        cell.close()
+    for graph in graphs:
+        graph.close()

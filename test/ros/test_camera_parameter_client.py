@@ -53,7 +53,7 @@ class Graph:
         self.executor.remove_node(node)
         node.destroy_node()
 
-    def until(self, condition):
+    def spin_until(self, condition):
         deadline = time.monotonic() + DEADLINE_S
         while not condition():
             assert time.monotonic() < deadline, "deadline passed"
@@ -76,7 +76,7 @@ def graph():
 def watch(graph, camera="camera", source=None, **settings):
     """A watcher, and the list of what it tells."""
     told = []
-    node = graph.node("watcher", namespace="/robot")
+    node = graph.node("watcher", namespace="/peer")
     source = source or parameter_source("usb_cam")
     settings = MetadataSettings(**settings)
     return CameraParameters(node, camera, source, settings, told.append, PERIOD_S), told
@@ -88,48 +88,48 @@ def set_(node, **values):
 
 
 def test_first_values_then_changes_of_that_node_alone(graph):
-    camera = graph.camera(namespace="/robot")
+    camera = graph.camera(namespace="/peer")
     other = graph.camera(namespace="/other")
     watched, told = watch(graph)
-    assert watched.camera == "/robot/camera"
+    assert watched.camera == "/peer/camera"
     assert watched.problem
-    graph.until(lambda: told)
+    graph.spin_until(lambda: told)
     assert told[0] == BRIGHT
     assert watched.problem == ""
 
     set_(other, exposure=10)
     set_(camera, gain=8)
-    graph.until(lambda: watched.capture.iso == 800.0)
+    graph.spin_until(lambda: watched.capture.iso == 800.0)
     assert watched.capture.exposure_s == pytest.approx(0.033)
 
     set_(camera, autoexposure=True)
-    graph.until(lambda: told[-1] == UNKNOWN)
+    graph.spin_until(lambda: told[-1] == UNKNOWN)
     assert "automatic exposure is on" in watched.problem
     set_(camera, autoexposure=False, exposure=100)
-    graph.until(lambda: told[-1] == CaptureMetadata(800.0, pytest.approx(0.01)))
+    graph.spin_until(lambda: told[-1] == CaptureMetadata(800.0, pytest.approx(0.01)))
     assert not any(capture.exposure_s == pytest.approx(0.001) for capture in told)
 
 
 def test_a_missing_parameter_is_named_and_a_new_one_used(graph):
     camera = graph.camera(exposure=330, autoexposure=False)
     watched, told = watch(graph, "/camera")
-    graph.until(lambda: told)
+    graph.spin_until(lambda: told)
     assert told[0] == CaptureMetadata(None, pytest.approx(0.033))
     assert watched.problem == "it has no parameter gain"
     camera.declare_parameter("gain", 2)
-    graph.until(lambda: watched.capture.iso == 200.0)
+    graph.spin_until(lambda: watched.capture.iso == 200.0)
     assert watched.problem == ""
 
 
 def test_news_of_a_deleted_parameter_make_it_unknown(graph):
     camera = graph.camera()
     watched, told = watch(graph, "/camera")
-    graph.until(lambda: told)
+    graph.spin_until(lambda: told)
     publisher = camera.create_publisher(ParameterEvent, "/parameter_events", qos_profile_parameter_events)
-    graph.until(publisher.get_subscription_count)
+    graph.spin_until(publisher.get_subscription_count)
     publisher.publish(ParameterEvent(node="/other", deleted_parameters=[ParameterMessage(name="exposure")]))
     publisher.publish(ParameterEvent(node="/camera", deleted_parameters=[ParameterMessage(name="gain")]))
-    graph.until(lambda: watched.capture.iso is None)
+    graph.spin_until(lambda: watched.capture.iso is None)
     assert watched.capture == CaptureMetadata(None, pytest.approx(0.033))
 
 
@@ -138,18 +138,18 @@ def test_what_no_news_told_of_is_found_by_asking_anew(graph, monkeypatch):
     monkeypatch.setattr("lowlight_enhance.ros.camera_parameter_client.REFRESH_S", 0.1)
     camera = graph.camera()
     watched, told = watch(graph, "/camera")
-    graph.until(lambda: told)
+    graph.spin_until(lambda: told)
     camera.undeclare_parameter("gain")
-    graph.until(lambda: watched.capture == CaptureMetadata(None, pytest.approx(0.033)))
+    graph.spin_until(lambda: watched.capture == CaptureMetadata(None, pytest.approx(0.033)))
 
 
 def test_it_is_told_again_while_the_node_is_there_and_no_longer(graph):
     camera = graph.camera()
     watched, told = watch(graph, "/camera")
-    graph.until(lambda: len(told) >= 4)
+    graph.spin_until(lambda: len(told) >= 4)
     assert set(map(str, told)) == {str(told[0])}
     graph.remove(camera)
-    graph.until(lambda: watched.capture == UNKNOWN)
+    graph.spin_until(lambda: watched.capture == UNKNOWN)
     assert told[-1] == UNKNOWN
     assert watched.problem
 
@@ -158,31 +158,31 @@ def test_a_camera_that_returns_is_asked_again(graph):
     watched, told = watch(graph, "/camera")
     for gain in (2, 5):
         camera = graph.camera(**{**MANUAL, "gain": gain})
-        graph.until(lambda gain=gain: watched.capture.iso == 100.0 * gain)
+        graph.spin_until(lambda gain=gain: watched.capture.iso == 100.0 * gain)
         graph.remove(camera)
-        graph.until(lambda: watched.capture == UNKNOWN)
+        graph.spin_until(lambda: watched.capture == UNKNOWN)
     assert next(capture.iso for capture in told if not capture.is_unknown) == 200.0
 
 
 def test_a_value_that_no_camera_has_is_unknown_until_it_is_mended(graph):
     camera = graph.camera()
     watched, told = watch(graph, "/camera", parameter_source("usb_cam", exposure_unit_s=1e-4))
-    graph.until(lambda: told)
+    graph.spin_until(lambda: told)
     camera.undeclare_parameter("exposure")
     camera.declare_parameter("exposure", [1, 2, 3])
-    graph.until(lambda: "exposure is 'a list'" in watched.problem)
+    graph.spin_until(lambda: "exposure is 'a list'" in watched.problem)
     assert told[-1] == UNKNOWN
     camera.undeclare_parameter("exposure")
     camera.declare_parameter("exposure", 200)
-    graph.until(lambda: watched.capture == CaptureMetadata(400.0, pytest.approx(0.02)))
+    graph.spin_until(lambda: watched.capture == CaptureMetadata(400.0, pytest.approx(0.02)))
 
 
 def test_new_settings_hold_at_once(graph):
     graph.camera()
     watched, told = watch(graph, "/camera")
-    graph.until(lambda: told)
+    graph.spin_until(lambda: told)
     watched.settings = MetadataSettings(gain_unity=4.0)
-    graph.until(lambda: told[-1].iso == 100.0)
+    graph.spin_until(lambda: told[-1].iso == 100.0)
 
 
 def test_a_node_that_does_not_answer_holds_nobody_up_and_is_asked_again(graph, monkeypatch):
@@ -204,29 +204,29 @@ def test_a_node_that_does_not_answer_holds_nobody_up_and_is_asked_again(graph, m
     questions = []
     ask = watched._ask
     monkeypatch.setattr(watched, "_ask", lambda: (questions.append(1), ask()))
-    graph.until(lambda: len(questions) >= 3)
+    graph.spin_until(lambda: len(questions) >= 3)
     assert len(ticks) > 10
     assert not told
     assert not asked
     assert len(watched._pending) == 3
 
     graph.executor.add_node(silent)
-    graph.until(lambda: told)
+    graph.spin_until(lambda: told)
     assert told[0] == BRIGHT
 
 
 def test_nothing_is_told_after_close(graph):
     camera = graph.camera()
     watched, told = watch(graph, "/camera")
-    graph.until(lambda: told)
+    graph.spin_until(lambda: told)
     watched.close()
     told.clear()
     heard = []
     second = graph.node("second")
     CameraParameters(second, "camera", parameter_source("usb_cam"), MetadataSettings(), heard.append, PERIOD_S)
-    graph.until(lambda: heard)
+    graph.spin_until(lambda: heard)
     set_(camera, gain=16)
-    graph.until(lambda: heard[-1].iso == 1600.0)
+    graph.spin_until(lambda: heard[-1].iso == 1600.0)
     assert not told
 
 

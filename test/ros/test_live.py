@@ -12,7 +12,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
 pytest.importorskip("diagnostic_msgs", reason="needs ROS 2 (diagnostic_msgs)")
 
 from rclpy.lifecycle import TransitionCallbackReturn
-from robot import camera_info, dark_image, pixels
+from ros_graph import camera_info, dark_image, pixels
 from sensor_msgs.msg import CompressedImage
 from std_srvs.srv import SetBool
 from tiny_model import write_tiny_model
@@ -25,96 +25,96 @@ AT_ITS_START = {"autostart": False, "malloc_tuning": True}
 
 
 @pytest.fixture
-def cell(fly):
-    return fly()
+def graph(start_graph):
+    return start_graph()
 
 
-def gain_of(cell, number=7):
+def gain_of(graph, number=7):
     """What a frame is multiplied by on its way through."""
     sent = dark_image(number)
-    return pixels(cell.frame(sent)).mean() / pixels(sent).mean()
+    return pixels(graph.process(sent)).mean() / pixels(sent).mean()
 
 
-def enable(cell, on):
-    return cell.robot.call(SetBool, "lowlight_enhance/enable", SetBool.Request(data=on))
+def enable(graph, on):
+    return graph.peer.call(SetBool, "lowlight_enhance/enable", SetBool.Request(data=on))
 
 
-def values(cell):
-    return {pair.key: pair.value for pair in cell.node.status().values}
+def values(graph):
+    return {pair.key: pair.value for pair in graph.node.status().values}
 
 
 # Enhancement on and off
 
 
-def test_switched_off_it_passes_frames_through_untouched(cell):
+def test_switched_off_it_passes_frames_through_untouched(graph):
     sent = dark_image(1)
     sent.step = 3 * 64 + 5  # padding and all
     sent.data.frombytes(bytes(48 * 5))
-    cell.robot.info_publisher.publish(camera_info(sent))
-    assert enable(cell, False).success
-    passed = cell.frame(sent)
+    graph.peer.info_publisher.publish(camera_info(sent))
+    assert enable(graph, False).success
+    passed = graph.process(sent)
     assert passed == sent
-    cell.robot.until(lambda: cell.robot.infos)
-    assert cell.robot.infos[-1].header == sent.header
-    assert values(cell)["enabled"] == "false"
-    assert "untouched" in cell.node.status().message
-    assert enable(cell, True).success
-    assert gain_of(cell) == pytest.approx(2.0, abs=0.02)
+    graph.peer.spin_until(lambda: graph.peer.infos)
+    assert graph.peer.infos[-1].header == sent.header
+    assert values(graph)["enabled"] == "false"
+    assert "untouched" in graph.node.status().message
+    assert enable(graph, True).success
+    assert gain_of(graph) == pytest.approx(2.0, abs=0.02)
 
 
-def test_switched_off_it_stays_off_over_a_new_configuration(cell):
-    enable(cell, False)
-    cell.node.trigger_deactivate()
-    cell.node.trigger_cleanup()
-    cell.node.start()
-    assert gain_of(cell) == 1.0
+def test_switched_off_it_stays_off_over_a_new_configuration(graph):
+    enable(graph, False)
+    graph.node.trigger_deactivate()
+    graph.node.trigger_cleanup()
+    graph.node.start()
+    assert gain_of(graph) == 1.0
 
 
 # Parameters
 
 
-def test_strength_and_bypass_change_between_frames(cell):
-    assert gain_of(cell) == pytest.approx(2.0, abs=0.02)
-    cell.set(strength=0.5, smoothing_s=0.0)
-    assert gain_of(cell) == pytest.approx(1.5, abs=0.02)
-    cell.set(strength=0)  # a whole number serves as one
-    assert gain_of(cell) == 1.0
-    assert all(result.successful for result in cell.set(strength=1.0, bypass_above=30.0))
+def test_strength_and_bypass_change_between_frames(graph):
+    assert gain_of(graph) == pytest.approx(2.0, abs=0.02)
+    graph.set_parameters(strength=0.5, smoothing_s=0.0)
+    assert gain_of(graph) == pytest.approx(1.5, abs=0.02)
+    graph.set_parameters(strength=0)  # a whole number serves as one
+    assert gain_of(graph) == 1.0
+    assert all(result.successful for result in graph.set_parameters(strength=1.0, bypass_above=30.0))
     sent = dark_image(8)  # its mean luma is about 50
-    assert cell.frame(sent) == sent
-    assert values(cell)["bypassed"] != "0"
-    cell.set(bypass_above=0.0)
-    assert gain_of(cell, 9) == pytest.approx(2.0, abs=0.02)
+    assert graph.process(sent) == sent
+    assert values(graph)["bypassed"] != "0"
+    graph.set_parameters(bypass_above=0.0)
+    assert gain_of(graph, 9) == pytest.approx(2.0, abs=0.02)
 
 
-def test_encoding_and_working_size_change_between_frames(cell):
-    assert cell.frame(dark_image(1)).encoding == "bgr8"
-    results = cell.set(output_encoding="mono8", working_size=32)
+def test_encoding_and_working_size_change_between_frames(graph):
+    assert graph.process(dark_image(1)).encoding == "bgr8"
+    results = graph.set_parameters(output_encoding="mono8", working_size=32)
     assert [result.successful for result in results] == [True, True]
-    assert cell.frame(dark_image(2)).encoding == "mono8"
-    assert values(cell)["working_size"] == "32"
-    cell.set(working_size=-1)
-    cell.frame(dark_image(3))
-    assert values(cell)["working_size"] == str(cell.node.flight.model.enhancer.working_size) != "32"
+    assert graph.process(dark_image(2)).encoding == "mono8"
+    assert values(graph)["working_size"] == "32"
+    graph.set_parameters(working_size=-1)
+    graph.process(dark_image(3))
+    assert values(graph)["working_size"] == str(graph.node.flight.model.enhancer.working_size) != "32"
 
 
-def test_metadata_type_and_its_settings_change_in_flight(cell):
-    from robot import capture_metadata
+def test_metadata_type_and_its_settings_change_in_flight(graph):
+    from ros_graph import capture_metadata
 
     sent = dark_image(5)
-    cell.frame(sent)
-    assert values(cell)["metadata.none"] == "1"
-    assert all(r.successful for r in cell.set(metadata_type="diagnostic_msgs/msg/DiagnosticArray"))
-    cell.robot.until(
-        lambda: "metadata.exact" in values(cell),
-        doing=lambda: (
-            cell.robot.metadata_publisher.publish(capture_metadata(sent)),
-            cell.robot.image_publisher.publish(sent),
+    graph.process(sent)
+    assert values(graph)["metadata.none"] == "1"
+    assert all(r.successful for r in graph.set_parameters(metadata_type="diagnostic_msgs/msg/DiagnosticArray"))
+    graph.peer.spin_until(
+        lambda: "metadata.exact" in values(graph),
+        repeating=lambda: (
+            graph.peer.metadata_publisher.publish(capture_metadata(sent)),
+            graph.peer.image_publisher.publish(sent),
         ),
     )
-    cell.set(metadata_type="")
-    cell.frame(sent)
-    cell.robot.until(lambda: cell.robot.metadata_publisher.get_subscription_count() == 0)
+    graph.set_parameters(metadata_type="")
+    graph.process(sent)
+    graph.peer.spin_until(lambda: graph.peer.metadata_publisher.get_subscription_count() == 0)
 
 
 @pytest.mark.parametrize(
@@ -130,13 +130,13 @@ def test_metadata_type_and_its_settings_change_in_flight(cell):
         ("malloc_tuning", True, "read-only"),
     ],
 )
-def test_a_change_that_cannot_be_is_refused_with_the_reason(cell, name, value, reason):
-    before = cell.node.get_parameter(name).value
-    [result] = cell.set(**{name: value})
+def test_a_change_that_cannot_be_is_refused_with_the_reason(graph, name, value, reason):
+    before = graph.node.get_parameter(name).value
+    [result] = graph.set_parameters(**{name: value})
     assert not result.successful
     assert reason in result.reason
-    assert cell.node.get_parameter(name).value == before
-    assert gain_of(cell) == pytest.approx(2.0, abs=0.02)
+    assert graph.node.get_parameter(name).value == before
+    assert gain_of(graph) == pytest.approx(2.0, abs=0.02)
 
 
 # Model
@@ -147,22 +147,22 @@ def brighter(tmp_path):
     return write_tiny_model(tmp_path / "brighter.onnx", gain=2.5)
 
 
-def test_a_model_is_swapped_while_frames_flow(cell, brighter):
-    robot, number = cell.robot, iter(range(1, 10_000))
-    robot.until(lambda: robot.images, doing=lambda: robot.image_publisher.publish(dark_image(next(number))))
-    old = cell.node.flight.model.enhancer
-    assert cell.set(model=str(brighter))[0].successful
-    robot.until(
-        lambda: values(cell)["model"] == "brighter",
-        doing=lambda: robot.image_publisher.publish(dark_image(next(number))),
+def test_a_model_is_swapped_while_frames_flow(graph, brighter):
+    peer, number = graph.peer, iter(range(1, 10_000))
+    peer.spin_until(lambda: peer.images, repeating=lambda: peer.image_publisher.publish(dark_image(next(number))))
+    old = graph.node.flight.model.enhancer
+    assert graph.set_parameters(model=str(brighter))[0].successful
+    peer.spin_until(
+        lambda: values(graph)["model"] == "brighter",
+        repeating=lambda: peer.image_publisher.publish(dark_image(next(number))),
     )
-    assert gain_of(cell) == pytest.approx(2.5, abs=0.02)
+    assert gain_of(graph) == pytest.approx(2.5, abs=0.02)
     with pytest.raises(ModelError, match="closed"):
         old.warm_up()
-    assert {image.encoding for image in robot.images} == {"bgr8"}
+    assert {image.encoding for image in peer.images} == {"bgr8"}
 
 
-def test_the_old_model_flies_while_another_is_loading(cell, brighter, monkeypatch):
+def test_the_old_model_flies_while_another_is_loading(graph, brighter, monkeypatch):
     begun, may_end = threading.Event(), threading.Event()
     warm_up = Enhancer.warm_up
 
@@ -172,174 +172,176 @@ def test_the_old_model_flies_while_another_is_loading(cell, brighter, monkeypatc
         warm_up(enhancer)
 
     monkeypatch.setattr(Enhancer, "warm_up", slow)
-    cell.set(model=str(brighter))
-    cell.robot.until(begun.is_set)
-    assert gain_of(cell) == pytest.approx(2.0, abs=0.02)
-    assert values(cell)["model_loading"] == "true"
+    graph.set_parameters(model=str(brighter))
+    graph.peer.spin_until(begun.is_set)
+    assert gain_of(graph) == pytest.approx(2.0, abs=0.02)
+    assert values(graph)["model_loading"] == "true"
     may_end.set()
-    cell.robot.until(lambda: values(cell)["model_loading"] == "false")
-    assert gain_of(cell) == pytest.approx(2.5, abs=0.02)
+    graph.peer.spin_until(lambda: values(graph)["model_loading"] == "false")
+    assert gain_of(graph) == pytest.approx(2.5, abs=0.02)
 
 
-def test_of_several_models_the_last_one_flies(cell, brighter, tmp_path):
+def test_of_several_models_the_last_one_flies(graph, brighter, tmp_path):
     for gain in (1.5, 1.75):
-        cell.set(model=str(write_tiny_model(tmp_path / f"{gain}.onnx", gain=gain)))
-        cell.node.flight.update()
-    cell.set(model=str(brighter))
-    cell.robot.until(lambda: values(cell)["model"] == "brighter")
-    assert values(cell)["model_loading"] == "false"
-    assert gain_of(cell) == pytest.approx(2.5, abs=0.02)
+        graph.set_parameters(model=str(write_tiny_model(tmp_path / f"{gain}.onnx", gain=gain)))
+        graph.node.flight.update()
+    graph.set_parameters(model=str(brighter))
+    graph.peer.spin_until(lambda: values(graph)["model"] == "brighter")
+    assert values(graph)["model_loading"] == "false"
+    assert gain_of(graph) == pytest.approx(2.5, abs=0.02)
 
 
-def test_a_model_that_is_no_model_is_refused_at_once(cell, tmp_path):
+def test_a_model_that_is_no_model_is_refused_at_once(graph, tmp_path):
     path = tmp_path / "bad.onnx"
     path.write_bytes(b"not a network")
-    [result] = cell.set(model=str(path))
+    [result] = graph.set_parameters(model=str(path))
     assert not result.successful
     assert str(path) in result.reason
-    assert str(path) in values(cell)["model_refused"]
-    assert gain_of(cell) == pytest.approx(2.0, abs=0.02)
-    assert cell.node.status().level == b"\x01"
+    assert str(path) in values(graph)["model_refused"]
+    assert gain_of(graph) == pytest.approx(2.0, abs=0.02)
+    assert graph.node.status().level == b"\x01"
 
 
-def test_a_model_that_turns_out_not_to_run_leaves_the_old_one_and_its_parameters(cell, tmp_path):
+def test_a_model_that_turns_out_not_to_run_leaves_the_old_one_and_its_parameters(graph, tmp_path):
     """It is an ONNX file in order, so that only the attempt to open it tells."""
-    before = cell.node.get_parameter("model").value
+    before = graph.node.get_parameter("model").value
     path = write_tiny_model(tmp_path / "odd.onnx", metadata={})
-    assert cell.set(model=str(path))[0].successful
-    cell.robot.until(lambda: values(cell)["model_refused"] != "")
-    assert cell.node.get_parameter("model").value == before
-    assert gain_of(cell) == pytest.approx(2.0, abs=0.02)
-    assert values(cell)["model"] == "tiny"
+    assert graph.set_parameters(model=str(path))[0].successful
+    graph.peer.spin_until(lambda: values(graph)["model_refused"] != "")
+    assert graph.node.get_parameter("model").value == before
+    assert gain_of(graph) == pytest.approx(2.0, abs=0.02)
+    assert values(graph)["model"] == "tiny"
 
 
-def test_threads_and_size_of_the_output_load_the_model_anew(cell):
-    old = cell.node.flight.model.enhancer
-    cell.set(threads=1, output_resolution="model", working_size=24)
-    cell.robot.until(lambda: cell.node.flight.model.enhancer is not old and not cell.node.flight.model.is_loading)
-    cell.robot.until(lambda: cell.frame(dark_image(3)).height == 24)
+def test_threads_and_size_of_the_output_load_the_model_anew(graph):
+    old = graph.node.flight.model.enhancer
+    graph.set_parameters(threads=1, output_resolution="model", working_size=24)
+    graph.peer.spin_until(
+        lambda: graph.node.flight.model.enhancer is not old and not graph.node.flight.model.is_loading
+    )
+    graph.peer.spin_until(lambda: graph.process(dark_image(3)).height == 24)
 
 
 # Phases
 
 
-def test_inactive_it_has_no_session_and_comes_back_with_the_same_model(cell, tiny_model):
-    assert gain_of(cell) == pytest.approx(2.0, abs=0.02)
-    cell.node.trigger_deactivate()
-    assert values(cell)["provider"] == "none: not active"
-    assert cell.node.status().message == "inactive: no image is taken"
+def test_inactive_it_has_no_session_and_comes_back_with_the_same_model(graph, tiny_model):
+    assert gain_of(graph) == pytest.approx(2.0, abs=0.02)
+    graph.node.trigger_deactivate()
+    assert values(graph)["provider"] == "none: not active"
+    assert graph.node.status().message == "inactive: no image is taken"
     tiny_model.write_bytes(tiny_model.read_bytes()[:100])  # the file is gone bad, what was read from it is not
-    cell.node.trigger_activate()
-    assert gain_of(cell) == pytest.approx(2.0, abs=0.02)
+    graph.node.trigger_activate()
+    assert gain_of(graph) == pytest.approx(2.0, abs=0.02)
 
 
-def test_inactive_it_has_no_threads_of_the_network(fly):
+def test_inactive_it_has_no_threads_of_the_network(start_graph):
     def threads():
         return len(list(Path("/proc/self/task").iterdir()))
 
-    cell = fly(threads=4, start=False)
+    graph = start_graph(threads=4, start=False)
     before = threads()
-    cell.node.start()
+    graph.node.start()
     assert threads() >= before + 3
-    cell.node.trigger_deactivate()
+    graph.node.trigger_deactivate()
     assert threads() <= before + 1
-    cell.node.trigger_activate()
+    graph.node.trigger_activate()
     assert threads() >= before + 3
 
 
-def test_after_cleanup_nothing_of_the_flight_is_left(cell):
-    cell.frame(dark_image(1))
-    left = [weakref.ref(cell.node.flight), weakref.ref(cell.node.flight.model.enhancer)]
-    publishers = len(list(cell.node.publishers))
-    cell.node.trigger_deactivate()
-    cell.node.trigger_cleanup()
+def test_after_cleanup_nothing_of_the_flight_is_left(graph):
+    graph.process(dark_image(1))
+    left = [weakref.ref(graph.node.flight), weakref.ref(graph.node.flight.model.enhancer)]
+    publishers = len(list(graph.node.publishers))
+    graph.node.trigger_deactivate()
+    graph.node.trigger_cleanup()
 
     def is_left():
         gc.collect()
         return [reference for reference in left if reference() is not None]
 
-    cell.robot.until(lambda: not is_left())  # the executor lets go of what it waited for in its next round
-    assert len(list(cell.node.publishers)) == publishers - 3
-    assert list(cell.node.subscriptions) == []
+    graph.peer.spin_until(lambda: not is_left())  # the executor lets go of what it waited for in its next round
+    assert len(list(graph.node.publishers)) == publishers - 3
+    assert list(graph.node.subscriptions) == []
 
 
-def test_a_model_chosen_while_inactive_flies_from_activation_on(cell, brighter):
-    cell.node.trigger_deactivate()
-    assert cell.set(model=str(brighter))[0].successful
-    cell.node.trigger_activate()
-    assert gain_of(cell) == pytest.approx(2.5, abs=0.02)
+def test_a_model_chosen_while_inactive_flies_from_activation_on(graph, brighter):
+    graph.node.trigger_deactivate()
+    assert graph.set_parameters(model=str(brighter))[0].successful
+    graph.node.trigger_activate()
+    assert gain_of(graph) == pytest.approx(2.5, abs=0.02)
 
 
-def test_a_file_that_was_replaced_while_inactive_flies_from_activation_on(cell, tiny_model):
-    cell.node.trigger_deactivate()
+def test_a_file_that_was_replaced_while_inactive_flies_from_activation_on(graph, tiny_model):
+    graph.node.trigger_deactivate()
     write_tiny_model(tiny_model, gain=2.5)
-    assert cell.set(model=str(tiny_model))[0].successful
-    cell.node.trigger_activate()
-    assert gain_of(cell) == pytest.approx(2.5, abs=0.02)
+    assert graph.set_parameters(model=str(tiny_model))[0].successful
+    graph.node.trigger_activate()
+    assert gain_of(graph) == pytest.approx(2.5, abs=0.02)
 
 
-def test_a_model_that_was_still_loading_at_deactivation_flies_from_activation_on(cell, tiny_model, tmp_path):
+def test_a_model_that_was_still_loading_at_deactivation_flies_from_activation_on(graph, tiny_model, tmp_path):
     other = write_tiny_model(tmp_path / "other.onnx", gain=1.5)
     write_tiny_model(tiny_model, gain=2.5)
     for path in (other, tiny_model):
-        assert cell.set(model=str(path))[0].successful
-        cell.node.flight.update()
-    assert values(cell)["model_loading"] == "true"
-    cell.node.trigger_deactivate()
-    cell.node.trigger_activate()
-    assert gain_of(cell) == pytest.approx(2.5, abs=0.02)
-    assert values(cell)["model_loading"] == "false"
+        assert graph.set_parameters(model=str(path))[0].successful
+        graph.node.flight.update()
+    assert values(graph)["model_loading"] == "true"
+    graph.node.trigger_deactivate()
+    graph.node.trigger_activate()
+    assert gain_of(graph) == pytest.approx(2.5, abs=0.02)
+    assert values(graph)["model_loading"] == "false"
 
 
-def test_what_was_accepted_flies_whatever_becomes_of_its_file(cell, brighter):
-    cell.node.trigger_deactivate()
-    assert cell.set(model=str(brighter))[0].successful
+def test_what_was_accepted_flies_whatever_becomes_of_its_file(graph, brighter):
+    graph.node.trigger_deactivate()
+    assert graph.set_parameters(model=str(brighter))[0].successful
     brighter.write_bytes(b"not a network")
-    cell.node.trigger_activate()
-    assert gain_of(cell) == pytest.approx(2.5, abs=0.02)
+    graph.node.trigger_activate()
+    assert gain_of(graph) == pytest.approx(2.5, abs=0.02)
 
 
-def test_a_model_that_refuses_activation_can_be_taken_back(cell, tmp_path):
-    before = cell.node.get_parameter("model").value
-    cell.node.trigger_deactivate()
-    cell.set(model=str(write_tiny_model(tmp_path / "odd.onnx", metadata={})))
-    assert cell.node.trigger_activate() == TransitionCallbackReturn.FAILURE
-    assert cell.set(model=before)[0].successful
-    assert cell.node.trigger_activate() == TransitionCallbackReturn.SUCCESS
-    assert gain_of(cell) == pytest.approx(2.0, abs=0.02)
+def test_a_model_that_refuses_activation_can_be_taken_back(graph, tmp_path):
+    before = graph.node.get_parameter("model").value
+    graph.node.trigger_deactivate()
+    graph.set_parameters(model=str(write_tiny_model(tmp_path / "odd.onnx", metadata={})))
+    assert graph.node.trigger_activate() == TransitionCallbackReturn.FAILURE
+    assert graph.set_parameters(model=before)[0].successful
+    assert graph.node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+    assert gain_of(graph) == pytest.approx(2.0, abs=0.02)
 
 
-def test_what_is_read_at_configuration_can_be_set_after_cleanup(cell):
-    cell.node.trigger_deactivate()
-    cell.node.trigger_cleanup()
-    assert cell.set(compressed_output="png")[0].successful
-    cell.node.start()
+def test_what_is_read_at_configuration_can_be_set_after_cleanup(graph):
+    graph.node.trigger_deactivate()
+    graph.node.trigger_cleanup()
+    assert graph.set_parameters(compressed_output="png")[0].successful
+    graph.node.start()
     received = []
-    cell.robot.node.create_subscription(CompressedImage, "image_enhanced/compressed", received.append, 1)
+    graph.peer.node.create_subscription(CompressedImage, "image_enhanced/compressed", received.append, 1)
     sent = dark_image(3)
-    cell.robot.until(lambda: received, doing=lambda: cell.robot.image_publisher.publish(sent))
+    graph.peer.spin_until(lambda: received, repeating=lambda: graph.peer.image_publisher.publish(sent))
     assert received[0].header == sent.header
     assert "png" in received[0].format
 
 
-def test_compressed_images_in_and_out(fly):
+def test_compressed_images_in_and_out(start_graph):
     from lowlight_enhance.core.imaging.messages import decode, fill_compressed
 
-    cell = fly(image_transport="compressed", compressed_output="png")
-    robot, received = cell.robot, []
-    robot.node.create_subscription(CompressedImage, "image_enhanced/compressed", received.append, 1)
-    camera = robot.node.create_publisher(CompressedImage, "image_raw/compressed", 1)
+    graph = start_graph(image_transport="compressed", compressed_output="png")
+    peer, received = graph.peer, []
+    peer.node.create_subscription(CompressedImage, "image_enhanced/compressed", received.append, 1)
+    camera = peer.node.create_publisher(CompressedImage, "image_raw/compressed", 1)
     dark, sent = dark_image(3), CompressedImage()
     fill_compressed(sent, np.ascontiguousarray(pixels(dark)[:, :, ::-1]), "bgr8", dark.header, format="png")
-    robot.until(lambda: received and robot.images, doing=lambda: camera.publish(sent))
+    peer.spin_until(lambda: received and peer.images, repeating=lambda: camera.publish(sent))
     expected = np.clip(2.0 * pixels(dark), 0, 255)
-    np.testing.assert_allclose(pixels(robot.images[0]), expected, atol=1)
+    np.testing.assert_allclose(pixels(peer.images[0]), expected, atol=1)
     np.testing.assert_allclose(decode(received[0], "same", 10**6)[0][:, :, ::-1], expected, atol=1)
-    assert robot.images[0].header == received[0].header == sent.header
+    assert peer.images[0].header == received[0].header == sent.header
 
-    enable(cell, False)
-    robot.images.clear()
+    enable(graph, False)
+    peer.images.clear()
     received.clear()
-    robot.until(lambda: received and robot.images, doing=lambda: camera.publish(sent))
+    peer.spin_until(lambda: received and peer.images, repeating=lambda: camera.publish(sent))
     assert received[-1] == sent
-    np.testing.assert_array_equal(pixels(robot.images[-1]), pixels(dark))
+    np.testing.assert_array_equal(pixels(peer.images[-1]), pixels(dark))

@@ -11,14 +11,14 @@ pytest.importorskip("diagnostic_msgs", reason="needs ROS 2 (diagnostic_msgs)")
 
 from rclpy.qos import ReliabilityPolicy
 from rclpy.utilities import get_rmw_implementation_identifier
-from robot import (
+from ros_graph import (
     ACTIVATE,
     BEST_EFFORT,
     CLEANUP,
     CONFIGURE,
     DEACTIVATE,
     NodeProcess,
-    Robot,
+    PeerNode,
     camera_info,
     capture_metadata,
     corrupt_image,
@@ -32,10 +32,10 @@ DIAGNOSTIC_ARRAY = "diagnostic_msgs/msg/DiagnosticArray"
 
 
 @pytest.fixture
-def robot():
-    robot = Robot()
-    yield robot
-    robot.close()
+def peer():
+    peer = PeerNode()
+    yield peer
+    peer.close()
 
 
 @pytest.fixture
@@ -52,29 +52,29 @@ def start(tmp_path):
         process.__exit__()
 
 
-def test_enhances_and_goes_on_after_a_corrupt_frame(robot, start, tiny_model):
+def test_enhances_and_goes_on_after_a_corrupt_frame(peer, start, tiny_model):
     node = start(model=tiny_model, metadata_type=DIAGNOSTIC_ARRAY)
-    robot.wait_for_node(metadata=True)
+    peer.wait_for_node(metadata=True)
     first, bad, second = dark_image(1), corrupt_image(2), dark_image(3)
-    robot.metadata_publisher.publish(capture_metadata(first))
-    robot.info_publisher.publish(camera_info(first))
-    robot.until(lambda: robot.statuses)
-    robot.image_publisher.publish(first)
-    robot.until(lambda: len(robot.images) == 1 and len(robot.infos) == 1)
-    robot.image_publisher.publish(bad)
-    robot.until(lambda: robot.status_values().get("errors.ImageError") == "1")
-    robot.image_publisher.publish(second)
-    robot.until(lambda: len(robot.images) == 2 and len(robot.infos) == 2)
+    peer.metadata_publisher.publish(capture_metadata(first))
+    peer.info_publisher.publish(camera_info(first))
+    peer.spin_until(lambda: peer.statuses)
+    peer.image_publisher.publish(first)
+    peer.spin_until(lambda: len(peer.images) == 1 and len(peer.infos) == 1)
+    peer.image_publisher.publish(bad)
+    peer.spin_until(lambda: peer.status_values().get("errors.ImageError") == "1")
+    peer.image_publisher.publish(second)
+    peer.spin_until(lambda: len(peer.images) == 2 and len(peer.infos) == 2)
 
-    for sent, image, info in zip((first, second), robot.images, robot.infos, strict=True):
+    for sent, image, info in zip((first, second), peer.images, peer.infos, strict=True):
         assert image.header == sent.header
         assert info.header == sent.header
         assert (image.height, image.width, image.encoding, image.step) == (48, 64, "bgr8", 192)
         np.testing.assert_allclose(pixels(image), 2.0 * pixels(sent), atol=1)
         assert (info.width, info.height) == (64, 48)
         np.testing.assert_array_equal(info.k, camera_info(sent).k)
-    robot.until(lambda: robot.status_values().get("enhanced") == "2")
-    values, status = robot.status_values(), robot.statuses[-1]
+    peer.spin_until(lambda: peer.status_values().get("enhanced") == "2")
+    values, status = peer.status_values(), peer.statuses[-1]
     assert values["metadata.exact"] == "1"
     assert values["received"] == "3"
     assert (values["model"], values["provider"], len(values["model_sha256"])) == ("tiny", "CPUExecutionProvider", 12)
@@ -84,46 +84,46 @@ def test_enhances_and_goes_on_after_a_corrupt_frame(robot, start, tiny_model):
     assert "Traceback" not in node.log
 
 
-def test_output_at_the_models_size_brings_its_own_camera_info(robot, start, tiny_model):
+def test_output_at_the_models_size_brings_its_own_camera_info(peer, start, tiny_model):
     start(model=tiny_model, working_size=24, output_resolution="model", output_encoding="rgb8")
-    robot.wait_for_node()
+    peer.wait_for_node()
     sent = dark_image(1)
-    robot.info_publisher.publish(camera_info(sent))
+    peer.info_publisher.publish(camera_info(sent))
 
-    robot.until(lambda: robot.images and robot.infos, doing=lambda: robot.image_publisher.publish(sent))
-    image, info = robot.images[0], robot.infos[0]
+    peer.spin_until(lambda: peer.images and peer.infos, repeating=lambda: peer.image_publisher.publish(sent))
+    image, info = peer.images[0], peer.infos[0]
     assert (image.height, image.width, image.encoding) == (24, 32, "rgb8")
     assert (info.height, info.width, info.k[0], info.k[2]) == (24, 32, 30.0, 16.0)
     assert image.header == info.header == sent.header
 
 
 @pytest.mark.parametrize("kind", ["missing", "foreign"])
-def test_refuses_a_bad_model_and_starts_once_it_is_mended(robot, start, tiny_model, tmp_path, kind):
+def test_refuses_a_bad_model_and_starts_once_it_is_mended(peer, start, tiny_model, tmp_path, kind):
     path = tmp_path / "other.onnx"
     if kind == "foreign":
         path.write_bytes(b"not a network")
     node = start(model=path)
-    robot.until(lambda: robot.statuses and robot.statuses[-1].level == b"\x02")
-    assert robot.state() == "unconfigured"
-    assert str(path) in robot.statuses[-1].message
+    peer.spin_until(lambda: peer.statuses and peer.statuses[-1].level == b"\x02")
+    assert peer.state() == "unconfigured"
+    assert str(path) in peer.statuses[-1].message
     assert node.log.count(str(path)) == 1
     assert "Traceback" not in node.log
     assert ("lowlight export" in node.log) or ("export it again" in node.log)
 
-    assert robot.set_string("model", str(tiny_model)).successful
-    assert robot.change_state(CONFIGURE)
-    assert robot.change_state(ACTIVATE)
-    robot.wait_for_node()
-    robot.until(lambda: robot.images, doing=lambda: robot.image_publisher.publish(dark_image(1)))
+    assert peer.set_string("model", str(tiny_model)).successful
+    assert peer.change_state(CONFIGURE)
+    assert peer.change_state(ACTIVATE)
+    peer.wait_for_node()
+    peer.spin_until(lambda: peer.images, repeating=lambda: peer.image_publisher.publish(dark_image(1)))
     assert node.stop() == 0
 
 
-def test_refuses_metadata_of_a_package_that_is_not_installed(robot, start, tiny_model):
+def test_refuses_metadata_of_a_package_that_is_not_installed(peer, start, tiny_model):
     if find_spec("flir_camera_msgs") is not None:
         pytest.skip("flir_camera_msgs is installed")
     node = start(model=tiny_model, metadata_type="flir_camera_msgs/msg/ImageMetaData")
-    robot.until(lambda: robot.statuses and robot.statuses[-1].level == b"\x02")
-    assert robot.state() == "unconfigured"
+    peer.spin_until(lambda: peer.statuses and peer.statuses[-1].level == b"\x02")
+    assert peer.state() == "unconfigured"
     assert "ros-<distribution>-flir-camera-msgs" in node.log
     assert "Traceback" not in node.log
 
@@ -145,101 +145,101 @@ def test_a_wrong_parameter_ends_the_process_with_one_message(start, name, value,
 
 
 @pytest.mark.parametrize("signal", [SIGINT, SIGTERM])
-def test_signals_end_it_cleanly_while_frames_flow(robot, start, tiny_model, signal):
+def test_signals_end_it_cleanly_while_frames_flow(peer, start, tiny_model, signal):
     node = start(model=tiny_model)
-    robot.wait_for_node()
-    robot.until(lambda: len(robot.images) > 2, doing=lambda: robot.image_publisher.publish(dark_image(1)))
-    robot.image_publisher.publish(dark_image(2))
+    peer.wait_for_node()
+    peer.spin_until(lambda: len(peer.images) > 2, repeating=lambda: peer.image_publisher.publish(dark_image(1)))
+    peer.image_publisher.publish(dark_image(2))
     assert node.stop(signal) == 0
     assert "Traceback" not in node.log
     assert "[ERROR]" not in node.log
 
 
-def test_lifecycle(robot, start, tiny_model):
+def test_lifecycle(peer, start, tiny_model):
     node = start(model=tiny_model, autostart=False, default_iso=3200)
-    assert robot.state() == "unconfigured"
-    assert robot.change_state(CONFIGURE)
-    assert robot.change_state(ACTIVATE)
-    robot.wait_for_node()
-    robot.until(lambda: robot.images, doing=lambda: robot.image_publisher.publish(dark_image(1)))
-    robot.until(lambda: int(robot.status_values().get("metadata.fallback", 0)) > 0)
+    assert peer.state() == "unconfigured"
+    assert peer.change_state(CONFIGURE)
+    assert peer.change_state(ACTIVATE)
+    peer.wait_for_node()
+    peer.spin_until(lambda: peer.images, repeating=lambda: peer.image_publisher.publish(dark_image(1)))
+    peer.spin_until(lambda: int(peer.status_values().get("metadata.fallback", 0)) > 0)
 
-    refused = robot.set_string("compressed_output", "jpeg")
+    refused = peer.set_string("compressed_output", "jpeg")
     assert not refused.successful
     assert "clean up first" in refused.reason
 
-    assert robot.change_state(DEACTIVATE)
-    robot.until(lambda: robot.image_publisher.get_subscription_count() == 0)
-    robot.until(lambda: robot.statuses[-1].message == "inactive: no image is taken")
-    assert robot.change_state(ACTIVATE)
-    robot.wait_for_node()
-    robot.images.clear()
-    robot.until(lambda: robot.images, doing=lambda: robot.image_publisher.publish(dark_image(2)))
+    assert peer.change_state(DEACTIVATE)
+    peer.spin_until(lambda: peer.image_publisher.get_subscription_count() == 0)
+    peer.spin_until(lambda: peer.statuses[-1].message == "inactive: no image is taken")
+    assert peer.change_state(ACTIVATE)
+    peer.wait_for_node()
+    peer.images.clear()
+    peer.spin_until(lambda: peer.images, repeating=lambda: peer.image_publisher.publish(dark_image(2)))
 
-    assert robot.change_state(DEACTIVATE)
-    assert robot.change_state(CLEANUP)
-    assert robot.state() == "unconfigured"
-    robot.until(lambda: robot.node.count_publishers("image_enhanced") == 0)
+    assert peer.change_state(DEACTIVATE)
+    assert peer.change_state(CLEANUP)
+    assert peer.state() == "unconfigured"
+    peer.spin_until(lambda: peer.node.count_publishers("image_enhanced") == 0)
     assert node.stop() == 0
     assert "Traceback" not in node.log
 
 
-def test_follows_the_reliability_that_the_publishers_offer(robot, start, tiny_model):
+def test_follows_the_reliability_that_the_publishers_offer(peer, start, tiny_model):
     start(model=tiny_model)
-    robot.wait_for_node()
-    second_camera = robot.node.create_publisher(Image, "image_raw", BEST_EFFORT)
-    robot.until(lambda: robot.input_reliability() == ReliabilityPolicy.BEST_EFFORT)
-    robot.until(lambda: robot.images, doing=lambda: second_camera.publish(dark_image(1)))
-    robot.node.destroy_publisher(second_camera)
-    robot.until(lambda: robot.input_reliability() == ReliabilityPolicy.RELIABLE)
+    peer.wait_for_node()
+    second_camera = peer.node.create_publisher(Image, "image_raw", BEST_EFFORT)
+    peer.spin_until(lambda: peer.input_reliability() == ReliabilityPolicy.BEST_EFFORT)
+    peer.spin_until(lambda: peer.images, repeating=lambda: second_camera.publish(dark_image(1)))
+    peer.node.destroy_publisher(second_camera)
+    peer.spin_until(lambda: peer.input_reliability() == ReliabilityPolicy.RELIABLE)
 
 
-def test_says_why_nothing_arrives_from_a_best_effort_camera(robot, start, tiny_model):
-    robot.node.destroy_publisher(robot.image_publisher)
-    robot.image_publisher = robot.node.create_publisher(Image, "image_raw", BEST_EFFORT)
+def test_says_why_nothing_arrives_from_a_best_effort_camera(peer, start, tiny_model):
+    peer.node.destroy_publisher(peer.image_publisher)
+    peer.image_publisher = peer.node.create_publisher(Image, "image_raw", BEST_EFFORT)
     node = start(model=tiny_model, image_reliability="reliable")
-    robot.until(lambda: "image_reliability to 'auto'" in node.log)
+    peer.spin_until(lambda: "image_reliability to 'auto'" in node.log)
 
 
-def test_says_when_the_middleware_loses_images(robot, start, tiny_model):
+def test_says_when_the_middleware_loses_images(peer, start, tiny_model):
     if not get_rmw_implementation_identifier().startswith("rmw_fastrtps"):
         pytest.skip("the loss is that of Fast DDS with its default shared memory")
     node = start(model=tiny_model, image_reliability="best_effort")
-    robot.until(lambda: robot.image_publisher.get_subscription_count())
+    peer.spin_until(lambda: peer.image_publisher.get_subscription_count())
     large = dark_image(1, height=480, width=640)
-    robot.until(lambda: "config/fastdds.xml" in node.log, doing=lambda: robot.image_publisher.publish(large))
-    robot.until(lambda: int(robot.status_values().get("dropped", 0)) > 0)
+    peer.spin_until(lambda: "config/fastdds.xml" in node.log, repeating=lambda: peer.image_publisher.publish(large))
+    peer.spin_until(lambda: int(peer.status_values().get("dropped", 0)) > 0)
 
 
-def test_latency_is_measured_on_the_clock_of_the_bag(robot, start, tiny_model):
+def test_latency_is_measured_on_the_clock_of_the_bag(peer, start, tiny_model):
     start(model=tiny_model, use_sim_time=True)
-    clock_publisher = robot.node.create_publisher(Clock, "/clock", 10)
-    robot.wait_for_node()
-    robot.until(lambda: clock_publisher.get_subscription_count() == 1)
+    clock_publisher = peer.node.create_publisher(Clock, "/clock", 10)
+    peer.wait_for_node()
+    peer.spin_until(lambda: clock_publisher.get_subscription_count() == 1)
     image, clock = dark_image(100), Clock()
     clock.clock.sec, clock.clock.nanosec = 100, 250_000_345
 
     def play():
         clock_publisher.publish(clock)
-        robot.image_publisher.publish(image)
+        peer.image_publisher.publish(image)
 
-    robot.until(lambda: robot.status_values().get("latency_median_ms") == "250.00", doing=play)
+    peer.spin_until(lambda: peer.status_values().get("latency_median_ms") == "250.00", repeating=play)
 
 
-def test_metadata_of_another_type_is_told_and_can_be_mended_in_flight(robot, start, tiny_model):
+def test_metadata_of_another_type_is_told_and_can_be_mended_in_flight(peer, start, tiny_model):
     """Messages of two types on one topic do not meet, and the middleware keeps silent."""
     node = start(model=tiny_model, metadata_type="sensor_msgs/msg/Temperature", metadata_exposure_field="variance")
-    robot.until(lambda: "carries diagnostic_msgs/msg/DiagnosticArray: set the parameter metadata_type" in node.log)
-    assert robot.set_string("metadata_exposure_field", "").successful is False
-    assert robot.set_string("metadata_type", DIAGNOSTIC_ARRAY).successful
-    assert robot.set_string("metadata_exposure_field", "").successful
-    robot.wait_for_node(metadata=True)
+    peer.spin_until(lambda: "carries diagnostic_msgs/msg/DiagnosticArray: set the parameter metadata_type" in node.log)
+    assert peer.set_string("metadata_exposure_field", "").successful is False
+    assert peer.set_string("metadata_type", DIAGNOSTIC_ARRAY).successful
+    assert peer.set_string("metadata_exposure_field", "").successful
+    peer.wait_for_node(metadata=True)
     sent = dark_image(3)
 
     def shoot():
-        robot.metadata_publisher.publish(capture_metadata(sent))
-        robot.image_publisher.publish(sent)
+        peer.metadata_publisher.publish(capture_metadata(sent))
+        peer.image_publisher.publish(sent)
 
-    robot.until(lambda: "metadata.exact" in robot.status_values(), doing=shoot)
-    assert robot.status_values()["advice"] == ""
+    peer.spin_until(lambda: "metadata.exact" in peer.status_values(), repeating=shoot)
+    assert peer.status_values()["advice"] == ""
     assert "[ERROR]" not in node.log

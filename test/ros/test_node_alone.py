@@ -9,7 +9,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
 import rclpy
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from robot import Robot, capture_metadata, dark_image
+from ros_graph import PeerNode, capture_metadata, dark_image
 
 from lowlight_enhance.core import malloc
 from lowlight_enhance.core.errors import ConfigError
@@ -60,16 +60,16 @@ def test_metadata_that_waits_is_read_before_the_image(make_node, tiny_model):
     """As for a node that is slower than its camera: nothing is spun, so only the image's own callback can read it."""
     node = make_node(model=str(tiny_model), metadata_type="diagnostic_msgs/msg/DiagnosticArray")
     node.start()
-    robot = Robot(node.context)
+    peer = PeerNode(node.context)
     for number in range(1, 13):
-        robot.metadata_publisher.publish(capture_metadata(dark_image(number)))
+        peer.metadata_publisher.publish(capture_metadata(dark_image(number)))
     try:
-        robot.until(
+        peer.spin_until(
             lambda: "metadata.exact" in node.reporter.health.report(1).values,
             lambda: node.flight._on_image(dark_image(12)),
         )
     finally:
-        robot.close()
+        peer.close()
 
 
 def test_an_internal_error_in_configure_is_logged_and_leaves_it_unconfigured(

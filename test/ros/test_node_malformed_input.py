@@ -11,8 +11,8 @@ pytest.importorskip("onnx", reason="the onnx package writes the tests' models")
 import rclpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from message_strategies import DIAGNOSTICS, diagnostics, pictures
 from rclpy.parameter import Parameter
-from stream_cases import DIAGNOSTICS, diagnostics, pictures
 from tiny_model import write_tiny_model
 
 from lowlight_enhance.core.errors import LowlightError

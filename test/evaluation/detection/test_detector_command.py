@@ -268,7 +268,7 @@ def test_a_recording_is_seen_as_the_node_sees_it(folder: Path) -> None:
             stamp = bag_maker.FIRST_NS + number * bag_maker.PERIOD_NS
             message = bag_maker.image(stamp, 0, height=120, width=160)
             message.data = np.ascontiguousarray(picture).ravel()
-            sent.append(bag_maker.Sent(topic, stamp, bag_maker.IMAGE, message))
+            sent.append(bag_maker.BagMessage(topic, stamp, bag_maker.IMAGE, message))
     bag_maker.write_bag(folder / "bag", sent)
     how = ("--bag", folder / "bag", "--topic", "/camera/image_raw", "--reference-topic", "/camera/bright")
     assert run(folder, "--detector", "orb", *how) == 0

@@ -17,7 +17,7 @@ pytest.importorskip("skimage", reason="of the extra 'report'")
 pytest.importorskip("onnx", reason="the onnx package writes the tests' models")
 
 import bag_maker
-from bag_maker import FIRST_NS, IMAGE, PERIOD_NS, STYLES, Sent, write_bag
+from bag_maker import DRIVER_RECORDINGS, FIRST_NS, IMAGE, PERIOD_NS, BagMessage, write_bag
 from tiny_model import write_tiny_model
 
 from lowlight_enhance.cli import main
@@ -46,20 +46,20 @@ def doubling(tiny_model: Path) -> Iterator[Enhancer]:
     enhancer.close()
 
 
-def doubled(number: int, topic: str, received_ns: int, **size: int) -> Sent:
+def doubled(number: int, topic: str, received_ns: int, **size: int) -> BagMessage:
     """What the tiny model makes of a frame, on another topic."""
     message = bag_maker.image(FIRST_NS + number * PERIOD_NS, number, **size)
     message.data = message.data * 2
-    return Sent(topic, received_ns, IMAGE, message)
+    return BagMessage(topic, received_ns, IMAGE, message)
 
 
 def evaluated(path: Path, enhance: Any, **questions: Any) -> list[Chapter]:
     return evaluate_bag(path, enhance, BagQuestions(**questions), lambda frames: None)
 
 
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("style", DRIVER_RECORDINGS)
 def test_each_frame_is_measured_with_its_own_metadata(style: str, tmp_path: Path, doubling: Enhancer) -> None:
-    made = STYLES[style](frames=5)
+    made = DRIVER_RECORDINGS[style](frames=5)
     (chapter,) = evaluated(write_bag(tmp_path / "night", made.sent), doubling)
     assert chapter.title == made.image
     assert [(f.iso, f.exposure_s) for f in chapter.frames] == [pytest.approx(capture) for capture in made.captures]
@@ -79,7 +79,7 @@ def test_flicker_is_of_what_changes(tmp_path: Path, doubling: Enhancer) -> None:
     sent = []
     for number, seed in enumerate((1, 1, 1, 2)):
         ns = FIRST_NS + number * PERIOD_NS
-        sent.append(Sent("/image_raw", ns, IMAGE, bag_maker.image(ns, seed)))
+        sent.append(BagMessage("/image_raw", ns, IMAGE, bag_maker.image(ns, seed)))
     (chapter,) = evaluated(write_bag(tmp_path / "night", sent), doubling)
     flicker = [frame.flicker for frame in chapter.frames]
     assert flicker[0] is None
@@ -90,7 +90,7 @@ def test_flicker_is_of_what_changes(tmp_path: Path, doubling: Enhancer) -> None:
 
 
 def test_the_work_can_be_bounded(tmp_path: Path, doubling: Enhancer) -> None:
-    path = write_bag(tmp_path / "night", STYLES["realsense"](frames=20).sent)
+    path = write_bag(tmp_path / "night", DRIVER_RECORDINGS["realsense"](frames=20).sent)
     told: list[int] = []
     questions = BagQuestions(every=3, max_frames=5)
     (chapter,) = evaluate_bag(path, doubling, questions, told.append)
@@ -102,7 +102,7 @@ def test_the_work_can_be_bounded(tmp_path: Path, doubling: Enhancer) -> None:
 
 
 def test_references_are_found_by_stamp_whenever_they_were_recorded(tmp_path: Path, doubling: Enhancer) -> None:
-    made = STYLES["realsense"](frames=4)
+    made = DRIVER_RECORDINGS["realsense"](frames=4)
     late = [doubled(n, REFERENCE, FIRST_NS + (100 - n) * PERIOD_NS) for n in range(3)]
     path = write_bag(tmp_path / "night", made.sent + late)
     (chapter,) = evaluated(path, doubling, reference_topic=REFERENCE)
@@ -119,7 +119,7 @@ def test_references_are_found_by_stamp_whenever_they_were_recorded(tmp_path: Pat
 
 @pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
 def test_frames_that_are_enhanced_already_need_no_model(storage: str, tmp_path: Path) -> None:
-    made = STYLES["realsense"](frames=3)
+    made = DRIVER_RECORDINGS["realsense"](frames=3)
     enhanced = [doubled(n, ENHANCED, FIRST_NS + n * PERIOD_NS + 2500) for n in range(2)]
     path = write_bag(tmp_path / "night", made.sent + enhanced, storage=storage)
     (chapter,) = evaluated(path, None, enhanced_topic=ENHANCED)
@@ -130,27 +130,30 @@ def test_frames_that_are_enhanced_already_need_no_model(storage: str, tmp_path: 
 
 
 def test_references_of_another_size_are_an_error(tmp_path: Path, doubling: Enhancer) -> None:
-    sent = [*STYLES["realsense"]().sent, doubled(0, REFERENCE, FIRST_NS, height=12, width=16)]
+    sent = [*DRIVER_RECORDINGS["realsense"]().sent, doubled(0, REFERENCE, FIRST_NS, height=12, width=16)]
     path = write_bag(tmp_path / "night", sent)
     with pytest.raises(DataError, match="32x24 and its reference 16x12"):
         evaluated(path, doubling, reference_topic=REFERENCE)
 
 
 def test_damaged_frames_are_counted_and_left_out(tmp_path: Path, doubling: Enhancer) -> None:
-    sent = [*STYLES["realsense"]().sent, Sent("/camera/camera/color/image_raw", FIRST_NS + 2500, IMAGE, b"\0\1\0\0x")]
+    sent = [
+        *DRIVER_RECORDINGS["realsense"]().sent,
+        BagMessage("/camera/camera/color/image_raw", FIRST_NS + 2500, IMAGE, b"\0\1\0\0x"),
+    ]
     (chapter,) = evaluated(write_bag(tmp_path / "night", sent), doubling)
     assert len(chapter.frames) == 4
     assert any("damaged frames left out: 1" in note for note in chapter.notes)
 
 
 def test_a_bag_without_a_readable_frame_is_an_error(tmp_path: Path, doubling: Enhancer) -> None:
-    path = write_bag(tmp_path / "night", [Sent("/image_raw", FIRST_NS, IMAGE, b"\0\1\0\0x")])
+    path = write_bag(tmp_path / "night", [BagMessage("/image_raw", FIRST_NS, IMAGE, b"\0\1\0\0x")])
     with pytest.raises(DataError, match="no frame that can be evaluated"):
         evaluated(path, doubling, images=("/image_raw",))
 
 
 def test_several_cameras_are_several_chapters_and_need_no_common_reference(tmp_path: Path, doubling: Enhancer) -> None:
-    left, right = STYLES["realsense"](namespace="/left"), STYLES["flir"](namespace="/right")
+    left, right = DRIVER_RECORDINGS["realsense"](namespace="/left"), DRIVER_RECORDINGS["flir"](namespace="/right")
     path = write_bag(tmp_path / "night", [*left.sent, *right.sent, doubled(0, REFERENCE, FIRST_NS)])
     chapters = evaluated(path, doubling)
     assert {chapter.title for chapter in chapters} >= {left.image, right.image}
@@ -161,7 +164,7 @@ def test_several_cameras_are_several_chapters_and_need_no_common_reference(tmp_p
 
 
 def test_topics_that_are_not_there_are_named(tmp_path: Path, doubling: Enhancer) -> None:
-    path = write_bag(tmp_path / "night", STYLES["realsense"]().sent)
+    path = write_bag(tmp_path / "night", DRIVER_RECORDINGS["realsense"]().sent)
     with pytest.raises(ConfigError, match="no images on /nowhere; name one of /camera/camera/color/image_raw"):
         evaluated(path, doubling, reference_topic="/nowhere")
     with pytest.raises(ConfigError, match="1 or more"):
@@ -169,7 +172,7 @@ def test_topics_that_are_not_there_are_named(tmp_path: Path, doubling: Enhancer)
 
 
 def test_bright_frames_that_pass_are_told(tmp_path: Path, doubling: Enhancer) -> None:
-    path = write_bag(tmp_path / "night", STYLES["realsense"]().sent)
+    path = write_bag(tmp_path / "night", DRIVER_RECORDINGS["realsense"]().sent)
     stream = StreamConfig(bypass_above=1.0, fallback=CaptureMetadata(100.0, None))
     (chapter,) = evaluated(path, doubling, stream=stream)
     assert all(frame.bypassed for frame in chapter.frames)
@@ -187,7 +190,7 @@ def test_the_command_needs_neither_torch_nor_ros_and_writes_the_same_again(
     pytest.importorskip("markdown_it", reason="of the extra 'report'")
     for name in ("torch", "rclpy", "torchmetrics", "lowlight_enhance.training.evaluate"):
         monkeypatch.setitem(sys.modules, name, None)
-    made = STYLES["realsense"]()
+    made = DRIVER_RECORDINGS["realsense"]()
     references = [doubled(n, REFERENCE, FIRST_NS + n * PERIOD_NS) for n in range(4)]
     path = write_bag(tmp_path / "night", made.sent + references)
     arguments = ["evaluate", str(tiny_model), "--bag", str(path), "--reference-topic", REFERENCE, "--threads", "1"]
@@ -215,7 +218,7 @@ def figures_of(file: Path) -> list[dict[str, str]]:
 def test_without_the_extra_the_command_says_what_to_install(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = write_bag(tmp_path / "night", STYLES["realsense"]().sent)
+    path = write_bag(tmp_path / "night", DRIVER_RECORDINGS["realsense"]().sent)
     for name in [
         name for name in sys.modules if name.startswith(("jinja2", "lowlight_enhance.evaluation.report.page"))
     ]:
@@ -237,7 +240,7 @@ def test_changes_of_size_within_a_topic_break_nothing(tmp_path: Path, doubling: 
     sent = []
     for number, size in enumerate(({}, {"height": 48, "width": 64}, {})):
         ns = FIRST_NS + number * PERIOD_NS
-        sent.append(Sent("/image_raw", ns, IMAGE, bag_maker.image(ns, number, **size)))
+        sent.append(BagMessage("/image_raw", ns, IMAGE, bag_maker.image(ns, number, **size)))
     (chapter,) = evaluated(write_bag(tmp_path / "night", sent), doubling)
     assert [frame.flicker for frame in chapter.frames] == [None, None, None]
     assert np.array_equal([s.before.shape[0] for s in chapter.samples], [24, 48, 24])

@@ -21,7 +21,7 @@ import pytest
 pytest.importorskip("rosbags", reason="makes and reads the bags")
 
 import bag_maker
-from bag_maker import FIRST_NS, IMAGE, STYLES, Sent, write_bag
+from bag_maker import DRIVER_RECORDINGS, FIRST_NS, IMAGE, BagMessage, write_bag
 from rosbags.rosbag2 import Writer
 
 from lowlight_enhance import cli
@@ -46,14 +46,14 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_bag(tmp_path_factory.mktemp("bags") / "night", STYLES["realsense"]().sent)
+    return write_bag(tmp_path_factory.mktemp("bags") / "night", DRIVER_RECORDINGS["realsense"]().sent)
 
 
 @pytest.fixture(scope="module")
 def long_night(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Enough frames that there is time to interrupt."""
     image = bag_maker.image(FIRST_NS, 0)
-    sent = [Sent("/image_raw", FIRST_NS + number, IMAGE, image) for number in range(20_000)]
+    sent = [BagMessage("/image_raw", FIRST_NS + number, IMAGE, image) for number in range(20_000)]
     return write_bag(tmp_path_factory.mktemp("bags") / "long_night", sent)
 
 
@@ -130,7 +130,7 @@ def test_a_bag_is_enhanced_and_told_of(
 def test_left_out_frames_are_told_of_and_exit_1(
     tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recorded = STYLES["flir"]()
+    recorded = DRIVER_RECORDINGS["flir"]()
     next(message for message in recorded.sent if message.type_name == IMAGE).content = b"damaged"
     source = write_bag(tmp_path / "in", recorded.sent)
     assert cli.main(["bag", str(source), str(tmp_path / "out"), "--model", str(tiny_model)]) == 1
@@ -180,7 +180,7 @@ def test_a_target_that_is_there_is_replaced_only_by_force_and_only_if_it_is_a_ba
 
 
 def test_a_replaced_bag_stays_until_the_new_one_is_complete(night: Path, tmp_path: Path, tiny_model: Path) -> None:
-    target = write_bag(tmp_path / "out", STYLES["flir"]().sent)
+    target = write_bag(tmp_path / "out", DRIVER_RECORDINGS["flir"]().sent)
     before = bag_maker.messages(target)
 
     def interrupt(_: int) -> None:
@@ -215,8 +215,8 @@ def test_targets_that_do_not_fit_their_sources(tmp_path: Path) -> None:
 def test_several_workers_do_what_one_does_and_an_error_stops_none_of_them(
     night: Path, tmp_path: Path, tiny_model: Path
 ) -> None:
-    flir = write_bag(tmp_path / "flir", STYLES["flir"]().sent)
-    broken = write_bag(tmp_path / "broken", STYLES["camera_ros"](40).sent, "mcap")
+    flir = write_bag(tmp_path / "flir", DRIVER_RECORDINGS["flir"]().sent)
+    broken = write_bag(tmp_path / "broken", DRIVER_RECORDINGS["camera_ros"](40).sent, "mcap")
     file = next(broken.glob("*.mcap"))
     file.write_bytes(file.read_bytes()[:5000])
     settings = BagSettings(model=tiny_model, threads=1)

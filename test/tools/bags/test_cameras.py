@@ -11,8 +11,18 @@ import pytest
 pytest.importorskip("rosbags", reason="makes and reads the bags")
 
 import bag_maker
-from bag_maker import COMPRESSED, DIAGNOSTICS, FIRST_NS, IMAGE, REALSENSE, STRING, STYLES, Sent, write_bag
-from bag_run import Doubler, enhanced
+from bag_enhancement import DoublingEnhancer, enhance_in_process
+from bag_maker import (
+    COMPRESSED,
+    DIAGNOSTICS,
+    DRIVER_RECORDINGS,
+    FIRST_NS,
+    IMAGE,
+    REALSENSE,
+    STRING,
+    BagMessage,
+    write_bag,
+)
 
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.metadata.readers import MetadataSettings
@@ -20,27 +30,27 @@ from lowlight_enhance.tools.bags.cameras import Camera, Found, TopicChoice, find
 from lowlight_enhance.tools.bags.recording import Bag, MessageTypes
 
 
-def raw(topic: str, encoding: str = "bgr8", frame_id: str = "camera_optical") -> Sent:
-    return Sent(topic, FIRST_NS, IMAGE, bag_maker.image(FIRST_NS, 1, encoding, frame_id))
+def raw(topic: str, encoding: str = "bgr8", frame_id: str = "camera_optical") -> BagMessage:
+    return BagMessage(topic, FIRST_NS, IMAGE, bag_maker.image(FIRST_NS, 1, encoding, frame_id))
 
 
-def compressed(topic: str) -> Sent:
-    return Sent(topic, FIRST_NS, COMPRESSED, bag_maker.compressed_image(FIRST_NS, 1))
+def compressed(topic: str) -> BagMessage:
+    return BagMessage(topic, FIRST_NS, COMPRESSED, bag_maker.compressed_image(FIRST_NS, 1))
 
 
-def info(topic: str) -> Sent:
-    return Sent(topic, FIRST_NS, bag_maker.CAMERA_INFO, bag_maker.camera_info(FIRST_NS))
+def info(topic: str) -> BagMessage:
+    return BagMessage(topic, FIRST_NS, bag_maker.CAMERA_INFO, bag_maker.camera_info(FIRST_NS))
 
 
-def told(topic: str, frame_id: str = "camera_optical", exposure_us: float = 100.0) -> Sent:
-    return Sent(topic, FIRST_NS, DIAGNOSTICS, bag_maker.diagnostics(FIRST_NS, exposure_us, 1.0, frame_id))
+def diagnostics_metadata(topic: str, frame_id: str = "camera_optical", exposure_us: float = 100.0) -> BagMessage:
+    return BagMessage(topic, FIRST_NS, DIAGNOSTICS, bag_maker.diagnostics(FIRST_NS, exposure_us, 1.0, frame_id))
 
 
-def json_metadata(topic: str) -> Sent:
-    return Sent(topic, FIRST_NS, REALSENSE, bag_maker.T[REALSENSE](bag_maker.header(FIRST_NS), "{}"))
+def json_metadata(topic: str) -> BagMessage:
+    return BagMessage(topic, FIRST_NS, REALSENSE, bag_maker.T[REALSENSE](bag_maker.header(FIRST_NS), "{}"))
 
 
-def find(path: Path, sent: list[Sent], settings: MetadataSettings | None = None, **choice: Any) -> Found:
+def find(path: Path, sent: list[BagMessage], settings: MetadataSettings | None = None, **choice: Any) -> Found:
     with Bag(write_bag(path / "in", sent, "mcap")) as bag:
         return find_cameras(bag, MessageTypes(), TopicChoice(**choice), settings or MetadataSettings())
 
@@ -107,14 +117,18 @@ def test_a_compressed_camera_without_its_raw_form(tmp_path: Path) -> None:
 
 
 def test_images_that_are_not_pictures(tmp_path: Path) -> None:
-    sent = [raw("/a/range", "32FC1"), raw("/b/range", "16UC1"), Sent("/c/image_raw", FIRST_NS, IMAGE, b"damaged")]
+    sent = [
+        raw("/a/range", "32FC1"),
+        raw("/b/range", "16UC1"),
+        BagMessage("/c/image_raw", FIRST_NS, IMAGE, b"damaged"),
+    ]
     with pytest.raises(ConfigError, match=r"32FC1.*16UC1.*no image in it that can be read.*name one with --topic"):
         find(tmp_path, sent)
 
 
 def test_a_bag_without_images(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="it has no image topic"):
-        find(tmp_path, [Sent("/text", FIRST_NS, STRING, bag_maker.string("a"))])
+        find(tmp_path, [BagMessage("/text", FIRST_NS, STRING, bag_maker.string("a"))])
 
 
 def test_chosen_topics_are_taken_whatever_they_look_like(tmp_path: Path) -> None:
@@ -165,11 +179,11 @@ def test_an_output_that_is_in_the_bag_already(tmp_path: Path) -> None:
     ],
 )
 def test_metadata_of_the_closest_namespace_above(topics: list[str], taken: str, tmp_path: Path) -> None:
-    assert only(find(tmp_path, [raw("/a/b/image_raw"), *map(told, topics)])).metadata == taken
+    assert only(find(tmp_path, [raw("/a/b/image_raw"), *map(diagnostics_metadata, topics)])).metadata == taken
 
 
 def test_a_type_of_its_own_is_closer_than_diagnostics(tmp_path: Path) -> None:
-    sent = [raw("/a/image_raw"), told("/a/diagnostics"), json_metadata("/a/metadata")]
+    sent = [raw("/a/image_raw"), diagnostics_metadata("/a/diagnostics"), json_metadata("/a/metadata")]
     assert only(find(tmp_path, sent)).metadata == "/a/metadata"
     (tmp_path / "again").mkdir()
     assert only(find(tmp_path / "again", sent, metadata_type=DIAGNOSTICS)).metadata == "/a/diagnostics"
@@ -187,8 +201,8 @@ def test_what_the_user_names(tmp_path: Path) -> None:
         raw("/b/image_raw"),
         info("/calibration"),
         info("/b/camera_info"),
-        told("/x"),
-        told("/y"),
+        diagnostics_metadata("/x"),
+        diagnostics_metadata("/y"),
     ]
     found = find(
         tmp_path,
@@ -208,18 +222,18 @@ def test_cameras_that_share_diagnostics_each_hear_their_own(tmp_path: Path) -> N
     sent = [
         raw("/left/image_raw", frame_id="left_optical"),
         raw("/right/image_raw", frame_id="right_optical"),
-        told("/diagnostics", "left_optical", 1000.0),
-        told("/diagnostics", "right_optical", 2000.0),
+        diagnostics_metadata("/diagnostics", "left_optical", 1000.0),
+        diagnostics_metadata("/diagnostics", "right_optical", 2000.0),
     ]
-    doubler = Doubler()
-    report = enhanced(write_bag(tmp_path / "in", sent), tmp_path / "out", doubler)
+    doubler = DoublingEnhancer()
+    report = enhance_in_process(write_bag(tmp_path / "in", sent), tmp_path / "out", doubler)
     assert [camera.matches for camera in report.cameras] == [{"exact": 1}, {"exact": 1}]
-    np.testing.assert_allclose([exposure for _, exposure in doubler.told], [1e-3, 2e-3])
+    np.testing.assert_allclose([exposure for _, exposure in doubler.capture_values], [1e-3, 2e-3])
 
 
 def test_two_cameras_in_one_bag(tmp_path: Path) -> None:
-    sent = [*STYLES["realsense"]().sent, *STYLES["flir"]().sent]
-    report = enhanced(write_bag(tmp_path / "in", sent), tmp_path / "out")
+    sent = [*DRIVER_RECORDINGS["realsense"]().sent, *DRIVER_RECORDINGS["flir"]().sent]
+    report = enhance_in_process(write_bag(tmp_path / "in", sent), tmp_path / "out")
     assert [(camera.enhanced, camera.matches) for camera in report.cameras] == [(4, {"exact": 4})] * 2
     outputs = {"/camera/camera/color/image_enhanced", "/flir_camera/image_enhanced"}
     assert outputs <= set(bag_maker.connections(tmp_path / "out"))

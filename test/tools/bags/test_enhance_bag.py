@@ -12,8 +12,8 @@ import pytest
 pytest.importorskip("rosbags", reason="makes and reads the bags")
 
 import bag_maker
-from bag_maker import FIRST_NS, IMAGE, NS_PER_S, PERIOD_NS, SECRET, STRING, STYLES, Sent, write_bag
-from bag_run import Doubler, enhanced
+from bag_enhancement import DoublingEnhancer, enhance_in_process
+from bag_maker import DRIVER_RECORDINGS, FIRST_NS, IMAGE, NS_PER_S, PERIOD_NS, SECRET, STRING, BagMessage, write_bag
 from rosbags.highlevel import AnyReader
 from rosbags.interfaces import MessageDefinitionFormat
 from rosbags.typesys import Stores, get_typestore
@@ -27,7 +27,7 @@ from lowlight_enhance.tools.bags.enhance import enhance_bag
 from lowlight_enhance.tools.bags.recording import Bag
 from lowlight_enhance.tools.bags.settings import BagSettings
 
-SECRETS = [Sent("/secret", FIRST_NS + n * PERIOD_NS, SECRET, bytes(range(7 + n))) for n in range(4)]
+SECRETS = [BagMessage("/secret", FIRST_NS + n * PERIOD_NS, SECRET, bytes(range(7 + n))) for n in range(4)]
 """Of a type that nobody knows; not even a CDR header."""
 
 
@@ -45,17 +45,17 @@ def without(added: Iterable[str], path: Path) -> list[tuple[str, int, str, bytes
 
 
 @pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("style", DRIVER_RECORDINGS)
 def test_a_drivers_recording(style: str, storage: str, tmp_path: Path) -> None:
-    recorded = STYLES[style]()
+    recorded = DRIVER_RECORDINGS[style]()
     source = write_bag(tmp_path / "in", recorded.sent + SECRETS, storage)
-    doubler = Doubler()
+    doubler = DoublingEnhancer()
     settings = MetadataSettings(gain_unity=1.0)
-    report = enhanced(source, tmp_path / "out", doubler, stream=StreamConfig(metadata=settings))
+    report = enhance_in_process(source, tmp_path / "out", doubler, stream=StreamConfig(metadata=settings))
     namespace = recorded.image.rpartition("/")[0]
     added = [f"{namespace}/image_enhanced", f"{namespace}/enhanced/camera_info"]
 
-    np.testing.assert_allclose(np.array(doubler.told, float), recorded.captures, rtol=1e-6)
+    np.testing.assert_allclose(np.array(doubler.capture_values, float), recorded.captures, rtol=1e-6)
     assert report.cameras[0].matches == {"exact": 4}
     assert without(added, tmp_path / "out") == bag_maker.messages(source)
     assert report.copied == len(bag_maker.messages(source))
@@ -71,8 +71,8 @@ def test_a_drivers_recording(style: str, storage: str, tmp_path: Path) -> None:
 
 
 def test_the_enhanced_image_follows_its_image_at_the_same_time(tmp_path: Path) -> None:
-    source = write_bag(tmp_path / "in", STYLES["realsense"]().sent)
-    enhanced(source, tmp_path / "out")
+    source = write_bag(tmp_path / "in", DRIVER_RECORDINGS["realsense"]().sent)
+    enhance_in_process(source, tmp_path / "out")
     order = [(topic.rpartition("/")[2], ns) for topic, ns, _, _ in bag_maker.messages(tmp_path / "out")][:5]
     image_ns = FIRST_NS + 2000
     assert order == [
@@ -85,7 +85,9 @@ def test_the_enhanced_image_follows_its_image_at_the_same_time(tmp_path: Path) -
 
 
 def test_two_runs_give_the_same_bytes(tmp_path: Path, tiny_model: Path) -> None:
-    source = write_bag(tmp_path / "in", [*STYLES["flir"](6).sent, *STYLES["realsense"](6).sent, *SECRETS])
+    source = write_bag(
+        tmp_path / "in", [*DRIVER_RECORDINGS["flir"](6).sent, *DRIVER_RECORDINGS["realsense"](6).sent, *SECRETS]
+    )
     settings = BagSettings(model=tiny_model, threads=1)
     frames = []
     first, second = tmp_path / "first" / "out", tmp_path / "second" / "out"
@@ -102,9 +104,9 @@ def test_two_runs_give_the_same_bytes(tmp_path: Path, tiny_model: Path) -> None:
     [("sqlite3", "file"), ("sqlite3", "message"), ("mcap", "file"), ("mcap", "message"), ("mcap", "storage")],
 )
 def test_a_compressed_bag_stays_compressed_in_the_same_way(storage: str, compression: str, tmp_path: Path) -> None:
-    recorded = STYLES["flir"]()
+    recorded = DRIVER_RECORDINGS["flir"]()
     source = write_bag(tmp_path / "in", recorded.sent, storage, compression)
-    enhanced(source, tmp_path / "out")
+    enhance_in_process(source, tmp_path / "out")
     with Bag(tmp_path / "out") as bag:
         assert (bag.storage, bag.compression) == (storage, compression)
     assert without(["/flir_camera/image_enhanced", "/flir_camera/enhanced/camera_info"], tmp_path / "out") == (
@@ -113,39 +115,39 @@ def test_a_compressed_bag_stays_compressed_in_the_same_way(storage: str, compres
 
 
 def test_another_storage_and_compression_on_request(tmp_path: Path) -> None:
-    source = write_bag(tmp_path / "in", STYLES["flir"]().sent, "mcap", "storage")
-    enhanced(source, tmp_path / "out", storage="sqlite3")
-    enhanced(source, tmp_path / "plain", compression="none")
+    source = write_bag(tmp_path / "in", DRIVER_RECORDINGS["flir"]().sent, "mcap", "storage")
+    enhance_in_process(source, tmp_path / "out", storage="sqlite3")
+    enhance_in_process(source, tmp_path / "plain", compression="none")
     with Bag(tmp_path / "out") as bag, Bag(tmp_path / "plain") as plain:
         assert (bag.storage, bag.compression) == ("sqlite3", "message")
         assert (plain.storage, plain.compression) == ("mcap", "none")
     with pytest.raises(ConfigError, match="--compression message, or --storage mcap"):
-        enhanced(source, tmp_path / "bad", storage="sqlite3", compression="storage")
+        enhance_in_process(source, tmp_path / "bad", storage="sqlite3", compression="storage")
 
 
 @pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
 def test_a_split_bag_becomes_one(storage: str, tmp_path: Path) -> None:
-    recorded = STYLES["camera_ros"](6)
+    recorded = DRIVER_RECORDINGS["camera_ros"](6)
     middle = FIRST_NS + 3 * PERIOD_NS
     parts = [
         write_bag(tmp_path / name, [m for m in recorded.sent if (m.received_ns < middle) == early], storage)
         for name, early in (("early", True), ("late", False))
     ]
     source = bag_maker.split(parts, tmp_path / "whole")
-    doubler = Doubler()
-    report = enhanced(source, tmp_path / "out", doubler)
+    doubler = DoublingEnhancer()
+    report = enhance_in_process(source, tmp_path / "out", doubler)
     assert (report.cameras[0].enhanced, report.cameras[0].matches) == (6, {"exact": 6})
-    np.testing.assert_allclose(np.array(doubler.told, float), recorded.captures, rtol=1e-6)
+    np.testing.assert_allclose(np.array(doubler.capture_values, float), recorded.captures, rtol=1e-6)
     added = ["/camera/image_enhanced", "/camera/enhanced/camera_info"]
     assert without(added, tmp_path / "out") == bag_maker.messages(source)
 
 
 @pytest.mark.parametrize("suffix", [".db3", ".mcap"])
 def test_a_single_file_without_metadata_is_a_bag(suffix: str, tmp_path: Path) -> None:
-    recorded = STYLES["realsense"]()
+    recorded = DRIVER_RECORDINGS["realsense"]()
     folder = write_bag(tmp_path / "in", recorded.sent, "mcap" if suffix == ".mcap" else "sqlite3")
     file = next(folder.glob(f"*{suffix}")).rename(tmp_path / f"alone{suffix}")
-    assert enhanced(file, tmp_path / "out").cameras[0].enhanced == 4
+    assert enhance_in_process(file, tmp_path / "out").cameras[0].enhanced == 4
 
 
 # What is copied
@@ -154,10 +156,10 @@ def test_a_single_file_without_metadata_is_a_bag(suffix: str, tmp_path: Path) ->
 @pytest.mark.parametrize("version", [8, 9])
 @pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
 def test_types_quality_of_service_and_custom_data_stay(storage: str, version: int, tmp_path: Path) -> None:
-    recorded = STYLES["realsense"]()
-    sent = [*recorded.sent, *SECRETS, Sent("/map", FIRST_NS, STRING, bag_maker.string("a"))]
+    recorded = DRIVER_RECORDINGS["realsense"]()
+    sent = [*recorded.sent, *SECRETS, BagMessage("/map", FIRST_NS, STRING, bag_maker.string("a"))]
     source = write_bag(tmp_path / "in", sent, storage, version=version, qos={"/map": bag_maker.LATCHED_QOS})
-    enhanced(source, tmp_path / "out")
+    enhance_in_process(source, tmp_path / "out")
     before, after = bag_maker.connections(source), bag_maker.connections(tmp_path / "out")
     for topic, connection in before.items():
         copy = after[topic]
@@ -173,7 +175,7 @@ def test_types_quality_of_service_and_custom_data_stay(storage: str, version: in
 
 @pytest.mark.parametrize("definitions", ["none", "unknown"])
 def test_a_bag_without_definitions_is_read_and_gets_none(definitions: str, tmp_path: Path) -> None:
-    recorded = STYLES["realsense"]()
+    recorded = DRIVER_RECORDINGS["realsense"]()
     source = write_bag(tmp_path / "in", recorded.sent + SECRETS)
     statements = {
         "none": "DELETE FROM message_definitions",
@@ -183,25 +185,25 @@ def test_a_bag_without_definitions_is_read_and_gets_none(definitions: str, tmp_p
     with database:
         database.execute(statements[definitions])
     database.close()
-    doubler = Doubler()
+    doubler = DoublingEnhancer()
     for storage in ("sqlite3", "mcap"):
-        enhanced(source, tmp_path / storage, doubler, storage=storage)
+        enhance_in_process(source, tmp_path / storage, doubler, storage=storage)
         copies = bag_maker.connections(tmp_path / storage).values()
         assert {copy.msgdef.format for copy in copies} == {MessageDefinitionFormat.NONE}
         with AnyReader([tmp_path / storage], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
             infos = [c for c in reader.connections if c.msgtype == bag_maker.CAMERA_INFO]
             assert len([reader.deserialize(raw, c.msgtype) for c, _, raw in reader.messages(infos)]) == 8
-    np.testing.assert_allclose(np.array(doubler.told[:4], float), recorded.captures, rtol=1e-6)
+    np.testing.assert_allclose(np.array(doubler.capture_values[:4], float), recorded.captures, rtol=1e-6)
 
 
 def test_a_type_without_definition_beside_others(tmp_path: Path) -> None:
-    source = write_bag(tmp_path / "in", STYLES["realsense"]().sent + SECRETS)
+    source = write_bag(tmp_path / "in", DRIVER_RECORDINGS["realsense"]().sent + SECRETS)
     database = sqlite3.connect(next(source.glob("*.db3")))
     with database:
         database.execute("DELETE FROM message_definitions WHERE topic_type = ?", (SECRET,))
     database.close()
     for storage in ("sqlite3", "mcap"):
-        enhanced(source, tmp_path / storage, storage=storage)
+        enhance_in_process(source, tmp_path / storage, storage=storage)
         copy = bag_maker.connections(tmp_path / storage)
         assert copy["/secret"].msgdef.format == MessageDefinitionFormat.NONE
         assert copy["/camera/camera/color/image_enhanced"].msgdef.format == MessageDefinitionFormat.MSG
@@ -210,9 +212,9 @@ def test_a_type_without_definition_beside_others(tmp_path: Path) -> None:
 
 
 def test_excluded_topics_are_read_but_not_copied(tmp_path: Path) -> None:
-    source = write_bag(tmp_path / "in", STYLES["realsense"]().sent + SECRETS)
+    source = write_bag(tmp_path / "in", DRIVER_RECORDINGS["realsense"]().sent + SECRETS)
     choice = TopicChoice(exclude=("/secret", "/camera/camera/color/metadata", "/camera/camera/color/image_raw"))
-    report = enhanced(source, tmp_path / "out", topics=choice)
+    report = enhance_in_process(source, tmp_path / "out", topics=choice)
     assert report.cameras[0].matches == {"exact": 4}
     assert set(bag_maker.connections(tmp_path / "out")) == {
         "/camera/camera/color/camera_info",
@@ -225,7 +227,7 @@ def test_excluded_topics_are_read_but_not_copied(tmp_path: Path) -> None:
 
 
 def test_damaged_images_are_copied_counted_and_left_out(tmp_path: Path) -> None:
-    recorded = STYLES["realsense"](6)
+    recorded = DRIVER_RECORDINGS["realsense"](6)
     images = [message for message in recorded.sent if message.topic == recorded.image]
     images[1].content = images[1].raw[: len(images[1].raw) // 2]
     images[3].content.data = images[3].content.data[:-10]
@@ -233,7 +235,7 @@ def test_damaged_images_are_copied_counted_and_left_out(tmp_path: Path) -> None:
     broken_metadata = next(message for message in recorded.sent if message.topic == recorded.metadata)
     broken_metadata.content.json_data = "{"
     source = write_bag(tmp_path / "in", recorded.sent)
-    report = enhanced(source, tmp_path / "out")
+    report = enhance_in_process(source, tmp_path / "out")
     [camera] = report.cameras
     assert (camera.enhanced, camera.left_out, camera.unread, report.left_out) == (3, 3, 1, 3)
     assert "3 damaged frames left out" in str(report)
@@ -245,12 +247,12 @@ def test_damaged_images_are_copied_counted_and_left_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("storage", "kept"), [("mcap", 0.5), ("sqlite3", 0.5), ("sqlite3", 0.01)])
 def test_a_bag_that_breaks_off_is_an_error(storage: str, kept: float, tmp_path: Path) -> None:
-    source = write_bag(tmp_path / "in", STYLES["realsense"](40).sent, storage)
+    source = write_bag(tmp_path / "in", DRIVER_RECORDINGS["realsense"](40).sent, storage)
     file = next(path for path in source.iterdir() if path.suffix != ".yaml")
     content = file.read_bytes()
     file.write_bytes(content[: round(kept * len(content))])
     with pytest.raises(DataError, match=f"{source} cannot be read on .* ros2 bag reindex or mcap recover"):
-        enhanced(source, tmp_path / "out")
+        enhance_in_process(source, tmp_path / "out")
 
 
 def test_what_is_no_bag_is_refused(tmp_path: Path) -> None:
@@ -270,11 +272,11 @@ def test_what_is_no_bag_is_refused(tmp_path: Path) -> None:
 
 
 def test_replaced_images_keep_topic_type_and_time(tmp_path: Path) -> None:
-    recorded = STYLES["realsense"]()
+    recorded = DRIVER_RECORDINGS["realsense"]()
     images = [message for message in recorded.sent if message.topic == recorded.image]
     images[2].content = b"damaged"
     source = write_bag(tmp_path / "in", recorded.sent)
-    enhanced(source, tmp_path / "out", topics=TopicChoice(replaces=True))
+    enhance_in_process(source, tmp_path / "out", topics=TopicChoice(replaces=True))
     before, after = bag_maker.messages(source), bag_maker.messages(tmp_path / "out")
     assert [message[:3] for message in before] == [message[:3] for message in after]
     changed = [new for old, new in zip(before, after, strict=True) if old != new]
@@ -284,7 +286,7 @@ def test_replaced_images_keep_topic_type_and_time(tmp_path: Path) -> None:
 
 
 def test_a_replaced_image_of_another_size_brings_its_calibration(tmp_path: Path, tiny_model: Path) -> None:
-    recorded = STYLES["flir"]()
+    recorded = DRIVER_RECORDINGS["flir"]()
     source = write_bag(tmp_path / "in", recorded.sent)
     settings = BagSettings(
         topics=TopicChoice(replaces=True), model=tiny_model, threads=1, working_size=12, output_resolution="model"
@@ -300,35 +302,35 @@ def test_a_replaced_image_of_another_size_brings_its_calibration(tmp_path: Path,
 def test_compressed_images_stay_compressed(kind: str, tmp_path: Path) -> None:
     topic = "/camera/image_raw/compressed"
     sent = [
-        Sent(topic, FIRST_NS + n, bag_maker.COMPRESSED, bag_maker.compressed_image(FIRST_NS + n, n, kind))
+        BagMessage(topic, FIRST_NS + n, bag_maker.COMPRESSED, bag_maker.compressed_image(FIRST_NS + n, n, kind))
         for n in range(3)
     ]
     source = write_bag(tmp_path / "in", sent)
-    enhanced(source, tmp_path / "same")
+    enhance_in_process(source, tmp_path / "same")
     made = bag_maker.objects(tmp_path / "same", "/camera/image_enhanced/compressed")
     assert [m.format for m in made] == [f"bgr8; {kind} compressed bgr8"] * 3
     assert [m.header for m in made] == [message.content.header for message in sent]
 
-    enhanced(source, tmp_path / "raw", topics=TopicChoice(format="raw"))
+    enhance_in_process(source, tmp_path / "raw", topics=TopicChoice(format="raw"))
     raw = bag_maker.objects(tmp_path / "raw", "/camera/image_enhanced")
     assert [(m.encoding, m.height, m.width) for m in raw] == [("bgr8", 24, 32)] * 3
-    enhanced(source, tmp_path / "replaced", topics=TopicChoice(replaces=True))
+    enhance_in_process(source, tmp_path / "replaced", topics=TopicChoice(replaces=True))
     assert set(bag_maker.connections(tmp_path / "replaced")) == {topic}
     with pytest.raises(ConfigError, match="leave out --format raw"):
-        enhanced(source, tmp_path / "bad", topics=TopicChoice(replaces=True, format="raw"))
+        enhance_in_process(source, tmp_path / "bad", topics=TopicChoice(replaces=True, format="raw"))
 
 
 def test_raw_images_as_files_on_request(tmp_path: Path) -> None:
-    source = write_bag(tmp_path / "in", STYLES["flir"]().sent)
-    enhanced(source, tmp_path / "out", topics=TopicChoice(format="png"))
+    source = write_bag(tmp_path / "in", DRIVER_RECORDINGS["flir"]().sent)
+    enhance_in_process(source, tmp_path / "out", topics=TopicChoice(format="png"))
     made = bag_maker.objects(tmp_path / "out", "/flir_camera/image_enhanced/compressed")
     assert [m.format for m in made] == ["mono8; png compressed mono8"] * 4
 
 
 def test_what_is_bright_already_passes_bit_for_bit(tmp_path: Path) -> None:
-    recorded = STYLES["realsense"]()
+    recorded = DRIVER_RECORDINGS["realsense"]()
     source = write_bag(tmp_path / "in", recorded.sent)
-    report = enhanced(source, tmp_path / "out", stream=StreamConfig(bypass_above=10.0))
+    report = enhance_in_process(source, tmp_path / "out", stream=StreamConfig(bypass_above=10.0))
     assert report.cameras[0].bypassed == 4
     copies = {
         name: [raw for topic, _, _, raw in bag_maker.messages(tmp_path / "out") if topic.endswith(name)]
@@ -341,63 +343,67 @@ def test_what_is_bright_already_passes_bit_for_bit(tmp_path: Path) -> None:
 
 
 def test_fixed_values_count_where_nothing_is_told(tmp_path: Path) -> None:
-    source = write_bag(tmp_path / "in", STYLES["realsense"]().sent)
-    doubler = Doubler()
+    source = write_bag(tmp_path / "in", DRIVER_RECORDINGS["realsense"]().sent)
+    doubler = DoublingEnhancer()
     config = StreamConfig(fallback=CaptureMetadata(1600.0, 0.02))
-    report = enhanced(source, tmp_path / "out", doubler, stream=config, topics=TopicChoice(metadata=("none",)))
+    report = enhance_in_process(
+        source, tmp_path / "out", doubler, stream=config, topics=TopicChoice(metadata=("none",))
+    )
     assert report.cameras[0].matches == {"fallback": 4}
-    assert doubler.told == [(1600.0, 0.02)] * 4
+    assert doubler.capture_values == [(1600.0, 0.02)] * 4
 
 
 def test_fields_of_any_message_that_the_bag_defines(tmp_path: Path) -> None:
     kind = "wfov_camera_msgs/msg/WFOVImage"
-    sent = STYLES["realsense"]().sent
+    sent = DRIVER_RECORDINGS["realsense"]().sent
     for number in range(4):
         ns = FIRST_NS + number * PERIOD_NS
         content = bag_maker.T[kind](bag_maker.header(ns), "", 6.0, 0.01 * (1 + number))
-        sent.append(Sent("/wfov", ns + NS_PER_S, kind, content))
+        sent.append(BagMessage("/wfov", ns + NS_PER_S, kind, content))
     source = write_bag(tmp_path / "in", sent)
-    doubler = Doubler()
+    doubler = DoublingEnhancer()
     settings = MetadataSettings(exposure_field="shutter", exposure_scale_s=1.0, gain_field="gain", gain_kind="db")
     choice = TopicChoice(metadata=("/wfov",))
-    enhanced(source, tmp_path / "out", doubler, stream=StreamConfig(metadata=settings), topics=choice)
+    enhance_in_process(source, tmp_path / "out", doubler, stream=StreamConfig(metadata=settings), topics=choice)
     iso = 100.0 * 10 ** (6 / 20)
-    np.testing.assert_allclose(np.array(doubler.told, float), [(iso, 0.01 * (1 + n)) for n in range(4)], rtol=1e-6)
+    np.testing.assert_allclose(
+        np.array(doubler.capture_values, float), [(iso, 0.01 * (1 + n)) for n in range(4)], rtol=1e-6
+    )
 
 
 def test_stamps_that_jump_back_find_their_own_again(tmp_path: Path) -> None:
     """A simulation that was reset while it was recorded."""
-    first, again = STYLES["realsense"](100), STYLES["realsense"](100)
+    first, again = DRIVER_RECORDINGS["realsense"](100), DRIVER_RECORDINGS["realsense"](100)
     for message in again.sent:
         message.received_ns += 100 * NS_PER_S
-    doubler = Doubler()
+    doubler = DoublingEnhancer()
     source = write_bag(tmp_path / "in", [*first.sent, *again.sent])
-    report = enhanced(source, tmp_path / "out", doubler)
+    report = enhance_in_process(source, tmp_path / "out", doubler)
     assert report.cameras[0].matches == {"exact": 200}
-    np.testing.assert_allclose(np.array(doubler.told, float), first.captures * 2, rtol=1e-6)
+    np.testing.assert_allclose(np.array(doubler.capture_values, float), first.captures * 2, rtol=1e-6)
 
 
 def test_metadata_is_the_last_before_the_image_where_none_is_its_own(tmp_path: Path) -> None:
-    recorded = STYLES["camera_ros"](6)
+    recorded = DRIVER_RECORDINGS["camera_ros"](6)
     sent = [m for m in recorded.sent if m.topic != "/diagnostics" or m.received_ns < FIRST_NS + PERIOD_NS]
-    doubler = Doubler()
-    report = enhanced(write_bag(tmp_path / "in", sent), tmp_path / "out", doubler)
+    doubler = DoublingEnhancer()
+    report = enhance_in_process(write_bag(tmp_path / "in", sent), tmp_path / "out", doubler)
     assert report.cameras[0].matches == {"exact": 1, "last": 5}
-    np.testing.assert_allclose(np.array(doubler.told, float), [recorded.captures[0]] * 6, rtol=1e-6)
+    np.testing.assert_allclose(np.array(doubler.capture_values, float), [recorded.captures[0]] * 6, rtol=1e-6)
 
 
 def test_a_calibration_holds_from_its_stamp_on(tmp_path: Path) -> None:
-    recorded = STYLES["flir"](6)
+    recorded = DRIVER_RECORDINGS["flir"](6)
     for message in recorded.sent:
         if message.topic == recorded.info and message.content.header.stamp.nanosec >= 3 * PERIOD_NS:
             message.content = bag_maker.camera_info(message.received_ns - 1000, focal=50.0)
     source = write_bag(tmp_path / "in", recorded.sent)
-    enhanced(source, tmp_path / "out")
+    enhance_in_process(source, tmp_path / "out")
     infos = bag_maker.objects(tmp_path / "out", "/flir_camera/enhanced/camera_info")
     assert [info.k[0] for info in infos] == [40.0] * 3 + [50.0] * 3
 
 
 def test_an_image_topic_without_definition_or_calibration(tmp_path: Path) -> None:
-    sent = [Sent("/image", FIRST_NS + n, IMAGE, bag_maker.image(FIRST_NS + n, n)) for n in range(2)]
-    enhanced(write_bag(tmp_path / "in", sent), tmp_path / "out")
+    sent = [BagMessage("/image", FIRST_NS + n, IMAGE, bag_maker.image(FIRST_NS + n, n)) for n in range(2)]
+    enhance_in_process(write_bag(tmp_path / "in", sent), tmp_path / "out")
     assert set(bag_maker.connections(tmp_path / "out")) == {"/image", "/image_enhanced"}

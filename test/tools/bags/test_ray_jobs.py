@@ -18,7 +18,7 @@ pytest.importorskip("ray", reason="runs the bags")
 
 import bag_maker
 import ray
-from bag_maker import FIRST_NS, IMAGE, STYLES, Sent, write_bag
+from bag_maker import DRIVER_RECORDINGS, FIRST_NS, IMAGE, BagMessage, write_bag
 
 from lowlight_enhance import cli
 from lowlight_enhance.core.errors import ConfigError, DataError, LowlightError
@@ -51,7 +51,7 @@ def cluster() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def bags(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("bags")
-    return [write_bag(folder / style, STYLES[style]().sent) for style in ("realsense", "flir")]
+    return [write_bag(folder / style, DRIVER_RECORDINGS[style]().sent) for style in ("realsense", "flir")]
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_two_workers_make_the_same_bytes_and_an_error_stops_neither(
 ) -> None:
     folder, tries = tmp_path / "out", tmp_path / "tries"
     folder.mkdir()
-    broken = write_bag(tmp_path / "broken", STYLES["camera_ros"](40).sent, "mcap")
+    broken = write_bag(tmp_path / "broken", DRIVER_RECORDINGS["camera_ros"](40).sent, "mcap")
     file = next(broken.glob("*.mcap"))
     file.write_bytes(file.read_bytes()[:5000])
 
@@ -150,7 +150,7 @@ def test_a_bag_that_kills_every_worker_is_told_of(
 @pytest.mark.usefixtures("cluster")
 def test_an_interrupt_cancels_the_tasks_and_leaves_nothing(settings: BagSettings, tmp_path: Path) -> None:
     image = bag_maker.image(FIRST_NS, 0)
-    long = write_bag(tmp_path / "long", [Sent("/image_raw", FIRST_NS + n, IMAGE, image) for n in range(20_000)])
+    long = write_bag(tmp_path / "long", [BagMessage("/image_raw", FIRST_NS + n, IMAGE, image) for n in range(20_000)])
 
     def interrupt(frames: int) -> None:
         assert frames > 0

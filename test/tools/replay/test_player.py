@@ -15,7 +15,7 @@ pytest.importorskip("rosbags", reason="makes and reads the bags")
 
 import bag_maker
 import rclpy
-from bag_maker import FIRST_NS, IMAGE, NS_PER_S, PERIOD_NS, SECRET, STRING, Sent, string, write_bag
+from bag_maker import FIRST_NS, IMAGE, NS_PER_S, PERIOD_NS, SECRET, STRING, BagMessage, string, write_bag
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
@@ -94,9 +94,9 @@ def play():
 
 def recording(path):
     """Ten images a second, of a kind that everybody knows, one latched text, and one of a type that nobody has."""
-    sent = [Sent("/image_raw", FIRST_NS + n * NS_PER_S // 10, IMAGE, image_at(n)) for n in range(10)]
-    sent.append(Sent("/map", FIRST_NS, STRING, string("once")))
-    sent += [Sent("/secret", FIRST_NS, SECRET, b"\x00\x01\x00\x00abc")]
+    sent = [BagMessage("/image_raw", FIRST_NS + n * NS_PER_S // 10, IMAGE, image_at(n)) for n in range(10)]
+    sent.append(BagMessage("/map", FIRST_NS, STRING, string("once")))
+    sent += [BagMessage("/secret", FIRST_NS, SECRET, b"\x00\x01\x00\x00abc")]
     reliable = bag_maker.SENSOR_QOS._replace(reliability=bag_maker.LATCHED_QOS.reliability)
     return write_bag(path / "in", sent, qos={"/map": bag_maker.LATCHED_QOS, "/image_raw": reliable})
 
@@ -206,7 +206,9 @@ def test_what_was_latched_before_the_start_is_sent_at_once(tmp_path):
         player.play()
         assert time.monotonic() - began_s > 0.3, "0.15 s of the bag at half the speed"
     assert [topic for topic, _ in node.published] == ["/map", "/image_raw", "/image_raw"]
-    assert [raw for _, raw in node.published[1:]] == [Sent("", 0, IMAGE, image_at(number)).raw for number in (8, 9)]
+    assert [raw for _, raw in node.published[1:]] == [
+        BagMessage("", 0, IMAGE, image_at(number)).raw for number in (8, 9)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -218,7 +220,7 @@ def test_what_was_latched_before_the_start_is_sent_at_once(tmp_path):
     ],
 )
 def test_quality_of_service_is_what_was_offered(qos, reliability, durability, depth, tmp_path):
-    sent = [Sent("/map", FIRST_NS + number, STRING, string("x")) for number in range(40)]
+    sent = [BagMessage("/map", FIRST_NS + number, STRING, string("x")) for number in range(40)]
     with Bag(write_bag(tmp_path / "in", sent, qos={"/map": qos})) as bag:
         profile = quality(bag.connections)
     assert (profile.reliability, profile.durability, profile.depth) == (reliability, durability, depth)
@@ -234,9 +236,9 @@ def later(ns):
 def test_the_stamp_in_front_is_changed_and_nothing_else():
     from sensor_msgs.msg import Image
 
-    raw = Sent("", 0, IMAGE, bag_maker.image(PERIOD_NS, 1)).raw
+    raw = BagMessage("", 0, IMAGE, bag_maker.image(PERIOD_NS, 1)).raw
     changed = Restamp(Image)(raw, later)
-    assert changed == Sent("", 0, IMAGE, bag_maker.image(later(PERIOD_NS), 1)).raw
+    assert changed == BagMessage("", 0, IMAGE, bag_maker.image(later(PERIOD_NS), 1)).raw
     big_endian = b"\x00\x00\x00\x00" + struct.pack(">iI", 7, 8) + b"rest"
     assert Restamp(Image)(big_endian, later) == b"\x00\x00\x00\x00" + struct.pack(">iI", 12, 8) + b"rest"
 
@@ -244,7 +246,7 @@ def test_the_stamp_in_front_is_changed_and_nothing_else():
 def test_no_stamp_stays_none_and_damaged_messages_stay_as_they_are():
     from sensor_msgs.msg import Image
 
-    for raw in (Sent("", 0, IMAGE, bag_maker.image(0, 1)).raw, b"", b"\x00\x01\x00\x00short"):
+    for raw in (BagMessage("", 0, IMAGE, bag_maker.image(0, 1)).raw, b"", b"\x00\x01\x00\x00short"):
         assert Restamp(Image)(raw, later) == raw
 
 

@@ -13,7 +13,7 @@ from lowlight_enhance.tools.bags.recording import Bag
 from lowlight_enhance.tools.bags.settings import BagReport, BagSettings
 
 
-class Doubler:
+class DoublingEnhancer:
     """Doubles every pixel and remembers what it was told of each frame."""
 
     def __init__(self) -> None:
@@ -24,10 +24,10 @@ class Doubler:
         return np.minimum(2 * rgb.astype(np.uint16), 255).astype(np.uint8)
 
     @property
-    def told(self) -> list[tuple[float | None, float | None]]:
+    def capture_values(self) -> list[tuple[float | None, float | None]]:
         return [(capture.iso, capture.exposure_s) for capture in self.captures]
 
 
-def enhanced(source: Path, target: Path, enhance: Any = None, **settings: Any) -> BagReport:
+def enhance_in_process(source: Path, target: Path, enhance: Any = None, **settings: Any) -> BagReport:
     with Bag(source) as bag:
-        return copy_enhanced(bag, target, enhance or Doubler(), BagSettings(**settings), lambda _: None)
+        return copy_enhanced(bag, target, enhance or DoublingEnhancer(), BagSettings(**settings), lambda _: None)

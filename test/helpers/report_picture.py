@@ -1,4 +1,4 @@
-"""The report's picture in docs/: `python test/report_picture.py docs/pictures/report.png`.
+"""The report's picture in docs/: `python test/helpers/report_picture.py docs/pictures/report.png`.
 
 A recording is made of scikit-image's free photographs, each panned over and darkened by the physics of a camera, with
 the metadata that a RealSense publishes; `lowlight evaluate --bag` reports on it; Chromium shows the page.
@@ -15,7 +15,7 @@ from typing import Any
 
 import bag_maker
 import skimage.data
-from bag_maker import FIRST_NS, IMAGE, PERIOD_NS, REALSENSE, Sent
+from bag_maker import FIRST_NS, IMAGE, PERIOD_NS, REALSENSE, BagMessage
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
@@ -41,7 +41,7 @@ def image(stamp_ns: int, rgb: Any) -> Any:
     return bag_maker.T[IMAGE](header, HEIGHT, WIDTH, "rgb8", 0, 3 * WIDTH, rgb.reshape(-1))
 
 
-def messages() -> Iterator[Sent]:
+def messages() -> Iterator[BagMessage]:
     number = 0
     for photograph, iso, stops in SCENES:
         options = SequenceOptions(WIDTH, HEIGHT, FRAMES, iso=iso, stops=stops)
@@ -49,9 +49,9 @@ def messages() -> Iterator[Sent]:
             ns = FIRST_NS + number * PERIOD_NS
             exposure_us, gain = round(1e6 * (frame.capture.exposure_s or 0)), round(iso / 100)
             text = f'{{"actual_exposure":{exposure_us},"gain_level":{gain},"auto_exposure":0}}'
-            yield Sent("/camera/metadata", ns, REALSENSE, bag_maker.T[REALSENSE](bag_maker.header(ns), text))
-            yield Sent("/camera/image_raw", ns + 1, IMAGE, image(ns, frame.dark))
-            yield Sent("/reference/image", ns + 2, IMAGE, image(ns, frame.reference))
+            yield BagMessage("/camera/metadata", ns, REALSENSE, bag_maker.T[REALSENSE](bag_maker.header(ns), text))
+            yield BagMessage("/camera/image_raw", ns + 1, IMAGE, image(ns, frame.dark))
+            yield BagMessage("/reference/image", ns + 2, IMAGE, image(ns, frame.reference))
             number += 1
 
 

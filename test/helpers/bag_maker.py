@@ -53,7 +53,7 @@ T = STORE.types
 
 
 @dataclass
-class Sent:
+class BagMessage:
     """One message of a bag; ``content`` is an object of ``STORE``, or bytes as they are."""
 
     topic: str
@@ -69,13 +69,13 @@ class Sent:
 
 
 @dataclass
-class Style:
+class DriverRecording:
     """A camera as one driver records it.
 
     ``captures`` is what a frame's metadata says, in the order of the frames, as (ISO, exposure in seconds).
     """
 
-    sent: list[Sent]
+    sent: list[BagMessage]
     image: str
     info: str
     metadata: str
@@ -122,57 +122,57 @@ def string(text: str) -> Any:
     return T[STRING](text)
 
 
-def realsense(frames: int = 4, namespace: str = "/camera/camera/color") -> Style:
+def realsense(frames: int = 4, namespace: str = "/camera/camera/color") -> DriverRecording:
     """Metadata with the image's stamp, sent before it."""
-    style = Style([], f"{namespace}/image_raw", f"{namespace}/camera_info", f"{namespace}/metadata")
+    style = DriverRecording([], f"{namespace}/image_raw", f"{namespace}/camera_info", f"{namespace}/metadata")
     for number in range(frames):
         ns = FIRST_NS + number * PERIOD_NS
         text = f'{{"frame_number":{number},"actual_exposure":{1000 + number},"gain_level":16,"auto_exposure":0}}'
         style.captures.append((1600.0, (1000 + number) * 1e-6))
         style.sent += [
-            Sent(style.metadata, ns + 1000, REALSENSE, T[REALSENSE](header(ns), text)),
-            Sent(style.image, ns + 2000, IMAGE, image(ns, number)),
-            Sent(style.info, ns + 3000, CAMERA_INFO, camera_info(ns)),
+            BagMessage(style.metadata, ns + 1000, REALSENSE, T[REALSENSE](header(ns), text)),
+            BagMessage(style.image, ns + 2000, IMAGE, image(ns, number)),
+            BagMessage(style.info, ns + 3000, CAMERA_INFO, camera_info(ns)),
         ]
     return style
 
 
-def flir(frames: int = 4, namespace: str = "/flir_camera") -> Style:
+def flir(frames: int = 4, namespace: str = "/flir_camera") -> DriverRecording:
     """Metadata with the image's stamp, sent long after it."""
-    style = Style([], f"{namespace}/image_raw", f"{namespace}/camera_info", f"{namespace}/meta")
+    style = DriverRecording([], f"{namespace}/image_raw", f"{namespace}/camera_info", f"{namespace}/meta")
     for number in range(frames):
         ns = FIRST_NS + number * PERIOD_NS
         style.captures.append((200.0, (2000 + number) * 1e-6))
         message = T[FLIR](header(ns), 1, -1, 2000 + number, 30_000, 20.0 * np.log10(2.0))
         style.sent += [
-            Sent(style.info, ns + 1000, CAMERA_INFO, camera_info(ns)),
-            Sent(style.image, ns + 2000, IMAGE, image(ns, number, "mono8")),
-            Sent(style.metadata, ns + 2 * NS_PER_S, FLIR, message),
+            BagMessage(style.info, ns + 1000, CAMERA_INFO, camera_info(ns)),
+            BagMessage(style.image, ns + 2000, IMAGE, image(ns, number, "mono8")),
+            BagMessage(style.metadata, ns + 2 * NS_PER_S, FLIR, message),
         ]
     return style
 
 
-def camera_ros(frames: int = 4, namespace: str = "/camera") -> Style:
+def camera_ros(frames: int = 4, namespace: str = "/camera") -> DriverRecording:
     """Metadata on /diagnostics, which another node shares, sent after the image."""
-    style = Style([], f"{namespace}/image_raw", f"{namespace}/camera_info", "/diagnostics")
+    style = DriverRecording([], f"{namespace}/image_raw", f"{namespace}/camera_info", "/diagnostics")
     for number in range(frames):
         ns = FIRST_NS + number * PERIOD_NS
         style.captures.append((400.0, (3000 + number) * 1e-6))
         style.sent += [
-            Sent(style.image, ns + 1000, IMAGE, image(ns, number, "rgb8")),
-            Sent(style.info, ns + 2000, CAMERA_INFO, camera_info(ns)),
-            Sent("/diagnostics", ns + 3000, DIAGNOSTICS, diagnostics(ns, 3000 + number, 4.0)),
-            Sent("/diagnostics", ns + 4000, DIAGNOSTICS, diagnostics(ns, 9, 9.0, frame_id="other_camera")),
+            BagMessage(style.image, ns + 1000, IMAGE, image(ns, number, "rgb8")),
+            BagMessage(style.info, ns + 2000, CAMERA_INFO, camera_info(ns)),
+            BagMessage("/diagnostics", ns + 3000, DIAGNOSTICS, diagnostics(ns, 3000 + number, 4.0)),
+            BagMessage("/diagnostics", ns + 4000, DIAGNOSTICS, diagnostics(ns, 9, 9.0, frame_id="other_camera")),
         ]
     return style
 
 
-STYLES = {"realsense": realsense, "flir": flir, "camera_ros": camera_ros}
+DRIVER_RECORDINGS = {"realsense": realsense, "flir": flir, "camera_ros": camera_ros}
 
 
 def write_bag(
     path: Path,
-    sent: Iterable[Sent],
+    sent: Iterable[BagMessage],
     storage: str = "sqlite3",
     compression: str = "none",
     version: int = 9,

@@ -1,4 +1,4 @@
-"""The pictures of README.md, made anew: ``python test/showcase.py docs/pictures``, or ``make pictures``.
+"""The pictures of README.md, made anew: ``python test/helpers/showcase.py docs/pictures``, or ``make pictures``.
 
 Photographs that scikit-image ships are darkened by the physics of a camera and enhanced with the shipped model.
 Each strip shows frames of 640x480 at half their size, and a part of each pixel by pixel.

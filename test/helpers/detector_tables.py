@@ -1,6 +1,6 @@
 """Measures what docs/detectors.md shows, and writes it there.
 
-    python test/detector_tables.py DATA --out OUT [--model MODEL] [--limit N]
+    python test/helpers/detector_tables.py DATA --out OUT [--model MODEL] [--limit N]
 
 DATA holds the folders ``clean`` (photographs, ``photos.csv``), ``sice`` (``pairs.csv``), ``brackets`` (``frames.csv``)
 and ``dark_video`` (pictures); sets that are not there are left out. A set whose figures of the same model lie in OUT
@@ -22,7 +22,7 @@ from lowlight_enhance import cli
 from lowlight_enhance.core.inference.model_file import read_model
 from lowlight_enhance.core.inference.model_zoo import find_model
 
-DOCUMENT = Path(__file__).parents[1] / "docs" / "detectors.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "detectors.md"
 FIGURES = re.compile(r"(?<=<!-- figures -->\n).*?(?=<!-- /figures -->)", re.DOTALL)
 KEYPOINTS, BOXES = ("--detector=orb", "--detector=sift"), ("--detector=hog", "--detector=face")
 SHOWN = ("dark", "gamma", "auto_gamma", "clahe", "enhanced", "reference")

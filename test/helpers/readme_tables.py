@@ -1,4 +1,4 @@
-"""Tables of README.md that are made from the code: ``python test/readme_tables.py`` writes them anew."""
+"""Tables of README.md that are made from the code: ``python test/helpers/readme_tables.py`` writes them anew."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from lowlight_enhance.ros.parameters import NodeParams
 
-README = Path(__file__).parents[1] / "README.md"
+README = Path(__file__).parents[2] / "README.md"
 
 PARAMETERS = re.compile(r"(?<=<!-- parameters -->\n).*?(?=<!-- /parameters -->)", re.DOTALL)
 

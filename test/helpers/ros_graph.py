@@ -1,4 +1,4 @@
-"""The rest of a robot around the node under test: a camera, a listener where the detector would be, and waiting."""
+"""A ROS graph for tests: the node under test and a peer node that plays the camera and the consumer."""
 
 import subprocess
 import sys
@@ -63,8 +63,8 @@ class NodeProcess:
             self.process.wait()
 
 
-class Cell:
-    """The node under test and a robot around it, in one process and one executor."""
+class RosGraph:
+    """The node under test and its peer, in one process and one executor."""
 
     def __init__(self, namespace="", start=True, **parameters):
         from rclpy.parameter import Parameter as NodeParameter
@@ -76,35 +76,35 @@ class Cell:
         given = {"malloc_tuning": False, **parameters}
         overrides = [NodeParameter(name, value=value) for name, value in given.items()]
         self.node = EnhanceNode(context=self.context, namespace=namespace, parameter_overrides=overrides)
-        self.robot = Robot(self.context, namespace)
-        self.robot.executor.add_node(self.node)
+        self.peer = PeerNode(self.context, namespace)
+        self.peer.executor.add_node(self.node)
         if start:
             self.node.start()
 
-    def set(self, **values):
+    def set_parameters(self, **values):
         """The node's answers to setting parameters, one by one, as a service call would."""
         from rclpy.parameter import Parameter as NodeParameter
 
         return self.node.set_parameters([NodeParameter(name, value=value) for name, value in values.items()])
 
-    def frame(self, sent):
+    def process(self, sent):
         """Publish ``sent`` until an image of its stamp comes out; that image."""
-        images = self.robot.images
+        images = self.peer.images
         images.clear()
-        self.robot.until(
+        self.peer.spin_until(
             lambda: any(image.header.stamp == sent.header.stamp for image in images),
-            doing=lambda: self.robot.image_publisher.publish(sent),
+            repeating=lambda: self.peer.image_publisher.publish(sent),
         )
         return next(image for image in images if image.header.stamp == sent.header.stamp)
 
     def close(self):
-        self.robot.close()
+        self.peer.close()
         self.node.destroy_node()
         rclpy.try_shutdown(context=self.context)
 
 
-class Robot:
-    """Camera and listener in one node, spun by ``until``."""
+class PeerNode:
+    """A node that publishes camera topics and subscribes to the outputs; spun by ``spin_until``."""
 
     def __init__(self, context=None, namespace=""):
         """``context``: that of a node in this process; otherwise one of its own."""
@@ -112,7 +112,7 @@ class Robot:
         self.context = context or rclpy.Context()
         if self.owns_context:
             rclpy.init(context=self.context)
-        self.node = rclpy.create_node("robot", context=self.context, namespace=namespace)
+        self.node = rclpy.create_node("peer", context=self.context, namespace=namespace)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
         self.images, self.infos, self.statuses = [], [], []
@@ -132,22 +132,22 @@ class Robot:
     def _on_diagnostics(self, array):
         self.statuses += [status for status in array.status if status.name.endswith(": enhancement")]
 
-    def until(self, condition, doing=lambda: None):
-        """Spin, and call ``doing`` every tenth of a second, until ``condition()``; fails after a deadline."""
+    def spin_until(self, condition, repeating=lambda: None):
+        """Spin, and call ``repeating`` every tenth of a second, until ``condition()``; fails after a deadline."""
         deadline, next_s = time.monotonic() + DEADLINE_S, 0.0
         while not condition():
             assert time.monotonic() < deadline, f"deadline passed; last diagnostics: {self.statuses[-1:]}"
             if time.monotonic() >= next_s:
-                doing()
+                repeating()
                 next_s = time.monotonic() + 0.1
             self.executor.spin_once(timeout_sec=0.02)
 
     def wait_for_node(self, metadata=False):
         """Until the node is active and everything is connected, both ways."""
         publishers = [self.image_publisher, self.info_publisher] + [self.metadata_publisher] * metadata
-        self.until(lambda: all(publisher.get_subscription_count() for publisher in publishers))
-        self.until(lambda: self.node.count_publishers("image_enhanced") == 1)
-        self.until(lambda: self.input_reliability() == ReliabilityPolicy.RELIABLE)
+        self.spin_until(lambda: all(publisher.get_subscription_count() for publisher in publishers))
+        self.spin_until(lambda: self.node.count_publishers("image_enhanced") == 1)
+        self.spin_until(lambda: self.input_reliability() == ReliabilityPolicy.RELIABLE)
 
     def input_reliability(self):
         """What the node's image subscription asks for; None while there is none, or two during a change."""
@@ -161,14 +161,14 @@ class Robot:
     def call(self, service_type, name, request, repeat=True):
         """A service's response. A lost one is asked for again, unless asking twice means something else."""
         client = self.node.create_client(service_type, name)
-        self.until(client.service_is_ready)
+        self.spin_until(client.service_is_ready)
         futures = []
 
         def ask():
             if not futures or (repeat and time.monotonic() > futures[-1][0] + ANSWER_S):
                 futures.append((time.monotonic(), client.call_async(request)))
 
-        self.until(lambda: any(future.done() for _, future in futures), doing=ask)
+        self.spin_until(lambda: any(future.done() for _, future in futures), repeating=ask)
         self.node.destroy_client(client)
         return next(future.result() for _, future in futures if future.done())
 

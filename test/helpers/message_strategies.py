@@ -44,7 +44,7 @@ COMPRESSED = [
 
 
 @dataclass(frozen=True)
-class Sent:
+class GeneratedMessage:
     """A message on one of the camera's topics.
 
     Attributes:
@@ -70,7 +70,7 @@ stamps_ns = st.one_of(usual_stamps_ns, usual_stamps_ns, usual_stamps_ns, st.inte
 
 
 @st.composite
-def pictures(draw: st.DrawFn, kind: str = "plain") -> Sent:
+def pictures(draw: st.DrawFn, kind: str = "plain") -> GeneratedMessage:
     """An Image or, once in four times, a CompressedImage; one in four is damaged."""
     is_damaged = draw(st.integers(0, 3)) == 0
     make = _compressed if draw(st.integers(0, 3)) == 0 else _raw
@@ -79,7 +79,7 @@ def pictures(draw: st.DrawFn, kind: str = "plain") -> Sent:
     return sent
 
 
-def _raw(draw: st.DrawFn, kind: str, is_damaged: bool) -> Sent:
+def _raw(draw: st.DrawFn, kind: str, is_damaged: bool) -> GeneratedMessage:
     encoding, (height, width) = draw(st.sampled_from(ENCODINGS)), draw(sizes)
     if encoding in YUV_ENCODINGS and encoding != "nv24":
         width += width % 2
@@ -96,10 +96,10 @@ def _raw(draw: st.DrawFn, kind: str, is_damaged: bool) -> Sent:
             setattr(message, damage, draw(st.integers(0, 3 * LONGEST_SIDE) | st.just(2**32 - 1)))
     is_seen = encoding not in BAYER_ENCODINGS or min(height, width) >= LEAST_BAYER_SIDE
     is_good = is_seen and not is_damaged
-    return Sent(message, size=(message.height, message.width), is_good=is_good)
+    return GeneratedMessage(message, size=(message.height, message.width), is_good=is_good)
 
 
-def _compressed(draw: st.DrawFn, kind: str, is_damaged: bool) -> Sent:
+def _compressed(draw: st.DrawFn, kind: str, is_damaged: bool) -> GeneratedMessage:
     (suffix, bits, channels, picture_format), size = draw(st.sampled_from(COMPRESSED)), draw(sizes)
     pixels = random_rgb(*size, bits, draw(st.integers(0, 99)))[:, :, :channels]
     content = cv2.imencode(suffix, np.ascontiguousarray(pixels))[1].tobytes()
@@ -107,7 +107,7 @@ def _compressed(draw: st.DrawFn, kind: str, is_damaged: bool) -> Sent:
         start, end = sorted(draw(st.tuples(*[st.integers(0, len(content))] * 2)))
         content = content[:start] + draw(st.binary(max_size=4)) + content[end:]
     message = compressed_message(content, picture_format, kind)
-    return Sent(message, size=None if is_damaged else size, is_good=not is_damaged)
+    return GeneratedMessage(message, size=None if is_damaged else size, is_good=not is_damaged)
 
 
 numbers = st.sampled_from([4, 8, 100, 5000, 30_000, 0, -1, -9999, 2**31, 1e300])
@@ -115,7 +115,7 @@ texts = numbers.map(str) | st.sampled_from(["", "nan", "inf", "n/a", "8.0"])
 
 
 @st.composite
-def diagnostics(draw: st.DrawFn, kind: str = "plain") -> Sent:
+def diagnostics(draw: st.DrawFn, kind: str = "plain") -> GeneratedMessage:
     """What camera_ros tells of a frame, in values that may make no sense."""
     level = draw(st.sampled_from([0, 0, 0, 1, 2]))
     pairs = draw(st.lists(st.tuples(st.sampled_from(["ExposureTime", "AnalogueGain", "DigitalGain", "Lux"]), texts)))
@@ -131,11 +131,11 @@ def diagnostics(draw: st.DrawFn, kind: str = "plain") -> Sent:
     )
     header = message_kinds.header(kind, draw(stamps_ns), FRAME_ID)
     message = message_kinds.message(kind, DIAGNOSTICS, header=header, status=[status])
-    return Sent(message, DIAGNOSTICS)
+    return GeneratedMessage(message, DIAGNOSTICS)
 
 
 @st.composite
-def metadata(draw: st.DrawFn) -> Sent:
+def metadata(draw: st.DrawFn) -> GeneratedMessage:
     """A message of some driver."""
     header = message_kinds.header("plain", draw(stamps_ns), FRAME_ID)
     values = {"actual_exposure": draw(numbers), "gain_level": draw(numbers), "auto_exposure": draw(st.integers(0, 1))}
@@ -149,11 +149,11 @@ def metadata(draw: st.DrawFn) -> Sent:
         },
     }
     type_name = draw(st.sampled_from(sorted(fields)))
-    return Sent(SimpleNamespace(header=header, **fields[type_name]), type_name)
+    return GeneratedMessage(SimpleNamespace(header=header, **fields[type_name]), type_name)
 
 
 @st.composite
-def calibrations(draw: st.DrawFn) -> Sent:
+def calibrations(draw: st.DrawFn) -> GeneratedMessage:
     """A camera_info of some size, and of the sensor behind its binning."""
     height, width = draw(sizes)
     binning = draw(st.integers(0, 2))
@@ -167,4 +167,4 @@ def calibrations(draw: st.DrawFn) -> Sent:
         binning_y=binning,
         roi=SimpleNamespace(x_offset=0, y_offset=0, height=0, width=0, do_rectify=False),
     )
-    return Sent(message, CAMERA_INFO)
+    return GeneratedMessage(message, CAMERA_INFO)

@@ -1,7 +1,7 @@
-"""How long a bag takes against the bare model: python test/bag_bench.py [--frames 300] [--storage mcap] [--model M]
+"""Compare `lowlight bag` with bare inference: ``python test/helpers/bag_benchmark.py [--frames N] [--storage mcap]``.
 
-A bag of 640x480 frames is enhanced by one worker, then the bare model runs as often, and so on in turn: medians of
-whole runs, so that work of one cannot hide in the time of the other.
+One worker enhances a bag of 640x480 frames, then the bare model runs equally often, in turn. Figures are medians of
+whole runs, so that the work of one cannot be counted as the time of the other.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 import bag_maker
 import numpy as np
-from bag_maker import FIRST_NS, IMAGE, PERIOD_NS, Sent, T, header
+from bag_maker import FIRST_NS, IMAGE, PERIOD_NS, BagMessage, T, header
 
 from lowlight_enhance.core.enhancement.enhancer import Enhancer, open_enhancer
 from lowlight_enhance.core.inference.model_zoo import find_model
@@ -44,7 +44,7 @@ def write_night(folder: Path, frame: Any, frames: int, storage: str) -> Path:
         stamp = FIRST_NS + number * PERIOD_NS
         noisy = np.clip(frame + rng.integers(-3, 4, frame.shape), 0, 255).astype(np.uint8)
         message = T[IMAGE](header(stamp), HEIGHT, WIDTH, "bgr8", 0, 3 * WIDTH, noisy.reshape(-1))
-        sent.append(Sent("/camera/image_raw", stamp, IMAGE, message))
+        sent.append(BagMessage("/camera/image_raw", stamp, IMAGE, message))
     return bag_maker.write_bag(folder, sent, storage)
 
 
