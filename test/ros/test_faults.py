@@ -264,9 +264,9 @@ def test_two_cameras_in_two_namespaces(start_graph):
         assert (image.encoding, image.header.stamp.sec) == (encoding, number)
     assert left.node.status().name == "/left/lowlight_enhance: enhancement"
     assert right.node.status().name == "/right/lowlight_enhance: enhancement"
-    assert left.set(strength=0.5)[0].successful
+    assert left.set_parameters(strength=0.5)[0].successful
     assert right.node.get_parameter("strength").value == 1.0
     left.node.trigger_shutdown()
     assert right.process(dark_image(7)).encoding == "mono8"
-    right.set(output_encoding="bgr8")
+    right.set_parameters(output_encoding="bgr8")
     frames_flow(right)
