@@ -122,12 +122,17 @@ class ModelInput:
             rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
         return rgb
 
-    def encode(self, rgb: Rgb, capture: CaptureMetadata) -> Tensor:
-        """The network's input, (1, 5, h, w) float32: R, G, B in 0..1, the ISO plane, the exposure plane.
+    def encode(self, rgb: Rgb, capture: CaptureMetadata, frame_count: Tensor | None = None) -> Tensor:
+        """Return the input of the network, (1, 5, h, w) float32: R, G, B in 0..1, the ISO plane, the exposure plane.
+
+        The average of n frames of exposure time t at ISO s is as noisy as one frame of n t at ISO s / n, so that is
+        what the planes of an average say, for each pixel.
 
         Args:
             rgb: (H, W, 3) uint8 or uint16.
-            capture: ISO and exposure time; unknown values are written as ``unknown``.
+            capture: ISO and exposure time of one frame; unknown values are written as ``unknown``.
+            frame_count: (rows, columns) number of averaged frames, 1 or more, on a grid of any size that covers the
+                frame; None for a single frame.
 
         Raises:
             ImageError: wrong shape, type, an empty image, or a side too long for a network without a working size.
@@ -148,7 +153,27 @@ class ModelInput:
         tensor[0, :3, height:, :width] = tensor[0, :3, height - 1 : height, :width]
         tensor[0, :3, :, width:] = tensor[0, :3, :, width - 1 : width]
         tensor[0, 3], tensor[0, 4] = self.planes(capture)
+        if frame_count is not None:
+            self._shift_planes(tensor[0, 3:], capture, frame_count, height, width)
         return tensor
+
+    def _shift_planes(
+        self, planes: Tensor, capture: CaptureMetadata, frame_count: Tensor, height: int, width: int
+    ) -> None:
+        """Write ISO / n and n x exposure time into the known of both planes (2, h, w)."""
+        is_larger = frame_count.shape[0] > height
+        interpolation = cv2.INTER_AREA if is_larger else cv2.INTER_LINEAR
+        counts = cv2.resize(np.asarray(frame_count, np.float32), (width, height), interpolation=interpolation)
+        stops = np.log2(np.maximum(counts, 1.0))
+        rows, columns = planes.shape[1:]
+        stops = np.pad(stops, ((0, rows - height), (0, columns - width)), mode="edge")
+        shifted = ((capture.iso, self.iso_range, -stops), (capture.exposure_s, self.exposure_range_s, stops))
+        for plane, (value, limits, shift) in zip(planes, shifted, strict=True):
+            if self._log_position(value, limits) == self.unknown:
+                continue
+            assert value is not None
+            low, high = math.log2(limits[0]), math.log2(limits[1])
+            np.clip((math.log2(value) + shift - low) / (high - low), 0.0, 1.0, out=plane)
 
     def decode(self, y: Tensor, height: int, width: int) -> Tensor:
         """The picture part of a network output for a ``height`` x ``width`` frame.

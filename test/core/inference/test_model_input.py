@@ -187,3 +187,30 @@ def test_whatever_a_file_says_is_refused_or_encodes(change: dict) -> None:
 def test_impossible_settings_are_refused(change: dict) -> None:
     with pytest.raises(ConfigError):
         ModelInput(**change)
+
+
+def test_averaged_frames_shift_the_planes() -> None:
+    model_input = ModelInput(working_size=32)
+    rgb = np.full((48, 64, 3), 90, np.uint8)
+    capture = CaptureMetadata(1600.0, 0.01)
+    alone = model_input.encode(rgb, capture)
+    np.testing.assert_array_equal(model_input.encode(rgb, capture, np.ones((12, 16), np.float32)), alone)
+    eight = model_input.encode(rgb, capture, np.full((48, 64), 8.0, np.float32))
+    expected = model_input.encode(rgb, CaptureMetadata(200.0, 0.08))
+    np.testing.assert_allclose(eight, expected, atol=1e-6)
+
+
+def test_frame_counts_differ_from_pixel_to_pixel() -> None:
+    model_input = ModelInput(working_size=0, size_multiple=32)
+    counts = np.ones((40, 64), np.float32)
+    counts[:, 32:] = 4.0
+    tensor = model_input.encode(np.zeros((40, 64, 3), np.uint8), CaptureMetadata(1600.0, 0.01), counts)
+    left, right = model_input.planes(CaptureMetadata(1600.0, 0.01)), model_input.planes(CaptureMetadata(400.0, 0.04))
+    np.testing.assert_allclose(tensor[0, 3:, :, 0], np.array(left)[:, None] * np.ones(64), atol=1e-6)
+    np.testing.assert_allclose(tensor[0, 3:, :, 63], np.array(right)[:, None] * np.ones(64), atol=1e-6)
+
+
+def test_unknown_metadata_stays_unknown_in_an_average() -> None:
+    model_input = ModelInput(working_size=32)
+    tensor = model_input.encode(np.zeros((32, 32, 3), np.uint8), CaptureMetadata(), np.full((32, 32), 8.0, np.float32))
+    assert np.all(tensor[0, 3:] == model_input.unknown)
