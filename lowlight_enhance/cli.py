@@ -1,74 +1,97 @@
-"""`lowlight`: parse, call, print. What a command needs is imported when it runs, so ``--help`` is instant."""
+"""The ``lowlight`` command: parse the arguments, run one command, report its failure in one line.
+
+Each command imports what it needs when it runs, so that ``--help`` is fast. The commands themselves are imported
+inside a function, so that Ctrl-C during the imports is handled too.
+"""
 
 from __future__ import annotations
 
 import argparse
+import io
+import os
+import signal
 import sys
 from collections.abc import Sequence
 
-from lowlight_enhance import __version__
-from lowlight_enhance.commands import bags, evaluate, node, pictures, training, video
-from lowlight_enhance.commands.arguments import EXIT_USER_ERROR
-from lowlight_enhance.core.errors import LowlightError
-
-EXIT_INTERRUPTED = 130
-
-EXTRAS = {
-    "rclpy": "ros",
-    "rcl_interfaces": "ros",
-    "sensor_msgs": "ros",
-    "std_msgs": "ros",
-    "diagnostic_msgs": "ros",
-    "lifecycle_msgs": "ros",
-    "rosbags": "offline",
-    "apsw": "offline",
-    "av": "offline",
-    "ray": "ray",
-    "skimage": "demo",
-    "jinja2": "report",
-    "markdown_it": "report",
-    "plotly": "report",
-    "pycocotools": "detector",
-    "torch": "train",
-    "accelerate": "train",
-    "tensorboard": "train",
-    "torchmetrics": "train",
-    "onnx": "train",
-    "onnxscript": "train",
-    "yaml": "train",
-    "tqdm": "train",
-    "rawpy": "train",
-    "PIL": "train",
-    "matplotlib": "train",
-}
-"""Modules that an installation without extras lacks, and the extra that brings each."""
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 128 + signal.SIGINT
+EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 2 after an error that the user can mend, 130 when interrupted."""
+    """Run one command.
+
+    Args:
+        arguments: of the command line; None: those of this process.
+
+    Returns:
+        The exit status: the command's own, 2 after an error that the user can fix, 130 after Ctrl-C.
+
+    Raises:
+        SystemExit: wrong arguments (status 2), ``--help`` (0), or SIGTERM (143).
+    """
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        if (
+            arguments is None
+        ):  # this process ends; its threads and exit handlers answer a second Ctrl-C with tracebacks
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        return EXIT_INTERRUPTED
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    from lowlight_enhance.commands.failures import failure_message
+    from lowlight_enhance.core.signals import exit_on_sigterm
+
+    _escape_unencodable_output()
     options = build_parser().parse_args(arguments)
     try:
-        code: int = options.run(options)
-    except LowlightError as error:
-        print(f"lowlight: {error}", file=sys.stderr)
-        return EXIT_USER_ERROR
-    except ModuleNotFoundError as error:
-        extra = EXTRAS.get((error.name or "").partition(".")[0])
-        if extra is None:
+        _check_outputs(options)
+        with exit_on_sigterm():
+            code: int = options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of the output, such as `head`, has ended. Python's own flush at exit must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    except Exception as error:
+        message = failure_message(error, options.command)
+        if message is None:
             raise
-        remedy = f"pip install 'lowlight_enhance[{extra}]'"
-        if extra == "ros":
-            remedy += ", or source a ROS 2 installation"
-        print(f"lowlight: '{options.command}' needs the Python module {error.name}: {remedy}", file=sys.stderr)
+        print(f"lowlight: {message}", file=sys.stderr)
         return EXIT_USER_ERROR
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
     return code
 
 
+def _check_outputs(options: argparse.Namespace) -> None:
+    """Find targets that cannot be written before the work instead of after it.
+
+    In every command ``--out`` names a folder, ``--json`` and ``--report`` name a file.
+    """
+    from lowlight_enhance.core.files import check_output_file, check_output_folder
+
+    for name, check in (("out", check_output_folder), ("json", check_output_file), ("report", check_output_file)):
+        target = getattr(options, name, None)
+        if target is not None:
+            check(target)
+
+
+def _escape_unencodable_output() -> None:
+    """Write characters that the terminal's encoding lacks as escapes: file names may hold any character."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def build_parser() -> argparse.ArgumentParser:
-    """The parser with every command; each sets ``run``, a function from the parsed options to an exit code."""
-    parser = argparse.ArgumentParser(prog="lowlight", description="Make dark images usable.")
+    """The parser of all commands. Each command sets ``run``, a function from the parsed options to an exit status."""
+    from lowlight_enhance import __version__
+    from lowlight_enhance.commands import bags, evaluate, node, pictures, training, video
+
+    parser = argparse.ArgumentParser(
+        prog="lowlight", description="Enhance dark images, videos, ROS 2 bags and live camera topics."
+    )
     parser.add_argument("--version", action="version", version=f"lowlight_enhance {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     pictures.add_image(commands)

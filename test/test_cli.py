@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -110,6 +113,45 @@ def test_a_missing_extra_is_named(enhance_file: Recorder, capsys: pytest.Capture
     assert "source a ROS 2 installation" in message
 
 
+class OpenCvError(Exception):
+    """What cv2.error looks like where an allocation fails."""
+
+    code = -4
+
+
+OpenCvError.__module__ = "cv2"
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "out.png"), "out.png: No space left on device; free some"),
+        (OSError(errno.EROFS, "Read-only file system", "/o"), "/o: Read-only file system; choose a target"),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "x" * 300), "x: File name too long; choose a shorter name"),
+        (PermissionError(errno.EACCES, "Permission denied"), "Permission denied; change the permissions"),
+        (MemoryError(), "not enough memory"),
+        (OpenCvError("Insufficient memory"), "not enough memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "not enough memory"),
+    ],
+)
+def test_failures_of_the_system_are_one_line_and_exit_2(
+    enhance_file: Recorder, capsys: pytest.CaptureFixture[str], error: Exception, message: str
+) -> None:
+    enhance_file.outcome = error
+    assert cli.main(["image", "dark.jpg", "out.png"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("lowlight: ")
+    assert said.count("\n") == 1
+    assert message in said
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shape mismatch"), OSError("raised without errno")])
+def test_other_errors_keep_their_traceback(enhance_file: Recorder, error: Exception) -> None:
+    enhance_file.outcome = error
+    with pytest.raises(type(error)):
+        cli.main(["image", "dark.jpg", "out.png"])
+
+
 @pytest.mark.parametrize("error", [ModuleNotFoundError("gone", name="lowlight_enhance.gone"), ZeroDivisionError()])
 def test_a_bug_is_not_dressed_up(enhance_file: Recorder, error: Exception) -> None:
     enhance_file.outcome = error
@@ -177,15 +219,63 @@ def test_demo_returns_the_runs_exit_code(monkeypatch: pytest.MonkeyPatch, code: 
     assert recorder.given == (Path("pictures"), 3.0, Path("m.onnx"), None, 20)
 
 
-def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+DEADLINE_S = 120.0
+PACKAGE = str(Path(lowlight_enhance.__file__).parents[1])
+ENVIRONMENT = {"PYTHONPATH": PACKAGE, "PATH": ""}
+
+COMMAND = """
+import signal, sys, time
+from lowlight_enhance import cli
+from lowlight_enhance.commands import pictures
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell start with SIGINT ignored
+
+def command(options):
+    {body}
+
+pictures._run_image = command
+sys.argv[1:] = ["image", "in.png", "out.png"]
+sys.exit(cli.main())
+"""
+PRINTING_COMMAND = COMMAND.format(body="print('x' * 100_000); return 0")
+WAITING_COMMAND = COMMAND.format(
+    body="""
+    try:
+        print("waiting", flush=True)
+        time.sleep(1000.0)
+    finally:
+        print("cleaned up", flush=True)
+"""
+)
+SLOW_EXIT_COMMAND = COMMAND.format(
+    body="""
+    import atexit
+    atexit.register(lambda: (print("exit handler", flush=True), time.sleep(1000.0)))
+    print("waiting", flush=True)
+    time.sleep(1000.0)
+"""
+)
+INTERRUPTING_IMPORT = """
+import os, signal, sys
+
+class Interrupter:
+    def find_spec(self, name, path=None, target=None):
+        if name == "numpy":
+            os.kill(os.getpid(), signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Interrupter())
+"""
+
+
+def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "lowlight_enhance.cli", *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=DEADLINE_S,
         check=False,
         cwd=cwd,
-        env={"PYTHONPATH": str(Path(lowlight_enhance.__file__).parents[1]), "PATH": ""},
+        env={**ENVIRONMENT, **environment},
     )
 
 
@@ -201,3 +291,95 @@ def test_a_missing_picture_leaves_nothing_behind(tmp_path: Path) -> None:
     assert process.stderr.startswith("lowlight: ")
     assert "dark.jpg" in process.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_names_that_the_terminal_cannot_encode_are_escaped(tmp_path: Path) -> None:
+    code = (
+        "import sys; from lowlight_enhance import cli; from lowlight_enhance.tools import image; "
+        "from lowlight_enhance.core.metadata.capture import UNKNOWN; "
+        "image.enhance_file = lambda *_: UNKNOWN; sys.exit(cli.main())"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code, "image", "dark.jpg", "n\u00e4cht\udcff.png"],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+        cwd=tmp_path,
+        env={**ENVIRONMENT, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "1"},
+    )
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.startswith("n\\xe4cht\\udcff.png (ISO unknown")
+
+
+def test_output_into_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    process = subprocess.Popen(
+        [sys.executable, "-c", PRINTING_COMMAND], stdout=write, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
+    )
+    os.close(write)
+    assert process.communicate(timeout=DEADLINE_S)[1] == ""
+    assert process.returncode == 128 + signal.SIGPIPE
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_end_a_command_in_order(number: signal.Signals, code: int) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", WAITING_COMMAND],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "waiting\n"
+    process.send_signal(number)
+    assert process.communicate(timeout=DEADLINE_S) == ("cleaned up\n", "")
+    assert process.returncode == code
+
+
+def test_a_second_interrupt_is_no_traceback() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW_EXIT_COMMAND],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "waiting\n"
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "exit handler\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=DEADLINE_S)[1] == ""
+
+
+def test_an_interrupt_while_a_module_is_imported_is_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(INTERRUPTING_IMPORT)
+    process = run("bench", "--sizes", "64x48", cwd=tmp_path, PYTHONPATH=f"{tmp_path}{os.pathsep}{PACKAGE}")
+    assert (process.returncode, process.stderr) == (130, "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["demo", "--out", "FILE"],
+        ["bench", "--json", "FILE/x.json"],
+        ["bench", "--json", "."],
+        ["flicker", "in.png", "--json", "FILE/x.json"],
+        ["evaluate", "--pairs", "missing.csv", "--out", "FILE"],
+        ["evaluate", "--pairs", "missing.csv", "--report", "FILE/x.html"],
+        ["train-student", "--config", "missing.yaml", "--pairs", "missing.csv", "--out", "FILE/below"],
+        ["figures", "--run", "missing", "--out", "FILE"],
+    ],
+)
+def test_a_target_that_cannot_be_written_is_found_before_the_work(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("FILE").touch()
+    assert cli.main(arguments) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "missing" not in said, "nothing was read before"

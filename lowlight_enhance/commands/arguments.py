@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import signal
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lowlight_enhance.core.pipeline import StreamConfig
@@ -146,26 +143,6 @@ def natural(text: str) -> int:
     if number < 0:
         raise argparse.ArgumentTypeError("must be 0 or more")
     return number
-
-
-@contextlib.contextmanager
-def ending_on_sigterm() -> Iterator[None]:
-    """Within the block SIGTERM ends this process in order, as an interrupt does, with exit code 143."""
-    code = 128 + signal.SIGTERM
-    ends = False
-
-    def end(_number: int, _frame: Any) -> NoReturn:
-        nonlocal ends
-        ends = True
-        raise SystemExit(code)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    except SystemExit as exit_:
-        raise (SystemExit(code) if ends else exit_) from None  # on its way through a library it may lose its code
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def stream_config(options: argparse.Namespace, iso: float | None, exposure_s: float | None) -> StreamConfig:

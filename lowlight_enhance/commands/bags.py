@@ -16,7 +16,6 @@ from lowlight_enhance.commands.arguments import (
     Commands,
     add_fields,
     add_network_options,
-    ending_on_sigterm,
     network_settings,
     positive,
     seconds,
@@ -147,8 +146,7 @@ def _run_replay(options: argparse.Namespace) -> int:
         delay_s=options.delay,
         restamps=options.now,
     )
-    with ending_on_sigterm():
-        player.run(options.bag, playback)
+    player.run(options.bag, playback)
     return 0
 
 
@@ -198,7 +196,7 @@ def _run_bag(options: argparse.Namespace) -> int:
             tqdm.write(f"{job.source}: {outcome.fallback}", file=sys.stderr)
         tqdm.write(f"{job.target}: {outcome}", file=sys.stdout)
 
-    with ending_on_sigterm(), contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
         if options.ray is not None:
             stack.enter_context(ray_jobs.connected(options.ray, settings.threads or 1))
         progress = stack.enter_context(tqdm(total=frames, unit="frame", disable=None))

@@ -11,7 +11,6 @@ from lowlight_enhance.commands.arguments import (
     METADATA_OPTIONS,
     STREAM_OPTIONS,
     add_fields,
-    ending_on_sigterm,
     positive,
     seconds,
     stream_config,
@@ -77,7 +76,7 @@ def run_bag(options: argparse.Namespace) -> int:
     cameras = bags.cameras_of(options.bag, questions)
     enhance, card = (None, None) if options.enhanced_topic else _model(options)
     frames = bags.frames_in(cameras, questions)
-    with ending_on_sigterm(), tqdm(total=frames, unit="frame", disable=None) as progress:
+    with tqdm(total=frames, unit="frame", disable=None) as progress:
         chapters = bags.evaluate_bag(options.bag, enhance, questions, progress.update)
     last_s = max(frame.time_s or 0.0 for chapter in chapters for frame in chapter.frames)
     facts = [("enhanced by", card.name if card else f"topic {options.enhanced_topic}")]

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import signal
 import sys
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,13 +16,13 @@ from lowlight_enhance.commands.arguments import (
     Commands,
     add_fields,
     add_network_options,
-    ending_on_sigterm,
     network_settings,
     positive,
     seconds,
     size,
     stream_config,
 )
+from lowlight_enhance.core.signals import handle_signals
 
 if TYPE_CHECKING:
     from lowlight_enhance.tools.video.enhance import VideoSettings
@@ -102,7 +101,7 @@ def _run_video(options: argparse.Namespace) -> int:
     settings = _settings(options)
     check_target(options.source, options.target, settings.codec, settings.force)
     with open_source(options.source, settings.stream.fallback, options.fps, options.size) as source:
-        ending = _ending_recording(source) if source.is_live else ending_on_sigterm()
+        ending = _stop_on_signals(source) if source.is_live else contextlib.nullcontext()
         total = enhance.expected_frames(source, settings)
         if source.is_live:
             print(f"recording {source.name} at {float(source.rate):g} Hz; Ctrl-C ends it", file=sys.stderr)
@@ -114,18 +113,12 @@ def _run_video(options: argparse.Namespace) -> int:
     return EXIT_LEFT_OUT if report.last_error else 0
 
 
-@contextlib.contextmanager
-def _ending_recording(source: Source) -> Iterator[None]:
-    """Within the block an interrupt or SIGTERM ends the recording, which is kept; a second one throws it away."""
+def _stop_on_signals(source: Source) -> contextlib.AbstractContextManager[None]:
+    """Inside the block SIGINT or SIGTERM ends the recording and keeps it; a second signal discards it."""
 
-    def end(number: int, _frame: Any) -> None:
+    def stop(number: int, _frame: Any) -> None:
         if source.is_stopped:
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
         source.stop()
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    return handle_signals(stop, signal.SIGINT, signal.SIGTERM)

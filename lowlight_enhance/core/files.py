@@ -78,6 +78,41 @@ def replacing_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def check_output_folder(folder: Path) -> None:
+    """Check, before the work starts, that ``folder`` exists or can be created, and can be written. Creates nothing.
+
+    Raises:
+        DataError: a part of the path is a file, or the permissions or the file system do not allow it.
+    """
+    try:
+        existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        if not existing.is_dir():
+            raise DataError(f"cannot write into the folder {folder}: {existing} is a file; choose another folder")
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise DataError(f"cannot write into the folder {folder} ({error.strerror}); choose another folder") from error
+
+
+def check_output_file(target: Path) -> None:
+    """Check, before the work starts, that ``replacing(target)`` will be able to write. Creates nothing.
+
+    Raises:
+        DataError: ``target`` is a folder, or its folder does not exist or cannot be written.
+    """
+    try:
+        if target.is_dir():
+            raise DataError(f"{target} is a folder; name a file in it")
+        if not target.parent.is_dir():
+            raise DataError(f"the folder {target.parent} does not exist; create it, or name another target")
+        if target.exists() and not target.is_file():
+            return  # a device or a pipe is written to, not replaced
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        raise DataError(f"cannot write {target} ({error.strerror}); choose another target") from error
+
+
 def _umask() -> int:
     """The process's file-mode mask; reading it means setting it for a moment."""
     mask = os.umask(0)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lowlight_enhance.core.errors import DataError
-from lowlight_enhance.core.files import replacing, replacing_folder
+from lowlight_enhance.core.files import check_output_file, check_output_folder, replacing, replacing_folder
 
 
 def test_the_file_appears_when_the_block_ends(tmp_path: Path) -> None:
@@ -114,3 +114,39 @@ def write_half(target: Path, error: BaseException) -> None:
     with replacing(target) as temporary:
         temporary.write_text("half")
         raise error
+
+
+# Targets checked before the work
+
+
+def test_a_folder_that_can_be_created_passes_and_is_not_created(tmp_path: Path) -> None:
+    check_output_folder(tmp_path / "a" / "b")
+    check_output_folder(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["file", "file/below", "x" * 300])
+def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="cannot write into the folder"):
+        check_output_folder(tmp_path / name)
+
+
+def test_a_file_that_can_be_written_passes(tmp_path: Path) -> None:
+    check_output_file(tmp_path / "new.json")
+    check_output_file(Path(os.devnull))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [".", "missing/x.json", "x" * 300])
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError):
+        check_output_file(tmp_path / name)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="uses Linux's /proc, in which nobody can create files")
+def test_a_read_only_file_system_is_found() -> None:
+    with pytest.raises(DataError):
+        check_output_folder(Path("/proc/nowhere/out"))
+    with pytest.raises(DataError):
+        check_output_file(Path("/proc/x.json"))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
 from accelerate import Accelerator
+
+from lowlight_enhance.core.signals import handle_signals
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 
@@ -37,12 +38,5 @@ def interrupts(accelerator: Accelerator) -> Iterator[Callable[[], bool]]:
             accelerator.set_trigger()
         return bool(accelerator.check_trigger())
 
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+    with handle_signals(ask, *STOPPING):
         yield interrupted
-        return
-    before = {number: signal.signal(number, ask) for number in STOPPING}
-    try:
-        yield interrupted
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

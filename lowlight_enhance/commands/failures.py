@@ -1,0 +1,103 @@
+"""One-line messages for failures that the user can fix."""
+
+from __future__ import annotations
+
+import errno
+
+from lowlight_enhance.core.errors import LowlightError
+
+EXTRAS = {
+    "rclpy": "ros",
+    "rcl_interfaces": "ros",
+    "rosgraph_msgs": "ros",
+    "sensor_msgs": "ros",
+    "std_msgs": "ros",
+    "std_srvs": "ros",
+    "diagnostic_msgs": "ros",
+    "lifecycle_msgs": "ros",
+    "rosbags": "offline",
+    "apsw": "offline",
+    "av": "offline",
+    "ray": "ray",
+    "skimage": "demo",
+    "jinja2": "report",
+    "markdown_it": "report",
+    "plotly": "report",
+    "pycocotools": "detector",
+    "torch": "train",
+    "accelerate": "train",
+    "tensorboard": "train",
+    "torchmetrics": "train",
+    "onnx": "train",
+    "onnxscript": "train",
+    "yaml": "train",
+    "tqdm": "train",
+    "rawpy": "train",
+    "PIL": "train",
+    "matplotlib": "train",
+}
+"""Extra of this package that installs each optional module."""
+
+OUT_OF_MEMORY = "not enough memory; use smaller images, fewer workers or a smaller batch"
+OPENCV_NO_MEMORY = -4
+"""``cv::Error::StsNoMem``."""
+
+_REMEDIES = {
+    errno.ENOSPC: "free some space or choose another target",
+    errno.EDQUOT: "free some space or choose another target",
+    errno.EROFS: "choose a target that can be written",
+    errno.EACCES: "change the permissions or choose another path",
+    errno.EPERM: "change the permissions or choose another path",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+}
+
+
+def failure_message(error: Exception, command: str) -> str | None:
+    """The message for the user, in one line, or None where the error is a bug and deserves its traceback.
+
+    Args:
+        error: what a command raised.
+        command: name of the command.
+    """
+    if isinstance(error, LowlightError):
+        return str(error)
+    if isinstance(error, ModuleNotFoundError):
+        return _missing_module(error, command)
+    if _is_out_of_memory(error):
+        return OUT_OF_MEMORY
+    if isinstance(error, OSError) and error.strerror:
+        return _system_error(error)
+    return None
+
+
+def _missing_module(error: ModuleNotFoundError, command: str) -> str | None:
+    extra = EXTRAS.get((error.name or "").partition(".")[0])
+    if extra is None:
+        return None
+    remedy = f"pip install 'lowlight_enhance[{extra}]'"
+    if extra == "ros":
+        remedy += ", or source a ROS 2 installation"
+    return f"'{command}' needs the Python module {error.name}: {remedy}"
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether Python, NumPy, OpenCV, PyTorch or ONNX Runtime could not allocate memory.
+
+    The last three raise their own types, which are compared by name so that nothing is imported here.
+    """
+    if isinstance(error, MemoryError):
+        return True
+    origin, text = type(error).__module__.partition(".")[0], str(error)
+    if origin == "cv2":
+        return getattr(error, "code", None) == OPENCV_NO_MEMORY
+    if type(error).__name__ == "OutOfMemoryError":
+        return True
+    signs = ("can't allocate memory", "bad_alloc", "bad allocation", "Failed to allocate memory")
+    return isinstance(error, RuntimeError) and any(sign in text for sign in signs)
+
+
+def _system_error(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename is not None else ""
+    remedy = _REMEDIES.get(error.errno or 0)
+    return f"{where}{error.strerror}" + (f"; {remedy}" if remedy else "")

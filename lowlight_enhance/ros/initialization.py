@@ -1,0 +1,31 @@
+"""Start rclpy, with one-line errors for a bad environment."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import rclpy
+
+from lowlight_enhance.core.errors import ConfigError
+
+MAX_DOMAIN_ID = 232
+"""Fast DDS ends the process without an exception where the domain's UDP ports would exceed 65535."""
+
+
+def initialize(**arguments: Any) -> None:
+    """Call ``rclpy.init`` with the same arguments.
+
+    Raises:
+        ConfigError: rclpy rejects an environment variable, a command-line argument, or cannot create its log folder.
+    """
+    domain_id = os.environ.get("ROS_DOMAIN_ID", "")
+    if domain_id.isdecimal() and int(domain_id) > MAX_DOMAIN_ID:
+        raise ConfigError(f"ROS_DOMAIN_ID={domain_id} is too large; use 0 to {MAX_DOMAIN_ID}")
+    try:
+        rclpy.init(**arguments)
+    except RuntimeError as error:  # RCLError, which rclpy does not export, is one
+        reason = str(error).partition(", at /")[0].partition("\n")[0]
+        raise ConfigError(
+            f"ROS 2 does not start: {reason}; check the ROS arguments and ROS_DOMAIN_ID, ROS_LOG_DIR and HOME"
+        ) from error
