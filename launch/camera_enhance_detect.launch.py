@@ -1,10 +1,10 @@
-"""A camera driver, the enhancement node and a detector that looks at the enhanced images.
+"""Starts a camera driver, the enhancement node and a detector that subscribes to the enhanced images.
 
 With a USB camera and yolo_ros:
 
     ros2 launch lowlight_enhance camera_enhance_detect.launch.py
 
-With a RealSense, its exposure metadata, and reliable transport of large images between the processes:
+With a RealSense, its exposure metadata, and a Fast DDS profile for large images in all three processes:
 
     ros2 launch lowlight_enhance camera_enhance_detect.launch.py fastdds_profile:=true namespace:=camera \
         camera_package:=realsense2_camera camera_executable:=realsense2_camera_node camera_name:=camera \
@@ -23,26 +23,29 @@ from launch_ros.actions import Node
 SHARE = get_package_share_directory("lowlight_enhance")
 
 ARGUMENTS = {
-    "namespace": ("camera", "namespace of all three"),
-    "camera_package": ("v4l2_camera", "package of the camera driver; empty: the driver runs already"),
+    "namespace": ("camera", "namespace of the three nodes"),
+    "camera_package": ("v4l2_camera", "package of the camera driver; empty: do not start a driver"),
     "camera_executable": ("v4l2_camera_node", "executable of the camera driver"),
     "camera_name": ("camera_driver", "name of the driver's node"),
-    "camera_params_file": ("", "parameters of the driver (YAML)"),
-    "camera_driver": ("", "v4l2_camera, usb_cam, ...: read exposure and gain from the driver's parameters"),
-    "image_topic": ("image_raw", "the driver's images"),
-    "image_transport": ("", "raw or compressed; empty: as the params file says"),
-    "camera_info_topic": ("", "the driver's calibration; empty: camera_info beside the image topic"),
-    "metadata_topic": ("metadata", "the driver's capture metadata"),
-    "metadata_type": ("", "its ROS type; empty: as the params file says"),
+    "camera_params_file": ("", "parameters of the driver (YAML); empty: none"),
+    "camera_driver": (
+        "",
+        "v4l2_camera, usb_cam, ...: read exposure and gain from the parameters of the driver's node; empty: do not",
+    ),
+    "image_topic": ("image_raw", "images of the driver"),
+    "image_transport": ("", "raw or compressed; empty: as in params_file"),
+    "camera_info_topic": ("", "calibration of the driver; empty: camera_info next to the image topic"),
+    "metadata_topic": ("metadata", "capture metadata of the driver"),
+    "metadata_type": ("", "ROS type of metadata_topic; empty: as in params_file"),
     "output_topic": ("image_enhanced", "enhanced images"),
     "params_file": (os.path.join(SHARE, "config", "enhance.yaml"), "parameters of the node"),  # noqa: PTH118
-    "model": ("", "ONNX model file; empty: as the params file says, else the one shipped"),
-    "fastdds_profile": ("", "Fast DDS profile for all three: a path, or 'true' for the one shipped; empty: none"),
-    "detector_package": ("yolo_ros", "package of the detector; empty: none is started"),
+    "model": ("", "ONNX model file or name of an included model; empty: as in params_file"),
+    "fastdds_profile": ("", "Fast DDS profile for the three nodes: a path, or true for the included one; empty: none"),
+    "detector_package": ("yolo_ros", "package of the detector; empty: do not start a detector"),
     "detector_executable": ("yolo_node", "executable of the detector"),
     "detector_name": ("yolo_node", "name of the detector's node"),
-    "detector_params_file": ("", "parameters of the detector (YAML)"),
-    "detector_image_topic": ("image_raw", "the name by which the detector subscribes its images"),
+    "detector_params_file": ("", "parameters of the detector (YAML); empty: none"),
+    "detector_image_topic": ("image_raw", "name of the image topic that the detector subscribes to, before remapping"),
 }
 
 PASSED_ON = (
@@ -67,7 +70,7 @@ def describe(context):
         PythonLaunchDescriptionSource(os.path.join(SHARE, "launch", "enhance.launch.py")),  # noqa: PTH118
         launch_arguments=[*((name, values[name]) for name in PASSED_ON), ("camera_node", camera_node)],
     )
-    # First, because the driver and the detector must start with the Fast DDS profile that it sets.
+    # The include comes first: it sets the Fast DDS profile, which the driver and the detector need too.
     actions = [enhance]
     if values["camera_package"]:
         actions.append(other_node("camera", values, []))

@@ -1,4 +1,4 @@
-"""A recorded bag played through the enhancement node, on the bag's own clock; ends with the bag.
+"""Plays a recorded bag through the enhancement node, with the clock of the bag. Ends when the bag ends.
 
 ros2 launch lowlight_enhance replay.launch.py bag:=night_flight image_topic:=/camera/image_raw
 """
@@ -21,29 +21,30 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 SHARE = get_package_share_directory("lowlight_enhance")
 
 ARGUMENTS = {
-    "bag": (None, "the bag to play"),
-    "rate": ("1.0", "speed; below 1.0 where the computer cannot enhance every frame in time"),
-    "loop": ("false", "play it again and again"),
-    "player": ("auto", "ros2bag, lowlight (lowlight replay), or auto: ros2bag where it is installed"),
-    "delay": ("5.0", "seconds for the node to load its model before the first message"),
+    "bag": (None, "folder or file of the bag"),
+    "rate": ("1.0", "playback speed; below 1.0 if the computer cannot enhance every frame in time"),
+    "loop": ("false", "true: play the bag again and again"),
+    "player": ("auto", "ros2bag, lowlight (lowlight replay), or auto: ros2bag if it is installed"),
+    "delay": ("5.0", "seconds to wait before the first message, in which the node loads its model"),
     "namespace": ("", "namespace of the node"),
-    "image_topic": ("image_raw", "the bag's dark images"),
-    "image_transport": ("", "raw or compressed; empty: as the params file says"),
-    "camera_info_topic": ("", "the bag's calibration; empty: camera_info beside the image topic"),
-    "metadata_topic": ("metadata", "the bag's capture metadata"),
-    "metadata_type": ("", "its ROS type; empty: as the params file says"),
+    "image_topic": ("image_raw", "dark images in the bag"),
+    "image_transport": ("", "raw or compressed; empty: as in params_file"),
+    "camera_info_topic": ("", "calibration in the bag; empty: camera_info next to the image topic"),
+    "metadata_topic": ("metadata", "capture metadata in the bag"),
+    "metadata_type": ("", "ROS type of metadata_topic; empty: as in params_file"),
     "output_topic": ("image_enhanced", "enhanced images"),
     "params_file": (os.path.join(SHARE, "config", "enhance.yaml"), "parameters of the node"),  # noqa: PTH118
-    "model": ("", "ONNX model file; empty: as the params file says, else the one shipped"),
-    "fastdds_profile": ("", "Fast DDS profile for both: a path, or 'true' for the one shipped; empty: none"),
+    "model": ("", "ONNX model file or name of an included model; empty: as in params_file"),
+    "fastdds_profile": ("", "Fast DDS profile for node and player: a path, or true for the included one; empty: none"),
 }
 
-OF_THE_BAG = ("bag", "rate", "loop", "delay", "player")
+PLAYER_ARGUMENTS = ("bag", "rate", "loop", "delay", "player")
+"""Arguments that enhance.launch.py does not have."""
 
 CLOCK_HZ = "100"
 
 
-def player(choice):
+def chosen_player(choice):
     if choice == "auto":
         return "lowlight" if importlib.util.find_spec("ros2bag") is None else "ros2bag"
     if choice not in ("ros2bag", "lowlight"):
@@ -53,18 +54,21 @@ def player(choice):
 
 def describe(context):
     values = dict(context.launch_configurations)
-    passed_on = [(name, values[name]) for name in ARGUMENTS if name not in OF_THE_BAG]
+    # Checked before the node starts: its log would hide the message of the player.
+    if not os.path.exists(values["bag"]):  # noqa: PTH110
+        raise FileNotFoundError(f"bag:={values['bag']}: there is no such bag")
+    passed_on = [(name, values[name]) for name in ARGUMENTS if name not in PLAYER_ARGUMENTS]
     enhance = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(os.path.join(SHARE, "launch", "enhance.launch.py")),  # noqa: PTH118
         launch_arguments=[*passed_on, ("use_sim_time", "true")],
     )
     command = [sys.executable, "-m", "lowlight_enhance.cli", "replay", values["bag"]]
-    if player(values["player"]) == "ros2bag":
+    if chosen_player(values["player"]) == "ros2bag":
         command = ["ros2", "bag", "play", values["bag"], "--disable-keyboard-controls"]
     command += ["--clock", CLOCK_HZ, "--rate", values["rate"], "--delay", values["delay"]]
     if values["loop"].lower() == "true":
         command.append("--loop")
-    return [enhance, ExecuteProcess(cmd=command, output="screen", on_exit=Shutdown(reason="the bag has ended"))]
+    return [enhance, ExecuteProcess(cmd=command, output="screen", on_exit=Shutdown(reason="the player has ended"))]
 
 
 def generate_launch_description():

@@ -10,20 +10,20 @@ import pytest
 
 from lowlight_enhance.core.metadata.driver_parameters import DRIVERS, ParameterSource
 from lowlight_enhance.core.metadata.readers import READERS
-from lowlight_enhance.ros.parameters import NAMES, NodeParams
+from lowlight_enhance.ros.parameters import SPECS, NodeParameters
 
 yaml = pytest.importorskip("yaml", reason="reads the values as ROS does")
 
 TEXT = (Path(__file__).parents[1] / "docs/cameras.md").read_text(encoding="utf-8")
-SETTING = re.compile(r"`([a-z]\w*_\w+): ([^`]+)`")
+SETTING = re.compile(r"`([a-z]+\.\w+): ([^`]+)`")
 NODE_PARAMETERS = [
-    "camera_exposure",
-    "camera_exposure_unit_s",
-    "camera_gain",
-    "camera_gain_kind",
-    "camera_digital_gain",
-    "camera_auto",
-    "camera_manual",
+    "camera.exposure_parameter",
+    "camera.exposure_unit",
+    "camera.gain_parameter",
+    "camera.gain_kind",
+    "camera.digital_gain_parameter",
+    "camera.auto_parameter",
+    "camera.manual_value",
 ]
 """What replaces a driver's own, in the order of the table."""
 
@@ -52,21 +52,21 @@ def test_the_table_is_found() -> None:
 @pytest.mark.parametrize("row", ROWS, ids=[row[0] for row in ROWS])
 def test_the_settings_of_a_driver_are_accepted(row: list[str]) -> None:
     settings = settings_in(row[2])
-    NodeParams.of(settings)
-    assert bool(row[1]) == ("metadata_type" in settings)
-    assert ("camera_driver" in settings) == ("camera_node" in settings)
+    NodeParameters.from_values(settings)
+    assert bool(row[1]) == ("metadata.type" in settings)
+    assert ("camera.driver" in settings) == ("camera.node" in settings)
 
 
 def test_every_reader_and_every_driver_has_a_row() -> None:
     settings = [settings_in(row[2]) for row in ROWS]
-    assert set(READERS) <= {values.get("metadata_type") for values in settings}
-    assert set(DRIVERS) == {values["camera_driver"] for values in settings if "camera_driver" in values}
+    assert set(READERS) <= {values.get("metadata.type") for values in settings}
+    assert set(DRIVERS) == {values["camera.driver"] for values in settings if "camera.driver" in values}
 
 
 def test_every_parameter_named_exists_and_none_about_metadata_is_left_out() -> None:
-    others = {"metadata_topic", "metadata_problem", "camera_ros", "camera_aravis2", "camera_aravis2_msgs"}
-    named = set(re.findall(r"`((?:metadata|default|camera)_\w+)\b", TEXT)) - others
-    assert named == {name for name in NAMES if name.startswith(("metadata_", "default_", "camera_"))}
+    counts = {f"metadata.{match}" for match in ("exact", "nearest", "last", "fallback", "none")}
+    named = set(re.findall(r"`((?:metadata|camera)\.\w+)\b", TEXT)) - counts
+    assert named == {name for name in SPECS if name.startswith(("metadata.", "camera."))}
 
 
 def cells_of(source: ParameterSource) -> list[set[str]]:
@@ -86,7 +86,7 @@ def test_switches_with_a_value_of_their_own_are_told() -> None:
     told = re.search(r"value of their own: (.*)", TEXT.replace("\n  ", " "))
     assert told is not None
     own = {name for source in DRIVERS.values() for name in source.manual_of}
-    assert own == set(re.findall(r"`(\w+)`", told[1].partition("camera_manual")[0]))
+    assert own == set(re.findall(r"`(\w+)`", told[1].partition("camera.manual_value")[0]))
 
 
 @pytest.mark.parametrize(("column", "driver"), list(enumerate(DRIVERS, start=2)))

@@ -39,7 +39,7 @@ _SCALARS = {
 }
 
 
-class CameraParameters:
+class CameraParameterClient:
     """Watches the parameters of one camera node.
 
     They are asked for whenever the node is there and not yet known, then kept current by /parameter_events. No call

@@ -18,12 +18,12 @@ from lowlight_enhance.core.inference.model_input import Rgb, to_8_bit
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
 from lowlight_enhance.core.pipeline import FrameStream
 from lowlight_enhance.ros import parameter_declaration
-from lowlight_enhance.ros.camera_parameter_client import CameraParameters
+from lowlight_enhance.ros.camera_parameter_client import CameraParameterClient
 from lowlight_enhance.ros.diagnostics import Reporter
 from lowlight_enhance.ros.messages import message_class
 from lowlight_enhance.ros.metadata_wait import Waiting
 from lowlight_enhance.ros.model_loader import ModelSlot, Refusal
-from lowlight_enhance.ros.parameters import CAMERA_PARAMETERS, MODEL_PARAMETERS, NodeParams
+from lowlight_enhance.ros.parameters import NodeParameters
 from lowlight_enhance.ros.publishers import Outputs
 from lowlight_enhance.ros.qos import Overrides
 from lowlight_enhance.ros.qos_diagnostics import Complaints
@@ -48,7 +48,7 @@ class Flight:
         is_reverting: the node itself sets its parameters back to what flies.
     """
 
-    def __init__(self, node: LifecycleNode, params: NodeParams, overrides: Overrides, reporter: Reporter) -> None:
+    def __init__(self, node: LifecycleNode, params: NodeParameters, overrides: Overrides, reporter: Reporter) -> None:
         """Load and warm the model, advertise the outputs.
 
         Raises:
@@ -56,13 +56,13 @@ class Flight:
         """
         self._node, self._reporter = node, reporter
         self.params = params
-        self._metadata_class = message_class(params.metadata_type) if params.metadata_type else None
+        self._metadata_class = message_class(params.metadata.type) if params.metadata.type else None
         self.model = ModelSlot(params)
         self.enabled, self.refusal, self.camera_frame = True, "", ""
         self.is_reverting = False
         self._active, self._changed = False, False
-        self._wanted_model: tuple[ModelFile, NodeParams] | None = None
-        self._stream = FrameStream(self.model.enhancer, params.stream_config(), reporter.health)
+        self._wanted_model: tuple[ModelFile, NodeParameters] | None = None
+        self._stream = FrameStream(self.model.enhancer, params.pipeline_config(), reporter.health)
         guard = reporter.guard
         handlers = Handlers(
             image=guard(self._on_image),
@@ -74,12 +74,12 @@ class Flight:
             matched=guard(self._on_match),
             wants_metadata=lambda: self._waiting.held is not None,
         )
-        self._camera: CameraParameters | None = None
+        self._camera: CameraParameterClient | None = None
         self._inputs = Inputs(node, overrides, handlers)
         self._waiting = Waiting(node, guard(self._serve))
         self._outputs = Outputs(
             node,
-            params.compressed_output,
+            params.output.compressed_format,
             overrides,
             guard(self._on_match),
             guard(self._on_incompatible),
@@ -122,7 +122,7 @@ class Flight:
     # Messages
 
     def _on_metadata(self, msg: Any) -> None:
-        self._stream.add_metadata(self.params.metadata_type, msg, self._now_ns())
+        self._stream.add_metadata(self.params.metadata.type, msg, self._now_ns())
         self._serve_held()
 
     def _serve_held(self) -> None:
@@ -140,7 +140,7 @@ class Flight:
     def _on_image(self, msg: Any) -> None:
         """Serve an image at once, or when its metadata has come; the newest one always wins."""
         self.update()
-        wait_s = self.params.metadata_wait_s
+        wait_s = self.params.metadata.max_wait
         waits = wait_s > 0.0 and self._metadata_class is not None and self.enabled
         older = self._waiting.hold(msg, wait_s) if waits else self._waiting.take()
         if older is not None:
@@ -155,7 +155,7 @@ class Flight:
         start_ns = time.perf_counter_ns()
         self.camera_frame = msg.header.frame_id
         if self.enabled:
-            self._outputs.publish(self._stream.process(msg, time.monotonic_ns()), self.params.jpeg_quality)
+            self._outputs.publish(self._stream.process(msg, time.monotonic_ns()), self.params.output.jpeg_quality)
         else:
             self._pass_on(msg)
         age_ns = self._now_ns() - stamp_ns(msg)
@@ -169,7 +169,7 @@ class Flight:
         health.received(time.monotonic_ns())
         info = self._stream.camera_info_for(msg)
         try:
-            self._outputs.pass_on(msg, info, functools.partial(_eight_bit, msg, params), params.jpeg_quality)
+            self._outputs.pass_on(msg, info, functools.partial(_eight_bit, msg, params), params.output.jpeg_quality)
         except LowlightError as error:
             health.failed(error)
             raise
@@ -181,7 +181,7 @@ class Flight:
 
     # Changes
 
-    def change(self, wanted: NodeParams, model: ModelFile | None) -> None:
+    def change(self, wanted: NodeParameters, model: ModelFile | None) -> None:
         """Parameters have been accepted: they apply from the next frame on, and ``model``, once it is loaded."""
         self._changed = True
         if model is not None:
@@ -195,7 +195,7 @@ class Flight:
         self._look()
 
     def _look(self) -> None:
-        self._complaints.look(self.params.metadata_type, time.monotonic())
+        self._complaints.look(self.params.metadata.type, time.monotonic())
 
     def update(self) -> None:
         """Between frames: let what the parameters say now be what runs, and a model that is ready take over."""
@@ -217,16 +217,16 @@ class Flight:
     def _apply(self) -> None:
         self._changed = False
         before, self.params = self.params, parameter_declaration.read(self._node)
-        self._stream.config = self.params.stream_config()
+        self._stream.config = self.params.pipeline_config()
         self.model.enhancer.working_size = self.params.model_working_size
         if self._wanted_model is not None:
             self.model.request(*self._wanted_model)
             self._wanted_model = None
-        if self.params.metadata_type != before.metadata_type:
-            self._metadata_class = message_class(self.params.metadata_type) if self.params.metadata_type else None
+        if self.params.metadata.type != before.metadata.type:
+            self._metadata_class = message_class(self.params.metadata.type) if self.params.metadata.type else None
             if self._active:
                 self._inputs.change_metadata(self._metadata_class)
-        if self._active and any(getattr(self.params, name) != getattr(before, name) for name in CAMERA_PARAMETERS):
+        if self._active and (self.params.camera, self.params.metadata) != (before.camera, before.metadata):
             self._watch_camera()
         if self._active:
             self.follow()
@@ -235,10 +235,10 @@ class Flight:
         """Keep exposure and gain from the parameters of the camera's node, where one is named."""
         self._forget_camera()
         params = self.params
-        if params.camera_node:
+        if params.camera.node:
             on_capture = self._reporter.guard(self._on_capture)
-            source, settings = params.camera_source(), params.metadata_settings()
-            self._camera = CameraParameters(self._node, params.camera_node, source, settings, on_capture)
+            source, settings = params.camera.source(), params.metadata.settings()
+            self._camera = CameraParameterClient(self._node, params.camera.node, source, settings, on_capture)
 
     def _forget_camera(self) -> None:
         if self._camera is not None:
@@ -249,12 +249,11 @@ class Flight:
         """Keep the old model, and let the parameters say so."""
         self.refusal = refusal.reason
         self._node.get_logger().error(f"{refusal.reason}; {self.model.describe()} goes on flying")
-        flying = self.model.params
-        values = {name: getattr(flying, name) for name in MODEL_PARAMETERS}
+        wanted = self.params.model_values()
         changed = [
             Parameter(name, value=list(value) if isinstance(value, tuple) else value)
-            for name, value in values.items()
-            if getattr(self.params, name) != value
+            for name, value in self.model.params.model_values().items()
+            if wanted[name] != value
         ]
         self.is_reverting = True
         try:
@@ -331,7 +330,7 @@ class Flight:
         }
 
 
-def _eight_bit(msg: Any, params: NodeParams) -> tuple[Rgb, str]:
+def _eight_bit(msg: Any, params: NodeParameters) -> tuple[Rgb, str]:
     """A picture as it came, in 8 bits, and the encoding that it is to be published in."""
-    rgb, encoding = decode(msg, params.output_encoding, params.max_pixels)
+    rgb, encoding = decode(msg, params.output.encoding, params.max_pixels)
     return to_8_bit(rgb), encoding

@@ -20,7 +20,7 @@ METADATA_DEPTH = 32
 """Metadata and camera_info kept while a frame is in work: more than a second's worth at 30 Hz."""
 
 
-def message_class(type_name: str, parameter: str = "metadata_type") -> type:
+def message_class(type_name: str, parameter: str = "metadata.type") -> type:
     """The Python class of a ROS message type, e.g. ``realsense2_camera_msgs/msg/Metadata``.
 
     Raises:

@@ -10,12 +10,12 @@ from lowlight_enhance.core.errors import LowlightError, ModelError
 from lowlight_enhance.core.inference.model_file import ModelFile, read_model
 from lowlight_enhance.core.inference.model_zoo import find_model
 from lowlight_enhance.core.malloc import give_back
-from lowlight_enhance.ros.parameters import MODEL_PARAMETERS, NodeParams
+from lowlight_enhance.ros.parameters import NodeParameters
 
 SHA_DIGITS = 12
 """Of the model file's digest, in the log and in diagnostics."""
 
-_Request = tuple[ModelFile, NodeParams]
+_Request = tuple[ModelFile, NodeParameters]
 """What is to fly, as it was read when it was asked for, and all parameters then."""
 
 
@@ -24,10 +24,10 @@ class Refusal:
     """Why a successor does not fly: ``reason``; ``wanted`` are the parameters that asked for it."""
 
     reason: str
-    wanted: NodeParams
+    wanted: NodeParameters
 
 
-def read_file(params: NodeParams) -> ModelFile:
+def read_file(params: NodeParameters) -> ModelFile:
     """The model file that ``params`` name, looked at but not opened.
 
     Raises:
@@ -40,7 +40,7 @@ def read_file(params: NodeParams) -> ModelFile:
 class ModelSlot:
     """One enhancer in use, at most one being loaded. For one thread; loading has a thread of its own."""
 
-    def __init__(self, params: NodeParams) -> None:
+    def __init__(self, params: NodeParameters) -> None:
         """Load and warm the model of ``params``.
 
         Raises:
@@ -77,7 +77,7 @@ class ModelSlot:
             "working_size": str(self.enhancer.working_size),
         }
 
-    def request(self, file: ModelFile, params: NodeParams) -> None:
+    def request(self, file: ModelFile, params: NodeParameters) -> None:
         """Begin to load a successor; of several requests the last one counts. What flies already is not loaded."""
         if self._loading is None and file.sha256 == self._file.sha256 and self._serves(params):
             self._next = None
@@ -110,7 +110,7 @@ class ModelSlot:
         self._is_open = False
         give_back()
 
-    def resume(self, params: NodeParams) -> None:
+    def resume(self, params: NodeParameters) -> None:
         """Be ready for frames, with the model that was requested last. What becomes of its file does not matter.
 
         Args:
@@ -132,8 +132,8 @@ class ModelSlot:
         """Free everything."""
         self.suspend()
 
-    def _serves(self, params: NodeParams) -> bool:
-        return all(getattr(params, name) == getattr(self.params, name) for name in MODEL_PARAMETERS)
+    def _serves(self, params: NodeParameters) -> bool:
+        return params.model_values() == self.params.model_values()
 
     def _begin(self) -> None:
         assert self._next is not None
@@ -153,7 +153,7 @@ class ModelSlot:
 class _Loading:
     """A model being opened and warmed in a thread."""
 
-    def __init__(self, file: ModelFile, params: NodeParams) -> None:
+    def __init__(self, file: ModelFile, params: NodeParameters) -> None:
         self.file, self.params = file, params
         self.enhancer: Enhancer | None = None
         self.reason = ""
@@ -169,7 +169,7 @@ class _Loading:
             self.reason = f"{type(error).__name__}: {error}"
 
 
-def _opened(file: ModelFile, params: NodeParams) -> Enhancer:
+def _opened(file: ModelFile, params: NodeParameters) -> Enhancer:
     """The enhancer of ``file``, warm."""
     enhancer = open_enhancer(
         runtime=params.runtime,  # type: ignore[arg-type]
@@ -178,7 +178,7 @@ def _opened(file: ModelFile, params: NodeParams) -> Enhancer:
         providers=params.providers,
         threads=params.threads or None,
         working_size=params.model_working_size,
-        output_resolution=params.output_resolution,  # type: ignore[arg-type]
+        output_resolution=params.output.resolution,  # type: ignore[arg-type]
     )
     try:
         enhancer.warm_up()

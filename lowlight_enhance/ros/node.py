@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from typing import Any
 
 import rclpy
@@ -28,19 +27,17 @@ from lowlight_enhance.ros.diagnostics import Reporter
 from lowlight_enhance.ros.frame_handler import Finding, Flight
 from lowlight_enhance.ros.messages import message_class
 from lowlight_enhance.ros.model_loader import read_file
-from lowlight_enhance.ros.parameters import MODEL_PARAMETERS, NAMES, NodeParams
+from lowlight_enhance.ros.parameters import MODEL_PARAMETERS, SPECS, NodeParameters, flat_values
 from lowlight_enhance.ros.qos import Overrides
 
 PERIOD_S = 1.0
 """Of diagnostics, and of a new look at publishers, listeners and parameters."""
 
-_WHEN = {entry.name: entry.metadata["when"] for entry in fields(NodeParams)}
-
 
 class EnhanceNode(LifecycleNode):
     """Enhances one camera's images.
 
-    Topics and service: ``names``. Parameters: ``NodeParams``.
+    Topics and service: ``names``. Parameters: ``NodeParameters``.
     """
 
     def __init__(self, node_name: str = "lowlight_enhance", **kwargs: Any) -> None:
@@ -172,7 +169,7 @@ class EnhanceNode(LifecycleNode):
 
     def _on_parameters(self, changes: Sequence[Parameter[Any]]) -> SetParametersResult:
         """The one place where changes are allowed or refused; they apply between frames."""
-        ours = {change.name: change.value for change in changes if change.name in NAMES}
+        ours = {change.name: change.value for change in changes if change.name in SPECS}
         if not ours or (self.flight is not None and self.flight.is_reverting):
             return SetParametersResult(successful=True)
         try:
@@ -182,12 +179,13 @@ class EnhanceNode(LifecycleNode):
         return SetParametersResult(successful=True)
 
     def _accept(self, ours: dict[str, Any]) -> None:
-        wanted = NodeParams.of({**{name: self.get_parameter(name).value for name in NAMES}, **ours})
+        wanted = parameter_declaration.read(self, ours)
         if self.flight is None:
             return
         before = parameter_declaration.read(self)
-        changed = [name for name in ours if getattr(wanted, name) != getattr(before, name)]
-        late = [name for name in changed if _WHEN[name] != "live"]
+        present = dict(flat_values(before))
+        changed = [name for name, value in flat_values(wanted) if value != present[name]]
+        late = [name for name in changed if SPECS[name].changeable != "always"]
         if late:
             raise ConfigError(
                 f"{', '.join(late)}: read when the node configures, and it is {self._phase}; deactivate and clean up "
@@ -201,16 +199,16 @@ class EnhanceNode(LifecycleNode):
             self.flight.refusal = str(error)
             raise
 
-    def _check_names(self, params: NodeParams) -> None:
+    def _check_names(self, params: NodeParameters) -> None:
         """Find out what only a node can: whether a type is installed, and a node can have such a name."""
-        if params.metadata_type:
-            message_class(params.metadata_type)
-        if params.camera_node:
-            service = f"{full_name(self, params.camera_node)}/get_parameters"
+        if params.metadata.type:
+            message_class(params.metadata.type)
+        if params.camera.node:
+            service = f"{full_name(self, params.camera.node)}/get_parameters"
             try:
                 validate_full_topic_name(service, is_service=True)
             except NameValidationException as error:
-                raise ConfigError(f"parameter 'camera_node': no node can have this name ({error})") from error
+                raise ConfigError(f"parameter 'camera.node': no node can have this name ({error})") from error
 
     # Diagnostics
 

@@ -1,9 +1,8 @@
-"""The node's parameters on a rclpy node: declared with their descriptors, and read."""
+"""Declares the parameters on an rclpy node and reads them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
@@ -11,55 +10,62 @@ from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 
 from lowlight_enhance.core.errors import ConfigError
-from lowlight_enhance.ros.parameters import NAMES, NodeParams, nearest
+from lowlight_enhance.ros.parameter_spec import ParameterSpec
+from lowlight_enhance.ros.parameters import SPECS, NodeParameters, suggestion
 
 
 def declare(node: Node) -> None:
-    """Declare every parameter on a rclpy node, with its descriptor.
-
-    A number may be given as an integer (``default_iso: 3200``), which rclpy refuses for a statically typed double:
-    hence dynamic typing there, and the check of the type in ``read``.
+    """Declare every parameter with its descriptor.
 
     Raises:
-        ConfigError: the value given at start has the wrong type or is out of range.
+        ConfigError: a value given at start has the wrong type or is out of range.
     """
-    for entry in fields(NodeParams):
-        limits, choices, default = entry.metadata["limits"], entry.metadata["choices"], entry.default
-        descriptor = ParameterDescriptor(
-            description=entry.metadata["description"],
-            read_only=entry.metadata["when"] == "start",
-            dynamic_typing=isinstance(default, float),
-        )
-        if choices:
-            descriptor.additional_constraints = "one of " + ", ".join(map(repr, choices))
-        if limits and isinstance(default, float):
-            low, high = limits
-            descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
-        elif limits:
-            low, high = limits
-            descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high))]
+    for spec in SPECS.values():
+        default = list(spec.default) if isinstance(spec.default, tuple) else spec.default
         try:
-            node.declare_parameter(entry.name, list(default) if isinstance(default, tuple) else default, descriptor)
+            node.declare_parameter(spec.name, default, descriptor(spec))
         except ParameterException as error:
-            raise ConfigError(f"parameter '{entry.name}': {error}. {entry.metadata['description']}") from error
+            raise ConfigError(f"parameter '{spec.name}': {error}. {spec.description}") from error
+
+
+def descriptor(spec: ParameterSpec) -> ParameterDescriptor:
+    """Return the ROS description of a parameter.
+
+    Numbers are dynamically typed: rclpy would reject an integer for a double (``metadata.default_iso: 3200``).
+    ``ParameterSpec.validated`` checks the type instead.
+    """
+    is_number = isinstance(spec.default, float)
+    result = ParameterDescriptor(
+        description=spec.description, read_only=spec.changeable == "never", dynamic_typing=is_number
+    )
+    if spec.choices:
+        result.additional_constraints = "one of " + ", ".join(map(repr, spec.choices))
+    if spec.limits and is_number:
+        low, high = spec.limits
+        result.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
+    elif spec.limits:
+        low, high = spec.limits
+        result.integer_range = [IntegerRange(from_value=int(low), to_value=int(high))]
+    return result
 
 
 def given(node: Node) -> dict[str, Any]:
-    """Value by name of every parameter that the node was started with, declared or not."""
+    """Return the value by name of every parameter that the node was started with, declared or not."""
     overrides: Mapping[str, Any] = getattr(node, "_parameter_overrides", {})
     return {name: parameter.value for name, parameter in overrides.items()}
 
 
 def unknown(node: Node) -> list[str]:
-    """A sentence on each misspelt parameter that the node was started with: ROS ignores them in silence."""
-    names = [name for name in given(node) if not node.has_parameter(name) and nearest(name)]
-    return [f"unknown parameter '{name}' is ignored{nearest(name)}" for name in names]
+    """Return a warning for each misspelt parameter that the node was started with; ROS ignores them silently."""
+    names = [name for name in given(node) if not node.has_parameter(name) and suggestion(name)]
+    return [f"unknown parameter '{name}' is ignored{suggestion(name)}" for name in names]
 
 
-def read(node: Node) -> NodeParams:
-    """The values that the node's parameters have now.
+def read(node: Node, changes: Mapping[str, Any] | None = None) -> NodeParameters:
+    """Return the validated values of the node's parameters, with ``changes`` by name in place of present values.
 
     Raises:
-        ConfigError: a value that is not allowed.
+        ConfigError: a value is not allowed.
     """
-    return NodeParams.of({name: node.get_parameter(name).value for name in NAMES})
+    present = {name: node.get_parameter(name).value for name in SPECS}
+    return NodeParameters.from_values({**present, **(changes or {})})

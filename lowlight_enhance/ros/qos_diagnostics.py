@@ -33,7 +33,7 @@ class Complaints:
         self._tell(
             STRANGERS,
             bool(strangers),
-            f"{topic} carries {', '.join(strangers)}: set the parameter metadata_type to that",
+            f"{topic} carries {', '.join(strangers)}: set the parameter metadata.type to that",
         )
         self._tell(
             PUBLISHER,

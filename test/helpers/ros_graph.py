@@ -30,12 +30,17 @@ DEACTIVATE = Transition.TRANSITION_DEACTIVATE
 CLEANUP = Transition.TRANSITION_CLEANUP
 
 
+def dotted(values):
+    """Parameters by ROS name: the keyword ``metadata__type`` stands for ``metadata.type``."""
+    return {name.replace("__", "."): value for name, value in values.items()}
+
+
 class NodeProcess:
     """The node as a process of its own, its log in a file."""
 
     def __init__(self, log, **parameters):
         self.log_path = log
-        given = [part for name, value in parameters.items() for part in ("-p", f"{name}:={value}")]
+        given = [part for name, value in dotted(parameters).items() for part in ("-p", f"{name}:={value}")]
         command = [sys.executable, "-m", "lowlight_enhance.ros.node", "--ros-args", *given]
         with log.open("wb") as out:
             self.process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
@@ -73,7 +78,7 @@ class RosGraph:
 
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
-        given = {"malloc_tuning": False, **parameters}
+        given = {"malloc_tuning": False, **dotted(parameters)}
         overrides = [NodeParameter(name, value=value) for name, value in given.items()]
         self.node = EnhanceNode(context=self.context, namespace=namespace, parameter_overrides=overrides)
         self.peer = PeerNode(self.context, namespace)
@@ -85,7 +90,7 @@ class RosGraph:
         """The node's answers to setting parameters, one by one, as a service call would."""
         from rclpy.parameter import Parameter as NodeParameter
 
-        return self.node.set_parameters([NodeParameter(name, value=value) for name, value in values.items()])
+        return self.node.set_parameters([NodeParameter(name, value=value) for name, value in dotted(values).items()])
 
     def process(self, sent):
         """Publish ``sent`` until an image of its stamp comes out; that image."""

@@ -18,7 +18,7 @@ from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.core.metadata.driver_parameters import parameter_source
 from lowlight_enhance.core.metadata.readers import MetadataSettings
-from lowlight_enhance.ros.camera_parameter_client import CameraParameters, python_value
+from lowlight_enhance.ros.camera_parameter_client import CameraParameterClient, python_value
 
 DEADLINE_S = 30.0
 PERIOD_S = 0.05
@@ -79,7 +79,7 @@ def watch(graph, camera="camera", source=None, **settings):
     node = graph.node("watcher", namespace="/peer")
     source = source or parameter_source("usb_cam")
     settings = MetadataSettings(**settings)
-    return CameraParameters(node, camera, source, settings, told.append, PERIOD_S), told
+    return CameraParameterClient(node, camera, source, settings, told.append, PERIOD_S), told
 
 
 def set_(node, **values):
@@ -223,7 +223,7 @@ def test_nothing_is_told_after_close(graph):
     told.clear()
     heard = []
     second = graph.node("second")
-    CameraParameters(second, "camera", parameter_source("usb_cam"), MetadataSettings(), heard.append, PERIOD_S)
+    CameraParameterClient(second, "camera", parameter_source("usb_cam"), MetadataSettings(), heard.append, PERIOD_S)
     graph.spin_until(lambda: heard)
     set_(camera, gain=16)
     graph.spin_until(lambda: heard[-1].iso == 1600.0)

@@ -93,7 +93,7 @@ def test_size_and_encoding_change_from_frame_to_frame(start_graph):
 
 
 def test_one_message_in_ten_is_corrupt(start_graph):
-    graph = start_graph(metadata_type=DIAGNOSTIC_ARRAY)
+    graph = start_graph(metadata__type=DIAGNOSTIC_ARRAY)
     graph.process(dark_image(1))
     received = count(graph, "enhanced")
     chance = random.Random(0)
@@ -131,7 +131,7 @@ def spoil(image, chance):
 
 
 def test_stamps_jump_back_as_when_a_bag_starts_over(start_graph):
-    graph = start_graph(metadata_type=DIAGNOSTIC_ARRAY, use_sim_time=True)
+    graph = start_graph(metadata__type=DIAGNOSTIC_ARRAY, use_sim_time=True)
     peer = graph.peer
     clock_publisher = peer.node.create_publisher(Clock, "/clock", 10)
     peer.spin_until(
@@ -155,7 +155,7 @@ def test_stamps_jump_back_as_when_a_bag_starts_over(start_graph):
 
 
 def test_metadata_stops(start_graph):
-    graph = start_graph(metadata_type=DIAGNOSTIC_ARRAY, metadata_max_age_s=2.5, default_iso=800.0)
+    graph = start_graph(metadata__type=DIAGNOSTIC_ARRAY, metadata__max_age=2.5, metadata__default_iso=800.0)
     peer = graph.peer
     peer.spin_until(peer.metadata_publisher.get_subscription_count)
     first = dark_image(1)
@@ -258,7 +258,7 @@ def test_a_node_slower_than_its_camera_enhances_the_newest_frame(start_graph):
 
 
 def test_two_cameras_in_two_namespaces(start_graph):
-    left, right = start_graph(namespace="/left"), start_graph(namespace="/right", output_encoding="mono8")
+    left, right = start_graph(namespace="/left"), start_graph(namespace="/right", output__encoding="mono8")
     for number, (graph, encoding) in enumerate([(left, "bgr8"), (right, "mono8")] * 2, start=1):
         image = graph.process(dark_image(number))
         assert (image.encoding, image.header.stamp.sec) == (encoding, number)
@@ -268,5 +268,5 @@ def test_two_cameras_in_two_namespaces(start_graph):
     assert right.node.get_parameter("strength").value == 1.0
     left.node.trigger_shutdown()
     assert right.process(dark_image(7)).encoding == "mono8"
-    right.set_parameters(output_encoding="bgr8")
+    right.set_parameters(output__encoding="bgr8")
     frames_flow(right)

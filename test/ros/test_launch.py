@@ -3,45 +3,140 @@
 import importlib.util
 import sys
 import types
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FILES = sorted((ROOT / "launch").glob("*.launch.py"))
+NAMES = sorted(path.name.removesuffix(".launch.py") for path in (ROOT / "launch").glob("*.launch.py"))
 
 
 class Recorded:
-    """Keeps how it was constructed."""
+    """Keeps how it was constructed, after the checks of types that the real class makes."""
 
     def __init__(self, *args, **kwargs):
         self.args, self.kwargs = args, kwargs
+        self.check(*args, **kwargs)
+
+    def check(self, *args, **kwargs):
+        """Raise TypeError for arguments that the real class rejects."""
+
+
+def check_texts(*values):
+    for value in values:
+        if not isinstance(value, (str, LaunchConfiguration)):
+            raise TypeError(f"{value!r} is neither text nor a substitution")
+
+
+class LaunchConfiguration(Recorded):
+    def check(self, name):
+        if not isinstance(name, str):
+            raise TypeError(f"{name!r} is no name of a launch argument")
+
+
+class ParameterValue(Recorded):
+    """``value_type`` converts substitutions only; any other value must have that type already."""
+
+    def check(self, value, *, value_type):
+        if isinstance(value, (str, int, float, bool)):
+            if not isinstance(value, value_type):
+                raise TypeError(f"value='{value}' is not an instance of {value_type}")
+        elif not isinstance(value, LaunchConfiguration):
+            raise TypeError(f"{value!r} is neither a value nor a substitution")
+
+    def evaluated(self, configurations):
+        value = self.args[0]
+        return self.kwargs["value_type"](configurations[value.args[0]] if isinstance(value, Recorded) else value)
+
+
+class DeclareLaunchArgument(Recorded):
+    def check(self, name, *, default_value, description):
+        check_texts(name, description, *([] if default_value is None else [default_value]))
+
+
+class IncludeLaunchDescription(Recorded):
+    def check(self, source, *, launch_arguments):
+        check_texts(*(text for pair in launch_arguments for text in pair))
+
+
+class SetEnvironmentVariable(Recorded):
+    def check(self, name, value):
+        check_texts(name, value)
+
+
+class ExecuteProcess(Recorded):
+    def check(self, *, cmd, output, on_exit):
+        check_texts(*cmd, output)
+
+
+class Node(Recorded):
+    def check(self, *, package, executable, name, namespace, parameters, remappings, output):
+        check_texts(package, executable, name, namespace, output, *(text for pair in remappings for text in pair))
+        for entry in parameters:
+            if not isinstance(entry, (str, dict)):
+                raise TypeError(f"{entry!r} is neither a parameter file nor a dictionary")
+            for value in entry.values() if isinstance(entry, dict) else ():
+                if not isinstance(value, (str, int, float, bool, ParameterValue)):
+                    raise TypeError(f"unexpected type for parameter value {value!r}")
+
+
+def plain(name):
+    return type(name, (Recorded,), {})
 
 
 MODULES = {
-    "launch": ("LaunchDescription",),
-    "launch.actions": (
-        "DeclareLaunchArgument",
-        "ExecuteProcess",
-        "IncludeLaunchDescription",
-        "OpaqueFunction",
-        "SetEnvironmentVariable",
-        "Shutdown",
-    ),
-    "launch.launch_description_sources": ("PythonLaunchDescriptionSource",),
-    "launch_ros": (),
-    "launch_ros.actions": ("Node",),
-    "launch_ros.parameter_descriptions": ("ParameterValue",),
+    "launch": [plain("LaunchDescription")],
+    "launch.actions": [
+        DeclareLaunchArgument,
+        ExecuteProcess,
+        IncludeLaunchDescription,
+        plain("OpaqueFunction"),
+        SetEnvironmentVariable,
+        plain("Shutdown"),
+    ],
+    "launch.launch_description_sources": [plain("PythonLaunchDescriptionSource")],
+    "launch.substitutions": [LaunchConfiguration],
+    "launch_ros": [],
+    "launch_ros.actions": [Node],
+    "launch_ros.parameter_descriptions": [ParameterValue],
 }
+
+VALUES = {
+    "working_size": "128",
+    "strength": "0.7",
+    "use_sim_time": "true",
+    "fastdds_profile": "true",
+    "model": "tiny",
+    "runtime": "openvino",
+    "image_transport": "compressed",
+    "compressed_format": "png",
+    "metadata_type": "diagnostic_msgs/msg/DiagnosticArray",
+    "camera_node": "camera",
+    "camera_driver": "usb_cam",
+    "rate": "0.5",
+    "loop": "true",
+    "delay": "1.0",
+    "player": "lowlight",
+}
+"""A value for each argument that does not take any text."""
+
+
+def values_for(name, tmp_path):
+    """A value for every argument of a launch file."""
+    params_file, bag = tmp_path / "params.yaml", tmp_path / "night"
+    params_file.write_text("/**:\n  ros__parameters: {}\n")
+    bag.mkdir(exist_ok=True)
+    files = {argument: str(params_file) for argument in load(name).ARGUMENTS if argument.endswith("params_file")}
+    texts = dict.fromkeys(load(name).ARGUMENTS, "text")
+    return {a: v for a, v in {**texts, **VALUES, **files, "bag": str(bag)}.items() if a in texts}
 
 
 @pytest.fixture
 def stand_ins(monkeypatch):
     for name, classes in MODULES.items():
         module = types.ModuleType(name)
-        for class_name in classes:
-            setattr(module, class_name, type(class_name, (Recorded,), {}))
+        for entry in classes:
+            setattr(module, entry.__name__, entry)
         monkeypatch.setitem(sys.modules, name, module)
     packages = types.ModuleType("ament_index_python.packages")
     packages.get_package_share_directory = lambda name: str(ROOT) if name == "lowlight_enhance" else 1 / 0
@@ -68,12 +163,17 @@ def launched(name, **arguments):
     return [(type(a).__name__, a.args, a.kwargs) for a in opaque.kwargs["function"](context)]
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_each_argument_is_described(stand_ins, path):
-    *declared, _ = load(path.name.removesuffix(".launch.py")).generate_launch_description().args[0]
+@pytest.mark.parametrize("name", NAMES)
+def test_each_argument_is_described(stand_ins, name):
+    *declared, _ = load(name).generate_launch_description().args[0]
     names = [action.args[0] for action in declared]
     assert len(names) == len(set(names)) > 5
     assert all(action.kwargs["description"] for action in declared)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_argument_takes_a_value(stand_ins, tmp_path, name):
+    assert launched(name, **values_for(name, tmp_path))
 
 
 def test_enhance_by_default_takes_everything_from_the_params_file(stand_ins):
@@ -91,50 +191,70 @@ def test_enhance_by_default_takes_everything_from_the_params_file(stand_ins):
     }
 
 
-def test_enhance_passes_its_arguments_on(stand_ins):
+def test_enhance_passes_its_arguments_on(stand_ins, tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.touch()
+    arguments = {"model": "7", "strength": "0.7", "working_size": "128"}
     [(_, _, node)] = launched(
         "enhance",
         namespace="drone",
         image_topic="/camera/color/image_raw",
         metadata_topic="/camera/color/metadata",
-        metadata_type="realsense2_camera_msgs/msg/Metadata",
         output_topic="night/image",
-        params_file="mine.yaml",
-        model="7",
+        params_file=str(mine),
         use_sim_time="true",
+        **arguments,
     )
     remappings = dict(node["remappings"])
     assert remappings["camera_info"] == "/camera/color/camera_info"
     assert remappings["metadata"] == "/camera/color/metadata"
     assert remappings["image_enhanced"] == "night/image"
     path, parameters = node["parameters"]
-    assert path == "mine.yaml"
-    assert parameters["use_sim_time"] is True
-    assert (parameters["model"].args, parameters["model"].kwargs) == (("7",), {"value_type": str})
+    assert path == str(mine)
+    assert parameters.pop("use_sim_time") is True
+    values = {name: value.evaluated(arguments) for name, value in parameters.items()}
+    assert values == {"model": "7", "strength": 0.7, "working_size": 128}
 
 
-def test_names_of_parameters_and_topics_are_the_nodes(stand_ins):
+def test_names_of_parameters_and_topics_are_the_nodes(stand_ins, tmp_path):
     from lowlight_enhance.ros import topic_names
-    from lowlight_enhance.ros.parameters import NodeParams
+    from lowlight_enhance.ros.parameters import SPECS
 
-    given = dict.fromkeys(load("enhance").PARAMETERS, "1")
-    [(_, _, node)] = launched("enhance", **given, use_sim_time="true")
-    parameters = {name: value.kwargs["value_type"] for name, value in node["parameters"][1].items() if name in given}
-    assert parameters.keys() == given.keys()
-    defaults = {entry.name: type(entry.default) for entry in fields(NodeParams)}
-    assert {name: defaults[name] for name in given} == parameters
+    given = values_for("enhance", tmp_path)
+    *_, (_, _, node) = launched("enhance", **given)
+    parameters = node["parameters"][1]
+    parameters.pop("use_sim_time")
+    assert len(parameters) == len(load("enhance").PARAMETERS)
+    for name, value in parameters.items():
+        assert SPECS[name].validated(value.evaluated(given)) == value.evaluated(given)
     assert {topic for topic, _ in node["remappings"]} <= {*topic_names.INPUTS, *topic_names.OUTPUTS}
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("enhance", {"params_file": "no.yaml"}),
+        ("enhance", {"fastdds_profile": "no.xml"}),
+        ("replay", {"bag": "no_such_bag"}),
+    ],
+)
+def test_a_missing_file_is_an_error_that_names_the_argument(stand_ins, name, arguments):
+    ((argument, value),) = arguments.items()
+    with pytest.raises(FileNotFoundError, match=f"{argument}:={value}"):
+        launched(name, **arguments)
 
 
 @pytest.mark.parametrize(
     ("distribution", "variable"),
     [("humble", "FASTRTPS_DEFAULT_PROFILES_FILE"), ("kilted", "FASTDDS_DEFAULT_PROFILES_FILE")],
 )
-def test_fast_dds_profile_is_set_before_the_node_starts(stand_ins, monkeypatch, distribution, variable):
+def test_fast_dds_profile_is_set_before_the_node_starts(stand_ins, monkeypatch, tmp_path, distribution, variable):
     monkeypatch.setenv("ROS_DISTRO", distribution)
     (kind, args, _), (last, _, _) = launched("enhance", fastdds_profile="true")
     assert (kind, args, last) == ("SetEnvironmentVariable", (variable, str(ROOT / "config" / "fastdds.xml")), "Node")
-    assert launched("enhance", fastdds_profile="own.xml")[0][1] == (variable, "own.xml")
+    own = tmp_path / "own.xml"
+    own.touch()
+    assert launched("enhance", fastdds_profile=str(own))[0][1] == (variable, str(own))
 
 
 def test_camera_enhance_detect_connects_the_three(stand_ins):
@@ -161,35 +281,35 @@ def test_camera_and_detector_can_be_left_out(stand_ins):
     assert [kind for kind, _, _ in started] == ["IncludeLaunchDescription"]
 
 
-def test_replay_runs_on_the_bags_clock_and_ends_with_it(stand_ins):
-    arguments = {"bag": "night", "player": "ros2bag", "image_topic": "/camera/image_raw"}
+def test_replay_runs_on_the_bags_clock_and_ends_with_it(stand_ins, tmp_path):
+    arguments = {"bag": str(tmp_path), "player": "ros2bag", "image_topic": "/camera/image_raw"}
     include, player = launched("replay", **arguments, loop="true")
     given = dict(include[2]["launch_arguments"])
     assert given.keys() <= load("enhance").ARGUMENTS.keys()
     assert (given["use_sim_time"], given["image_topic"]) == ("true", "/camera/image_raw")
     command = player[2]["cmd"]
-    assert command[:4] == ["ros2", "bag", "play", "night"]
+    assert command[:4] == ["ros2", "bag", "play", str(tmp_path)]
     assert {"--clock", "--rate", "--delay", "--loop"} <= set(command)
     assert type(player[2]["on_exit"]).__name__ == "Shutdown"
     assert "--loop" not in launched("replay", **arguments)[1][2]["cmd"]
 
 
-def test_replay_without_ros2_bag_uses_our_own_player(stand_ins, monkeypatch):
+def test_replay_without_ros2_bag_uses_our_own_player(stand_ins, tmp_path, monkeypatch):
     from lowlight_enhance.cli import build_parser
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    command = launched("replay", bag="night", rate="0.5", loop="true")[1][2]["cmd"]
+    command = launched("replay", bag=str(tmp_path), rate="0.5", loop="true")[1][2]["cmd"]
     assert command[:3] == [sys.executable, "-m", "lowlight_enhance.cli"]
     options = build_parser().parse_args(command[3:])
     assert (options.command, str(options.bag), options.rate, options.loop, options.clock) == (
-        *("replay", "night", 0.5, True, 100.0),
+        *("replay", str(tmp_path), 0.5, True, 100.0),
     )
     with pytest.raises(ValueError, match="choose ros2bag, lowlight or auto"):
-        launched("replay", bag="night", player="vlc")
+        launched("replay", bag=str(tmp_path), player="vlc")
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_real_launch_understands_the_file(path):
+@pytest.mark.parametrize("name", NAMES)
+def test_real_launch_takes_a_value_for_every_argument(name, tmp_path):
     pytest.importorskip("launch_ros", reason="needs ROS 2 (launch, launch_ros)")
     ament = pytest.importorskip("ament_index_python.packages", reason="needs ROS 2 (ament_index_python)")
     try:
@@ -198,8 +318,20 @@ def test_real_launch_understands_the_file(path):
         pytest.skip("lowlight_enhance is not in the ament index: source the workspace first")
     from launch import LaunchContext
 
-    description = load(path.name.removesuffix(".launch.py")).generate_launch_description()
     context = LaunchContext()
-    context.launch_configurations["bag"] = "night"
-    for entity in description.entities:
-        entity.visit(context)
+    context.launch_configurations.update(values_for(name, tmp_path))
+    nodes = list(visited(load(name).generate_launch_description().entities, context))
+    assert [node for node in nodes if node.node_package == "lowlight_enhance"]
+
+
+def visited(entities, context):
+    """Every node that the entities start, with its name and parameters evaluated; nothing is executed."""
+    from launch.actions import ExecuteProcess
+    from launch_ros.actions import Node
+
+    for entity in entities:
+        if isinstance(entity, Node):
+            entity._perform_substitutions(context)
+            yield entity
+        elif not isinstance(entity, ExecuteProcess):
+            yield from visited(entity.visit(context) or [], context)

@@ -20,7 +20,7 @@ from tiny_model import write_tiny_model
 from lowlight_enhance.core.enhancement.enhancer import Enhancer
 from lowlight_enhance.core.errors import ModelError
 
-WHEN_IT_CONFIGURES = {"compressed_output": "jpeg"}
+WHEN_IT_CONFIGURES = {"output.compressed_format": "jpeg"}
 AT_ITS_START = {"autostart": False, "malloc_tuning": True}
 
 
@@ -75,21 +75,21 @@ def test_switched_off_it_stays_off_over_a_new_configuration(graph):
 
 def test_strength_and_bypass_change_between_frames(graph):
     assert gain_of(graph) == pytest.approx(2.0, abs=0.02)
-    graph.set_parameters(strength=0.5, smoothing_s=0.0)
+    graph.set_parameters(strength=0.5, temporal__time_constant=0.0)
     assert gain_of(graph) == pytest.approx(1.5, abs=0.02)
     graph.set_parameters(strength=0)  # a whole number serves as one
     assert gain_of(graph) == 1.0
-    assert all(result.successful for result in graph.set_parameters(strength=1.0, bypass_above=30.0))
+    assert all(result.successful for result in graph.set_parameters(strength=1.0, bypass__threshold=30.0))
     sent = dark_image(8)  # its mean luma is about 50
     assert graph.process(sent) == sent
     assert values(graph)["bypassed"] != "0"
-    graph.set_parameters(bypass_above=0.0)
+    graph.set_parameters(bypass__threshold=0.0)
     assert gain_of(graph, 9) == pytest.approx(2.0, abs=0.02)
 
 
 def test_encoding_and_working_size_change_between_frames(graph):
     assert graph.process(dark_image(1)).encoding == "bgr8"
-    results = graph.set_parameters(output_encoding="mono8", working_size=32)
+    results = graph.set_parameters(output__encoding="mono8", working_size=32)
     assert [result.successful for result in results] == [True, True]
     assert graph.process(dark_image(2)).encoding == "mono8"
     assert values(graph)["working_size"] == "32"
@@ -104,7 +104,7 @@ def test_metadata_type_and_its_settings_change_in_flight(graph):
     sent = dark_image(5)
     graph.process(sent)
     assert values(graph)["metadata.none"] == "1"
-    assert all(r.successful for r in graph.set_parameters(metadata_type="diagnostic_msgs/msg/DiagnosticArray"))
+    assert all(r.successful for r in graph.set_parameters(metadata__type="diagnostic_msgs/msg/DiagnosticArray"))
     graph.peer.spin_until(
         lambda: "metadata.exact" in values(graph),
         repeating=lambda: (
@@ -112,7 +112,7 @@ def test_metadata_type_and_its_settings_change_in_flight(graph):
             graph.peer.image_publisher.publish(sent),
         ),
     )
-    graph.set_parameters(metadata_type="")
+    graph.set_parameters(metadata__type="")
     graph.process(sent)
     graph.peer.spin_until(lambda: graph.peer.metadata_publisher.get_subscription_count() == 0)
 
@@ -121,12 +121,12 @@ def test_metadata_type_and_its_settings_change_in_flight(graph):
     ("name", "value", "reason"),
     [
         ("strength", 1.5, "strength"),
-        ("strength", "all", "'all' is no number"),
+        ("strength", "all", "'all' is not a number"),
         ("working_size", -2, "working_size"),
-        ("output_encoding", "bgr16", "'same', 'bgr8', 'rgb8', 'mono8'"),
-        ("metadata_type", "no_such_msgs/msg/Metadata", "metadata"),
+        ("output.encoding", "bgr16", "'same', 'bgr8', 'rgb8', 'mono8'"),
+        ("metadata.type", "no_such_msgs/msg/Metadata", "metadata"),
         ("runtime", "caffe", "'onnxruntime', 'openvino'"),
-        ("compressed_output", "jpeg", "deactivate and clean up first"),
+        ("output.compressed_format", "jpeg", "deactivate and clean up first"),
         ("malloc_tuning", True, "read-only"),
     ],
 )
@@ -215,7 +215,7 @@ def test_a_model_that_turns_out_not_to_run_leaves_the_old_one_and_its_parameters
 
 def test_threads_and_size_of_the_output_load_the_model_anew(graph):
     old = graph.node.flight.model.enhancer
-    graph.set_parameters(threads=1, output_resolution="model", working_size=24)
+    graph.set_parameters(threads=1, output__resolution="model", working_size=24)
     graph.peer.spin_until(
         lambda: graph.node.flight.model.enhancer is not old and not graph.node.flight.model.is_loading
     )
@@ -314,7 +314,7 @@ def test_a_model_that_refuses_activation_can_be_taken_back(graph, tmp_path):
 def test_what_is_read_at_configuration_can_be_set_after_cleanup(graph):
     graph.node.trigger_deactivate()
     graph.node.trigger_cleanup()
-    assert graph.set_parameters(compressed_output="png")[0].successful
+    assert graph.set_parameters(output__compressed_format="png")[0].successful
     graph.node.start()
     received = []
     graph.peer.node.create_subscription(CompressedImage, "image_enhanced/compressed", received.append, 1)
@@ -327,7 +327,7 @@ def test_what_is_read_at_configuration_can_be_set_after_cleanup(graph):
 def test_compressed_images_in_and_out(start_graph):
     from lowlight_enhance.core.imaging.messages import decode, fill_compressed
 
-    graph = start_graph(image_transport="compressed", compressed_output="png")
+    graph = start_graph(image_transport="compressed", output__compressed_format="png")
     peer, received = graph.peer, []
     peer.node.create_subscription(CompressedImage, "image_enhanced/compressed", received.append, 1)
     camera = peer.node.create_publisher(CompressedImage, "image_raw/compressed", 1)

@@ -15,7 +15,7 @@ LONG_S = 0.5
 @pytest.fixture
 def graph(start_graph):
     """A node that waits, whose topics are connected."""
-    graph = start_graph(metadata_type="diagnostic_msgs/msg/DiagnosticArray", metadata_wait_s=LONG_S)
+    graph = start_graph(metadata__type="diagnostic_msgs/msg/DiagnosticArray", metadata__max_wait=LONG_S)
     peer = graph.peer
     peer.spin_until(lambda: peer.metadata_publisher.get_subscription_count() and peer.input_reliability())
     peer.spin_until(lambda: received(graph), repeating=lambda: peer.image_publisher.publish(dark_image(1)))
@@ -101,5 +101,5 @@ def test_nothing_waits_any_more_after_deactivation(graph):
     assert len(list(graph.node.timers)) == timers - 1
     graph.node.trigger_activate()
     assert not received(graph)
-    graph.set_parameters(metadata_wait_s=0.0)
+    graph.set_parameters(metadata__max_wait=0.0)
     assert graph.process(dark_image(6)).header.stamp.sec == 6

@@ -53,7 +53,7 @@ def start(tmp_path):
 
 
 def test_enhances_and_goes_on_after_a_corrupt_frame(peer, start, tiny_model):
-    node = start(model=tiny_model, metadata_type=DIAGNOSTIC_ARRAY)
+    node = start(model=tiny_model, metadata__type=DIAGNOSTIC_ARRAY)
     peer.wait_for_node(metadata=True)
     first, bad, second = dark_image(1), corrupt_image(2), dark_image(3)
     peer.metadata_publisher.publish(capture_metadata(first))
@@ -85,7 +85,7 @@ def test_enhances_and_goes_on_after_a_corrupt_frame(peer, start, tiny_model):
 
 
 def test_output_at_the_models_size_brings_its_own_camera_info(peer, start, tiny_model):
-    start(model=tiny_model, working_size=24, output_resolution="model", output_encoding="rgb8")
+    start(model=tiny_model, working_size=24, output__resolution="model", output__encoding="rgb8")
     peer.wait_for_node()
     sent = dark_image(1)
     peer.info_publisher.publish(camera_info(sent))
@@ -121,7 +121,7 @@ def test_refuses_a_bad_model_and_starts_once_it_is_mended(peer, start, tiny_mode
 def test_refuses_metadata_of_a_package_that_is_not_installed(peer, start, tiny_model):
     if find_spec("flir_camera_msgs") is not None:
         pytest.skip("flir_camera_msgs is installed")
-    node = start(model=tiny_model, metadata_type="flir_camera_msgs/msg/ImageMetaData")
+    node = start(model=tiny_model, metadata__type="flir_camera_msgs/msg/ImageMetaData")
     peer.spin_until(lambda: peer.statuses and peer.statuses[-1].level == b"\x02")
     assert peer.state() == "unconfigured"
     assert "ros-<distribution>-flir-camera-msgs" in node.log
@@ -133,8 +133,8 @@ def test_refuses_metadata_of_a_package_that_is_not_installed(peer, start, tiny_m
     [
         ("threads", "-1", "threads"),
         ("image_reliability", "sometimes", "'auto', 'reliable', 'best_effort'"),
-        ("default_iso", "dark", "'dark' is no number"),
-        ("metadata_type", "std_msgs/msg/String", "'metadata_type'"),
+        ("metadata.default_iso", "dark", "'dark' is not a number"),
+        ("metadata.type", "std_msgs/msg/String", "'metadata.type'"),
     ],
 )
 def test_a_wrong_parameter_ends_the_process_with_one_message(start, name, value, said):
@@ -156,7 +156,7 @@ def test_signals_end_it_cleanly_while_frames_flow(peer, start, tiny_model, signa
 
 
 def test_lifecycle(peer, start, tiny_model):
-    node = start(model=tiny_model, autostart=False, default_iso=3200)
+    node = start(model=tiny_model, autostart=False, metadata__default_iso=3200)
     assert peer.state() == "unconfigured"
     assert peer.change_state(CONFIGURE)
     assert peer.change_state(ACTIVATE)
@@ -164,7 +164,7 @@ def test_lifecycle(peer, start, tiny_model):
     peer.spin_until(lambda: peer.images, repeating=lambda: peer.image_publisher.publish(dark_image(1)))
     peer.spin_until(lambda: int(peer.status_values().get("metadata.fallback", 0)) > 0)
 
-    refused = peer.set_string("compressed_output", "jpeg")
+    refused = peer.set_string("output.compressed_format", "jpeg")
     assert not refused.successful
     assert "clean up first" in refused.reason
 
@@ -228,11 +228,11 @@ def test_latency_is_measured_on_the_clock_of_the_bag(peer, start, tiny_model):
 
 def test_metadata_of_another_type_is_told_and_can_be_mended_in_flight(peer, start, tiny_model):
     """Messages of two types on one topic do not meet, and the middleware keeps silent."""
-    node = start(model=tiny_model, metadata_type="sensor_msgs/msg/Temperature", metadata_exposure_field="variance")
-    peer.spin_until(lambda: "carries diagnostic_msgs/msg/DiagnosticArray: set the parameter metadata_type" in node.log)
-    assert peer.set_string("metadata_exposure_field", "").successful is False
-    assert peer.set_string("metadata_type", DIAGNOSTIC_ARRAY).successful
-    assert peer.set_string("metadata_exposure_field", "").successful
+    node = start(model=tiny_model, metadata__type="sensor_msgs/msg/Temperature", metadata__exposure_field="variance")
+    peer.spin_until(lambda: "carries diagnostic_msgs/msg/DiagnosticArray: set the parameter metadata.type" in node.log)
+    assert peer.set_string("metadata.exposure_field", "").successful is False
+    assert peer.set_string("metadata.type", DIAGNOSTIC_ARRAY).successful
+    assert peer.set_string("metadata.exposure_field", "").successful
     peer.wait_for_node(metadata=True)
     sent = dark_image(3)
 

@@ -9,7 +9,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
 import rclpy
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from ros_graph import PeerNode, capture_metadata, dark_image
+from ros_graph import PeerNode, capture_metadata, dark_image, dotted
 
 from lowlight_enhance.core import malloc
 from lowlight_enhance.core.errors import ConfigError
@@ -24,7 +24,9 @@ def make_node():
     nodes = []
 
     def make(**values):
-        overrides = [Parameter(name, value=value) for name, value in {"malloc_tuning": False, **values}.items()]
+        overrides = [
+            Parameter(name, value=value) for name, value in {"malloc_tuning": False, **dotted(values)}.items()
+        ]
         nodes.append(EnhanceNode(context=context, parameter_overrides=overrides))
         return nodes[-1]
 
@@ -58,7 +60,7 @@ def test_a_bug_in_a_frame_is_counted_and_logged_and_stays_inside(make_node, tiny
 
 def test_metadata_that_waits_is_read_before_the_image(make_node, tiny_model):
     """As for a node that is slower than its camera: nothing is spun, so only the image's own callback can read it."""
-    node = make_node(model=str(tiny_model), metadata_type="diagnostic_msgs/msg/DiagnosticArray")
+    node = make_node(model=str(tiny_model), metadata__type="diagnostic_msgs/msg/DiagnosticArray")
     node.start()
     peer = PeerNode(node.context)
     for number in range(1, 13):
@@ -109,7 +111,7 @@ def test_a_value_out_of_range_is_refused_at_start(make_node):
 
 def test_a_misspelt_parameter_is_named(make_node, capfd):
     make_node(defualt_iso=100.0)
-    assert "did you mean 'default_iso'" in capfd.readouterr().err
+    assert "did you mean 'metadata.default_iso'" in capfd.readouterr().err
 
 
 def test_read_only_parameters_stay(make_node):

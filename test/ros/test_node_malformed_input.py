@@ -70,8 +70,8 @@ def node(tmp_path_factory):
         "model": str(model),
         "threads": 1,
         "malloc_tuning": False,
-        "metadata_type": DIAGNOSTICS,
-        "compressed_output": "jpeg",
+        "metadata.type": DIAGNOSTICS,
+        "output.compressed_format": "jpeg",
         "max_pixels": 20_000,
     }
     overrides = [Parameter(name, value=value) for name, value in values.items()]
@@ -100,7 +100,7 @@ def test_what_is_published_has_size_and_header_of_what_came(node, published):
         enabled=st.sampled_from([True, True, True, False]),
     )
     def check(messages, wait_s, strength, encoding, enabled):
-        wanted = {"metadata_wait_s": wait_s, "strength": strength, "output_encoding": encoding}
+        wanted = {"metadata.max_wait": wait_s, "strength": strength, "output.encoding": encoding}
         results = node.set_parameters([Parameter(name, value=value) for name, value in wanted.items()])
         assert all(result.successful for result in results)
         node.flight.enabled = enabled

@@ -57,7 +57,7 @@ def test_agreed_reliability(offered, current, agreed):
     [(Image, "image_enhanced"), (CameraInfo, "enhanced/camera_info"), (CompressedImage, "image_enhanced/compressed")],
 )
 def test_images_are_taken_only_while_an_output_is_listened_to(start_graph, message_type, topic):
-    graph = start_graph(compressed_output="jpeg")
+    graph = start_graph(output__compressed_format="jpeg")
     node = graph.peer.node
     stop_listening(graph)
     graph.peer.spin_until(lambda: subscriptions(graph) == {"/camera_info"})
@@ -279,7 +279,7 @@ def test_latency_of_each_frame_can_be_listened_to(start_graph):
 
 
 def test_topics_are_those_that_the_readme_names(start_graph):
-    graph = start_graph(compressed_output="jpeg", metadata_type="diagnostic_msgs/msg/DiagnosticArray")
+    graph = start_graph(output__compressed_format="jpeg", metadata__type="diagnostic_msgs/msg/DiagnosticArray")
     resolve = graph.node.resolve_topic_name
     ends = set(topic_names.ends(resolve))
     assert {resolve(name) for name in topic_names.INPUTS} == {topic for topic, role in ends if role == "subscription"}

@@ -97,8 +97,8 @@ def node(tiny_model: Path) -> Iterator[Any]:
         "model": str(tiny_model),
         "malloc_tuning": False,
         "lazy": False,
-        "metadata_type": "diagnostic_msgs/msg/DiagnosticArray",
-        "compressed_output": "jpeg",
+        "metadata.type": "diagnostic_msgs/msg/DiagnosticArray",
+        "output.compressed_format": "jpeg",
         "use_sim_time": True,
     }
     context = rclpy.Context()
@@ -114,9 +114,9 @@ def test_it_allows_what_a_live_node_has_and_no_more(node: Any) -> None:
 
     from lowlight_enhance.core.metadata.driver_parameters import ParameterSource
     from lowlight_enhance.core.metadata.readers import MetadataSettings
-    from lowlight_enhance.ros.camera_parameter_client import CameraParameters
+    from lowlight_enhance.ros.camera_parameter_client import CameraParameterClient
 
-    camera = CameraParameters(node, "/camera", ParameterSource(("exposure",)), MetadataSettings(), lambda _: None)
+    camera = CameraParameterClient(node, "/camera", ParameterSource(("exposure",)), MetadataSettings(), lambda _: None)
     node.start()
     raw = once_complete(node, without="/image_raw/compressed")
     node.trigger_deactivate()

@@ -88,7 +88,7 @@ CHANGES = (
         ("pilot", {"do": "transition", "name": "activate"}),
         flows=False,
     ),
-    Change("bypass", _set(bypass_above=1.0), _set(bypass_above=0.0)),
+    Change("bypass", _set(**{"bypass.threshold": 1.0}), _set(**{"bypass.threshold": 0.0})),
 )
 
 

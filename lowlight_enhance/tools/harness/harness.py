@@ -101,7 +101,7 @@ def pictures(width: int, height: int) -> list[NDArray[np.uint8]]:
 
 def members(parameters: Mapping[str, object], actors: str = ACTORS) -> dict[str, Sequence[str]]:
     """``python -m`` arguments of each child: the node's topics remapped and its parameters set, the others' roles."""
-    given = {"metadata_type": METADATA_TYPE, **parameters}
+    given = {"metadata.type": METADATA_TYPE, **parameters}
     arguments = [part for topic, name in CAMERA_TOPICS.items() for part in ("-r", f"{topic}:={name}")]
     arguments += [part for name, value in given.items() for part in ("-p", f"{name}:={value}")]
     return {

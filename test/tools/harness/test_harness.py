@@ -54,7 +54,7 @@ def test_the_cameras_metadata_reads_back(capture: CaptureMetadata) -> None:
 def test_the_node_is_wired_to_the_camera() -> None:
     arguments = members({"model": "m.onnx", "threads": 2})["node"]
     assert "image_raw:=/camera/image_raw" in arguments
-    assert f"metadata_type:={METADATA_TYPE}" in arguments
+    assert f"metadata.type:={METADATA_TYPE}" in arguments
     assert "threads:=2" in arguments
     assert {topic.partition(":=")[0] for topic in arguments if ":=/camera/" in topic} == set(CAMERA_TOPICS)
 
