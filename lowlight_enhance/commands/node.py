@@ -1,9 +1,12 @@
-"""The commands that time or show a frame's way and the node: `lowlight bench`, `soak` and `demo`."""
+"""`lowlight bench`, `lowlight soak` and `lowlight demo`: measure and show the pipeline and the node."""
 
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from lowlight_enhance.commands.arguments import (
     MODEL_HELP,
@@ -16,91 +19,113 @@ from lowlight_enhance.commands.arguments import (
     size,
 )
 
+BENCH_OPTIONS = ("sizes", "rounds", "threads", "model", "runtime")
+EXIT_FAILED = 1
+"""The run ended, but its result is not good."""
+
 
 def add_bench(commands: Commands[argparse.ArgumentParser]) -> None:
     """Declare `lowlight bench`."""
-    parser = commands.add_parser("bench", help="time every stage of a frame's way, or the node itself")
+    parser = commands.add_parser("bench", help="time every stage of a frame, or the node itself")
     parser.add_argument(
         "--sizes",
         type=size,
         nargs="+",
-        default=[(640, 480), (1280, 720)],
         metavar="WIDTHxHEIGHT",
         help="frame sizes (default: 640x480 1280x720)",
     )
     parser.add_argument(
-        "--rounds", type=positive, help="frames of each size (default: 60); with --node, turns of each (default: 6)"
+        "--rounds", type=positive, help="frames of each size (default: 60); with --node, rounds of each (default: 6)"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
     add_model_options(parser, threads="2; with --node the runtime decides")
     add_runtime_option(parser)
-    node = parser.add_argument_group("the node", "camera, node and listener as processes, in turn with bare inference")
+    node = parser.add_argument_group("the node", "camera, node and listener, each a process, over Fast DDS")
     node.add_argument("--node", action="store_true", help="measure the node; needs ROS 2")
-    node.add_argument("--hz", type=positive, help="frames a second of the camera (default: 30)")
-    node.add_argument("--seconds", type=float, help="of the camera in each turn (default: 5)")
+    node.add_argument("--hz", type=positive, dest="rate_hz", help="frame rate of the camera (default: 30)")
+    node.add_argument("--seconds", type=float, help="length of each round (default: 5)")
     parser.set_defaults(run=_run_bench)
 
 
 def _run_bench(options: argparse.Namespace) -> int:
     from lowlight_enhance.core.errors import ConfigError
-    from lowlight_enhance.tools.benchmark import pipeline_benchmark as bench
+    from lowlight_enhance.tools.benchmark import pipeline_benchmark
 
     if options.node:
         return _run_node_bench(options)
-    if options.hz is not None or options.seconds is not None:
-        raise ConfigError("--hz and --seconds are for --node")
-    rounds, threads = options.rounds or bench.DEFAULT_ROUNDS, options.threads or bench.DEFAULT_THREADS
-    figures = bench.run(options.sizes, rounds, threads, options.model, None, options.runtime)
-    print(figures.table())
+    if options.rate_hz is not None or options.seconds is not None:
+        raise ConfigError("--hz and --seconds need --node")
+    settings = pipeline_benchmark.PipelineBenchmarkSettings(**_given(options, BENCH_OPTIONS))
+    result = pipeline_benchmark.benchmark_pipeline(settings)
+    print(result.table())
     if options.json:
-        bench.write_json(figures, options.json)
+        pipeline_benchmark.write_json(result.to_json(), options.json)
     return 0
 
 
 def _run_node_bench(options: argparse.Namespace) -> int:
     from lowlight_enhance.tools.benchmark import node_benchmark
+    from lowlight_enhance.tools.benchmark.pipeline_benchmark import write_json
 
-    figures = node_benchmark.run(
-        options.sizes,
-        options.hz or node_benchmark.DEFAULT_HZ,
-        node_benchmark.DEFAULT_SECONDS if options.seconds is None else options.seconds,
-        options.rounds or node_benchmark.DEFAULT_ROUNDS,
-        options.threads,
-        options.model,
-        options.runtime,
-    )
-    print(figures.table())
+    settings = node_benchmark.NodeBenchmarkSettings(**_given(options, [*BENCH_OPTIONS, "rate_hz", "seconds"]))
+    result = node_benchmark.benchmark_node(settings)
+    print(result.table())
     if options.json:
-        node_benchmark.write_json(figures, options.json)
+        write_json(result.to_json(), options.json)
     return 0
 
 
 def add_soak(commands: Commands[argparse.ArgumentParser]) -> None:
     """Declare `lowlight soak`."""
-    parser = commands.add_parser("soak", help="fly the node for minutes or hours and look for leaks; needs ROS 2")
+    parser = commands.add_parser("soak", help="run the node for minutes or hours and look for leaks; needs ROS 2")
     parser.add_argument("--minutes", type=float, default=10.0, help="length of the run (default: %(default)g)")
     parser.add_argument("--model", type=model, help=MODEL_HELP)
     parser.set_defaults(run=_run_soak)
 
 
 def _run_soak(options: argparse.Namespace) -> int:
-    from lowlight_enhance.tools.benchmark import soak
+    from lowlight_enhance.tools.benchmark.soak import run_soak
+    from lowlight_enhance.tools.harness.processes import ProcessError
 
-    return soak.run(options.minutes, options.model)
+    try:
+        result = run_soak(options.minutes, options.model)
+    except ProcessError as error:
+        return _verdict("soak", [str(error)])
+    print(result.table())
+    return _verdict("soak", result.failures())
 
 
 def add_demo(commands: Commands[argparse.ArgumentParser]) -> None:
     """Declare `lowlight demo`."""
-    parser = commands.add_parser("demo", help="camera, node and listener as three ROS 2 processes, with figures")
+    parser = commands.add_parser("demo", help="camera, node and listener as three ROS 2 processes, with scores")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder to write (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=15.0, help="length of the run (default: %(default)g)")
     parser.add_argument("--model", type=model, help=MODEL_HELP)
-    parser.add_argument("--working-size", type=natural, help="shorter side in pixels of the copy the network sees")
-    parser.add_argument("--rate", type=positive, metavar="HZ", help="of the camera (default: what the machine bears)")
+    parser.add_argument("--working-size", type=natural, help="shorter side, in pixels, of the network's input")
+    parser.add_argument(
+        "--rate",
+        type=positive,
+        metavar="HZ",
+        help="frame rate of the camera (default: the highest that this machine keeps up with)",
+    )
     parser.set_defaults(run=_run_demo)
 
 
 def _run_demo(options: argparse.Namespace) -> int:
-    from lowlight_enhance.tools.demo import demo
+    from lowlight_enhance.tools.demo.demo import DemoSettings, run_demo
 
-    return demo.run(options.out, options.seconds, options.model, options.working_size, options.rate)
+    result = run_demo(DemoSettings(options.out, options.seconds, options.model, options.working_size, options.rate))
+    print(result.report())
+    return _verdict("demo", result.failures())
+
+
+def _given(options: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
+    """The options that were given; the settings have the defaults of the others."""
+    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+
+
+def _verdict(command: str, failures: Sequence[str]) -> int:
+    """Print what is wrong with a run; returns the exit status."""
+    for failure in failures:
+        print(f"lowlight: the {command} failed: {failure}", file=sys.stderr)
+    return EXIT_FAILED if failures else 0

@@ -22,7 +22,7 @@ from lowlight_enhance.core.metadata.capture import CaptureMetadata
 from lowlight_enhance.evaluation.baselines import auto_gamma
 from lowlight_enhance.evaluation.flicker import psnr_db
 from lowlight_enhance.simulation.low_light import DarkExposure, darken
-from lowlight_enhance.tools.demo.pictures import beside
+from lowlight_enhance.tools.demo.pictures import side_by_side
 from lowlight_enhance.tools.demo.scene import HEIGHT, SENSOR, WIDTH, Picture, load_photo
 
 SEED = 6
@@ -108,7 +108,7 @@ def drawn(strip: Strip, enhance: Enhance) -> Picture:
             f"by gamma: {psnr_db(brightened, reference):.1f} dB": brightened,
             f"enhanced: {psnr_db(enhanced, reference):.1f} dB": enhanced,
         }
-        rows.append(beside(*((shrunk(frame), text) for text, frame in frames.items())))
+        rows.append(side_by_side((shrunk(frame), text) for text, frame in frames.items()))
         rows.append(np.hstack([part(frame, scene.corner) for frame in frames.values()]))
     return np.vstack(rows)
 

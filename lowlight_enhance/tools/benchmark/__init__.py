@@ -1,1 +1,1 @@
-"""Measure the pipeline and the node."""
+"""Benchmarks of the pipeline and of the node, and a soak test of the node."""

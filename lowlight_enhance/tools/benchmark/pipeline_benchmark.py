@@ -1,7 +1,7 @@
-"""How long a frame takes, stage by stage, against bare inference, another runtime and OpenCV's own ways to brighten.
+"""`lowlight bench`: the time of each stage of a frame, compared with inference alone and with OpenCV's own methods.
 
-Everything is measured in interleaved rounds, one call of each in turn, so that a machine that slows down slows all
-alike; figures are medians.
+All calls are timed in interleaved rounds, each once per round, so that a machine that slows down slows all alike. The
+figures are medians. To time another stage, add one line to ``_SizeBenchmark._run_stages``.
 """
 
 from __future__ import annotations
@@ -37,14 +37,12 @@ from lowlight_enhance.core.process_info import processor_name
 from lowlight_enhance.simulation.low_light import dark_frame
 
 DEFAULT_SIZES = ((640, 480), (1280, 720))
-STAGES = ("decode", "encode", "inference", "tones", "steady", "upsample", "message build")
-DEFAULT_ROUNDS, DEFAULT_THREADS = 60, 2
-OTHER_WAYS: tuple[Upsampling, ...] = ("guided", "gain", "resize")
-"""Ways up to full size beside the model's own, timed for comparison."""
+OTHER_UPSAMPLING: tuple[Upsampling, ...] = ("guided", "gain", "resize")
+"""Upsampling methods that are timed beside the model's own."""
 
-SMALLEST = 16
+MIN_SIDE = 16
 SLOW_ROUNDS = 3
-"""Rounds in which the denoiser that takes a second a frame takes part."""
+"""Rounds that include OpenCV's denoiser, which takes about a second per frame."""
 
 CAPTURE = CaptureMetadata(iso=3200.0, exposure_s=1.0 / 30.0)
 Bgr = NDArray[np.uint8]
@@ -58,12 +56,12 @@ class SizeTimings:
         width: columns of the frame.
         height: rows of the frame.
         tensor: shape of the network's input.
-        stages_ms: one entry for each of ``STAGES``.
-        total_ms: image message in, enhanced message filled, through ``FrameStream``.
-        bare_inference_ms: the same session on the same array, and nothing else.
-        onnxruntime_ms: that in ONNX Runtime, where another runtime is measured.
-        ways_ms: one entry for each of ``OTHER_WAYS``, in place of ``upsample``.
-        others_ms: OpenCV's ways to brighten or denoise, for orientation.
+        stages_ms: by name of the stage, in the order of their work.
+        total_ms: from an image message to the filled output message, through ``FrameStream``.
+        inference_ms: the same session on the same array, and nothing else.
+        onnxruntime_ms: inference in ONNX Runtime, where another runtime is measured.
+        upsampling_ms: ``OTHER_UPSAMPLING`` in place of the stage ``upsample``.
+        opencv_ms: OpenCV's methods to brighten or denoise, for orientation.
     """
 
     width: int
@@ -71,30 +69,30 @@ class SizeTimings:
     tensor: tuple[int, ...]
     stages_ms: dict[str, float]
     total_ms: float
-    bare_inference_ms: float
+    inference_ms: float
     onnxruntime_ms: float | None
-    ways_ms: dict[str, float]
-    others_ms: dict[str, float]
+    upsampling_ms: dict[str, float]
+    opencv_ms: dict[str, float]
 
     @property
     def ratio(self) -> float:
-        """Total over bare inference."""
-        return self.total_ms / self.bare_inference_ms
+        """Total time divided by inference alone."""
+        return self.total_ms / self.inference_ms
 
     @property
     def speed_up(self) -> float | None:
-        """ONNX Runtime's inference over this runtime's."""
-        return None if self.onnxruntime_ms is None else self.onnxruntime_ms / self.bare_inference_ms
+        """ONNX Runtime's inference time divided by this runtime's."""
+        return None if self.onnxruntime_ms is None else self.onnxruntime_ms / self.inference_ms
 
     @property
     def frames_per_s(self) -> float:
-        """Frames that one after the other fit into a second."""
+        """Frames per second, one after the other."""
         return 1000.0 / self.total_ms
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
-    """All sizes, and what they were measured with."""
+class PipelineBenchmark:
+    """Timings of all sizes, and what they were measured with."""
 
     model: str
     sha256: str
@@ -113,101 +111,122 @@ class Bench:
         return json.dumps(values, indent=2)
 
     def table(self) -> str:
-        """The figures as text, one column a size."""
-        names = [f"{size.width}x{size.height}" for size in self.sizes]
-        rows: list[tuple[str, list[str]]] = [("ms a frame, median", names)]
-        rows += [(stage, [f"{size.stages_ms[stage]:.2f}" for size in self.sizes]) for stage in STAGES]
-        rows += [
-            ("total", [f"{size.total_ms:.2f}" for size in self.sizes]),
-            ("bare inference", [f"{size.bare_inference_ms:.2f}" for size in self.sizes]),
-            ("total / bare inference", [f"{size.ratio:.2f}" for size in self.sizes]),
-            ("frames per second", [f"{size.frames_per_s:.1f}" for size in self.sizes]),
-            ("network input", ["x".join(str(n) for n in size.tensor[2:][::-1]) for size in self.sizes]),
+        """The figures as text, one column per size."""
+        sizes = self.sizes
+        rows: list[tuple[str, list[str]]] = [
+            ("median ms per frame", [f"{size.width}x{size.height}" for size in sizes]),
+            *_rows([size.stages_ms for size in sizes]),
+            ("total", [f"{size.total_ms:.2f}" for size in sizes]),
+            ("inference alone", [f"{size.inference_ms:.2f}" for size in sizes]),
+            ("total / inference", [f"{size.ratio:.2f}" for size in sizes]),
+            ("frames per second", [f"{size.frames_per_s:.1f}" for size in sizes]),
+            ("network input", ["x".join(str(side) for side in size.tensor[2:][::-1]) for size in sizes]),
         ]
-        if any(size.onnxruntime_ms is not None for size in self.sizes):
+        if any(size.onnxruntime_ms is not None for size in sizes):
             rows += [
-                ("bare inference in onnxruntime", [_figure(size.onnxruntime_ms) for size in self.sizes]),
-                ("onnxruntime / this runtime", [_figure(size.speed_up) for size in self.sizes]),
+                ("inference in onnxruntime", [_two_digits(size.onnxruntime_ms) for size in sizes]),
+                ("onnxruntime / this runtime", [_two_digits(size.speed_up) for size in sizes]),
             ]
-        rows += [(f"other way up: {way}", [f"{size.ways_ms[way]:.2f}" for size in self.sizes]) for way in OTHER_WAYS]
-        rows += [(name, [f"{size.others_ms[name]:.2f}" for size in self.sizes]) for name in OTHERS | SLOW_OTHERS]
+        rows += _rows([size.upsampling_ms for size in sizes], "upsample by ")
+        rows += _rows([size.opencv_ms for size in sizes], "OpenCV ")
         label = max(len(row[0]) for row in rows)
         lines = [f"{name:<{label}}" + "".join(f"{cell:>12}" for cell in cells) for name, cells in rows]
         head = f"{self.model} ({self.sha256[:12]}), {', '.join(self.providers)}, {self.threads} threads, "
-        head += f"{self.runtime}, "
-        return "\n".join([head + f"{self.rounds} interleaved rounds, {self.machine}", "", *lines])
+        return "\n".join([head + f"{self.runtime}, {self.rounds} interleaved rounds, {self.machine}", "", *lines])
 
 
-def run(
-    sizes: Sequence[tuple[int, int]] = DEFAULT_SIZES,
-    rounds: int = DEFAULT_ROUNDS,
-    threads: int = DEFAULT_THREADS,
-    model: Path | None = None,
-    working_size: int | None = None,
-    runtime: Runtime = "onnxruntime",
-) -> Bench:
-    """Measure.
-
-    Args:
-        sizes: (width, height) of each frame.
-        rounds: how often each thing is timed.
-        threads: of the inference and of OpenCV.
-        model: ONNX file; None for the one that is shipped.
-        working_size: as in ``Enhancer``.
-        runtime: whose inference; another than ONNX Runtime is measured against it.
-
-    Raises:
-        ConfigError: a value out of range, or a runtime that is not installed.
-        ModelError: no usable model.
-    """
-    if rounds < 1 or threads < 1 or not sizes:
-        raise ConfigError(f"rounds {rounds}, threads {threads}, {len(sizes)} sizes: give at least one of each")
-    for width, height in sizes:
-        if min(width, height) < SMALLEST:
-            raise ConfigError(f"size {width}x{height}: give at least {SMALLEST}x{SMALLEST}")
-    enhancer = open_enhancer(runtime, model, threads=threads, working_size=working_size)
-    reference = None if runtime == "onnxruntime" else open_enhancer(model=model, threads=threads)
-    with _opencv_threads(threads):
-        subjects = [_Subject(enhancer, width, height, reference) for width, height in sizes]
-        for number in range(rounds):
-            for subject in subjects:
-                subject.round(slow=number < SLOW_ROUNDS)
-    return Bench(
-        model=enhancer.path.name,
-        sha256=enhancer.sha256,
-        runtime=runtime_version(runtime),
-        providers=enhancer.providers,
-        threads=threads,
-        rounds=rounds,
-        machine=f"{processor_name()}, OpenCV {cv2.__version__}",
-        sizes=tuple(subject.timings() for subject in subjects),
-    )
+def _rows(columns: Sequence[dict[str, float]], prefix: str = "") -> list[tuple[str, list[str]]]:
+    names = columns[0] if columns else {}
+    return [(prefix + name, [f"{column[name]:.2f}" for column in columns]) for name in names]
 
 
-def _figure(value: float | None) -> str:
+def _two_digits(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
-def write_json(result: Bench, target: Path) -> None:
-    """Write the figures for another program to read.
+@dataclass(frozen=True, slots=True)
+class PipelineBenchmarkSettings:
+    """Options of the benchmark.
+
+    Attributes:
+        sizes: (width, height) of the frames.
+        rounds: how often each call is timed.
+        threads: of the inference and of OpenCV.
+        model: ONNX file; None: the default model.
+        runtime: library that runs the network. Another one than ONNX Runtime is compared with it.
+
+    Raises:
+        ConfigError: a value out of range.
+    """
+
+    sizes: Sequence[tuple[int, int]] = DEFAULT_SIZES
+    rounds: int = 60
+    threads: int = 2
+    model: Path | None = None
+    runtime: Runtime = "onnxruntime"
+
+    def __post_init__(self) -> None:
+        check_sizes(self.sizes)
+        if self.rounds < 1 or self.threads < 1:
+            raise ConfigError(f"--rounds {self.rounds}, --threads {self.threads}: give at least 1")
+
+
+def check_sizes(sizes: Sequence[tuple[int, int]]) -> None:
+    """Raise ConfigError where there is no size, or one is too small."""
+    if not sizes:
+        raise ConfigError("--sizes: give at least one")
+    for width, height in sizes:
+        if min(width, height) < MIN_SIDE:
+            raise ConfigError(f"size {width}x{height}: give at least {MIN_SIDE}x{MIN_SIDE}")
+
+
+def benchmark_pipeline(settings: PipelineBenchmarkSettings) -> PipelineBenchmark:
+    """Time the pipeline.
+
+    Raises:
+        ConfigError: the runtime is not installed.
+        ModelError: the model cannot be used.
+    """
+    model, threads = settings.model, settings.threads
+    enhancer = open_enhancer(settings.runtime, model, threads=threads)
+    onnxruntime = None if settings.runtime == "onnxruntime" else open_enhancer(model=model, threads=threads)
+    with _opencv_threads(threads):
+        sizes = [_SizeBenchmark(enhancer, width, height, onnxruntime) for width, height in settings.sizes]
+        for number in range(settings.rounds):
+            for size in sizes:
+                size.run_round(slow=number < SLOW_ROUNDS)
+    return PipelineBenchmark(
+        model=enhancer.path.name,
+        sha256=enhancer.sha256,
+        runtime=runtime_version(settings.runtime),
+        providers=enhancer.providers,
+        threads=threads,
+        rounds=settings.rounds,
+        machine=f"{processor_name()}, OpenCV {cv2.__version__}",
+        sizes=tuple(size.timings() for size in sizes),
+    )
+
+
+def write_json(figures: str, target: Path) -> None:
+    """Write the figures of a benchmark.
 
     Raises:
         DataError: the target cannot be written.
     """
     with replacing(target) as temporary:
-        temporary.write_text(result.to_json() + "\n")
+        temporary.write_text(figures + "\n")
 
 
 def gamma(bgr: Bgr) -> Any:
-    """Brighten by x ** (1 / 2.2) through a table."""
+    """Brighten by ``x ** (1 / 2.2)`` through a table."""
     return cv2.LUT(bgr, _GAMMA)
 
 
 def clahe(bgr: Bgr) -> Any:
-    """Contrast-limited adaptive histogram equalisation of the lightness."""
+    """Contrast-limited adaptive histogram equalization of the lightness."""
     lightness, a, b = cv2.split(cv2.cvtColor(bgr, cv2.COLOR_BGR2LAB))
-    equal = cv2.createCLAHE(clipLimit=3.0, tileGridSize=(8, 8)).apply(lightness)
-    return cv2.cvtColor(cv2.merge((equal, a, b)), cv2.COLOR_LAB2BGR)
+    equalized = cv2.createCLAHE(clipLimit=3.0, tileGridSize=(8, 8)).apply(lightness)
+    return cv2.cvtColor(cv2.merge((equalized, a, b)), cv2.COLOR_LAB2BGR)
 
 
 def non_local_means(bgr: Bgr) -> Any:
@@ -216,91 +235,101 @@ def non_local_means(bgr: Bgr) -> Any:
 
 
 _GAMMA = np.rint(255.0 * (np.arange(256) / 255.0) ** (1.0 / 2.2)).astype(np.uint8)
-OTHERS: dict[str, Callable[[Bgr], Any]] = {"OpenCV gamma table": gamma, "OpenCV CLAHE": clahe}
-SLOW_OTHERS: dict[str, Callable[[Bgr], Any]] = {"OpenCV fastNlMeansDenoisingColored": non_local_means}
+OPENCV_METHODS: dict[str, Callable[[Bgr], Any]] = {"gamma table": gamma, "CLAHE": clahe}
+SLOW_OPENCV_METHODS: dict[str, Callable[[Bgr], Any]] = {"fastNlMeansDenoisingColored": non_local_means}
 
 
-class _Subject:
-    """One frame size: everything that a round times on it."""
+class Timer:
+    """Times of calls, by name, in the order in which the names were first used."""
 
-    def __init__(self, enhancer: Enhancer, width: int, height: int, reference: Enhancer | None = None) -> None:
-        self.enhancer, self.width, self.height, self.reference = enhancer, width, height, reference
+    def __init__(self) -> None:
+        self.times_ns: dict[str, list[int]] = defaultdict(list)
+
+    def __call__(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call the function; returns its result."""
+        start_ns = time.perf_counter_ns()
+        result = function(*arguments)
+        self.times_ns[name].append(time.perf_counter_ns() - start_ns)
+        return result
+
+    def medians_ms(self) -> dict[str, float]:
+        """The median of each name."""
+        return {name: statistics.median(times) / 1e6 for name, times in self.times_ns.items()}
+
+
+class _SizeBenchmark:
+    """Everything that is timed for one frame size."""
+
+    def __init__(self, enhancer: Enhancer, width: int, height: int, onnxruntime: Enhancer | None = None) -> None:
+        self.enhancer, self.width, self.height, self.onnxruntime = enhancer, width, height, onnxruntime
         self.stamp_ns = NS_PER_S
         self.message = image_message(dark_frame(width, height, CAPTURE))
         self.stream = FrameStream(enhancer, StreamConfig(fallback=CAPTURE), Health())
-        self.tensor = enhancer.encode(rgb_from_message(self.message), CAPTURE)
         self.rgb = rgb_from_message(self.message)
+        self.tensor = enhancer.encode(self.rgb, CAPTURE)
         self.maps, self.small = toned(enhancer.model_input, enhancer.infer(self.tensor), self.tensor, self.rgb)
         self.local_affine, self.steady = LocalAffine(), Steady()
-        self.times_ns: dict[str, list[int]] = defaultdict(list)
-        for _ in range(2):
-            self.round(slow=False)
-        self.times_ns.clear()
+        self._reset()
+        for _ in range(2):  # warm up
+            self.run_round(slow=False)
+        self._reset()
 
-    def round(self, slow: bool) -> None:
-        """Time each thing once, on a frame a thirtieth of a second after the one before."""
+    def _reset(self) -> None:
+        self.stages, self.whole, self.upsampling, self.opencv = Timer(), Timer(), Timer(), Timer()
+
+    def run_round(self, slow: bool) -> None:
+        """Time each call once, on a frame 1/30 s after the one before."""
         self.stamp_ns += NS_PER_S // 30
         stamp = self.message.header.stamp
         stamp.sec, stamp.nanosec = divmod(self.stamp_ns, NS_PER_S)
-        self._stages()
-        self._time("total", self._total)
-        self._time("bare inference", self.enhancer.infer, self.tensor)
-        if self.reference is not None:
-            self._time("onnxruntime", self.reference.infer, self.tensor)
-        for way in OTHER_WAYS:
-            self._time(way, self._way_up, way)
+        self._run_stages(self.stages)
+        self.whole("total", self._run_stream)
+        self.whole("inference", self.enhancer.infer, self.tensor)
+        if self.onnxruntime is not None:
+            self.whole("onnxruntime", self.onnxruntime.infer, self.tensor)
+        for method in OTHER_UPSAMPLING:
+            self.upsampling(method, enlarge, self.maps, self.small, self.rgb, method, self.local_affine)
         bgr = np.frombuffer(self.message.data, np.uint8).reshape(self.height, self.width, 3)
-        for name, function in (OTHERS | SLOW_OTHERS if slow else OTHERS).items():
-            self._time(name, function, bgr)
+        for name, function in (OPENCV_METHODS | SLOW_OPENCV_METHODS if slow else OPENCV_METHODS).items():
+            self.opencv(name, function, bgr)
+
+    def _run_stages(self, time_stage: Timer) -> None:
+        """The work of ``FrameStream.process``, one stage after the other."""
+        rgb = time_stage("decode", rgb_from_message, self.message)
+        tensor = time_stage("encode", self.enhancer.encode, rgb, CAPTURE)
+        output = time_stage("inference", self.enhancer.infer, tensor)
+        maps, small = time_stage("tone preservation", toned, self.enhancer.model_input, output, tensor, rgb)
+        correction = time_stage("temporal smoothing", self.steady, maps, small, self.stamp_ns, SMOOTHING_S)
+        enhanced = time_stage("upsample", self.enhancer.apply, maps, small, rgb, correction)
+        time_stage("fill message", fill_message, empty_message(), enhanced, "bgr8", self.message.header)
+
+    def _run_stream(self) -> None:
+        frame = self.stream.process(self.message, time.time_ns())
+        fill_message(empty_message(), frame.rgb, frame.encoding, frame.header)
 
     def timings(self) -> SizeTimings:
         """The medians."""
-        medians = {name: statistics.median(times) / 1e6 for name, times in self.times_ns.items()}
+        whole_ms = self.whole.medians_ms()
         return SizeTimings(
             width=self.width,
             height=self.height,
             tensor=tuple(self.tensor.shape),
-            stages_ms={stage: medians[stage] for stage in STAGES},
-            total_ms=medians["total"],
-            bare_inference_ms=medians["bare inference"],
-            onnxruntime_ms=medians.get("onnxruntime"),
-            ways_ms={way: medians[way] for way in OTHER_WAYS},
-            others_ms={name: medians[name] for name in OTHERS | SLOW_OTHERS},
+            stages_ms=self.stages.medians_ms(),
+            total_ms=whole_ms["total"],
+            inference_ms=whole_ms["inference"],
+            onnxruntime_ms=whole_ms.get("onnxruntime"),
+            upsampling_ms=self.upsampling.medians_ms(),
+            opencv_ms=self.opencv.medians_ms(),
         )
-
-    def _stages(self) -> None:
-        rgb = self._time("decode", rgb_from_message, self.message)
-        tensor = self._time("encode", self.enhancer.encode, rgb, CAPTURE)
-        output = self._time("inference", self.enhancer.infer, tensor)
-        maps, small = self._time("tones", toned, self.enhancer.model_input, output, tensor, rgb)
-        correction = self._time("steady", self.steady, maps, small, self.stamp_ns, SMOOTHING_S)
-        enhanced = self._time("upsample", self.enhancer.apply, maps, small, rgb, correction)
-        self._time("message build", self._build, enhanced)
-
-    def _total(self) -> None:
-        frame = self.stream.process(self.message, time.time_ns())
-        fill_message(empty_message(), frame.rgb, frame.encoding, frame.header)
-
-    def _way_up(self, way: Upsampling) -> None:
-        enlarge(self.maps, self.small, self.rgb, way, self.local_affine)
-
-    def _build(self, enhanced: NDArray[np.uint8]) -> None:
-        fill_message(empty_message(), enhanced, "bgr8", self.message.header)
-
-    def _time(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        start = time.perf_counter_ns()
-        result = function(*arguments)
-        self.times_ns[name].append(time.perf_counter_ns() - start)
-        return result
 
 
 def empty_message() -> SimpleNamespace:
-    """The attributes of a fresh sensor_msgs/Image; its data is an ``array``, as in rclpy."""
+    """An object with the attributes of a new sensor_msgs/Image; ``data`` is an ``array``, as in rclpy."""
     return SimpleNamespace(header=None, height=0, width=0, encoding="", is_bigendian=0, step=0, data=array("B"))
 
 
 def image_message(bgr: Bgr) -> SimpleNamespace:
-    """A bgr8 image message of it."""
+    """A bgr8 image message."""
     message = empty_message()
     message.header = SimpleNamespace(stamp=SimpleNamespace(sec=1, nanosec=0), frame_id="camera")
     message.height, message.width, message.encoding, message.step = *bgr.shape[:2], "bgr8", bgr.shape[1] * 3
@@ -310,6 +339,7 @@ def image_message(bgr: Bgr) -> SimpleNamespace:
 
 @contextmanager
 def _opencv_threads(threads: int) -> Iterator[None]:
+    """Set OpenCV's number of threads inside the block."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(threads)
     try:

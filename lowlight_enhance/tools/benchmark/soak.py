@@ -1,9 +1,8 @@
-"""`lowlight soak`: the node in flight for minutes or hours, with everything done to it that may be done to it."""
+"""`lowlight soak`: run the node for minutes or hours, change whatever can change at run time, and look for leaks."""
 
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,232 +14,217 @@ from lowlight_enhance.core.enhancement.enhancer import Enhancer
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.inference.model_zoo import DEFAULT, default_model
 from lowlight_enhance.core.process_info import check_proc, footprint
-from lowlight_enhance.tools.benchmark.node_report import percentile
 from lowlight_enhance.tools.benchmark.soak_report import Sample, SoakResult
-from lowlight_enhance.tools.harness.harness import Log, ask, check_rclpy, counts, meet, members, send, words
-from lowlight_enhance.tools.harness.processes import Crew, CrewError, sigterm_as_exit
+from lowlight_enhance.tools.harness.harness import NodeHarness, percentile, require_rclpy
+from lowlight_enhance.tools.harness.processes import ProcessError
 
 RATE_HZ = 30
-BURSTS = 3
-"""Bursts of frames, each followed by a sample, between two changes."""
+BURSTS_PER_CHANGE = 3
+"""Bursts of frames between two changes. A sample is taken after each."""
 
-SHORTEST_BURST_S, LONGEST_BURST_S = 0.2, 1.0
-BURSTS_A_RUN = 200.0
-"""About so many bursts in a short run; in a long one each takes ``LONGEST_BURST_S``."""
+MIN_BURST_S, MAX_BURST_S = 0.2, 1.0
+BURSTS_PER_RUN = 200.0
+"""A short run has about this many bursts; in a long run each takes ``MAX_BURST_S``."""
 
-WARM_UPS = 3
-"""How often everything is done before it counts: memory fills up, allocators settle."""
+WARM_UP_CYCLES = 3
+"""Each change is made this often before measuring: buffers fill and allocators settle."""
 
-ORDER_S, FLOW_S = 60.0, 30.0
-"""How long an order may take, and how long no frame may come out after it."""
+COMMAND_TIMEOUT_S = 90.0
+RECOVERY_TIMEOUT_S = 60.0
+"""Time for frames, or another model, to come out after a change."""
 
-REPORTS = 10
-"""Lines about the progress."""
-
+PROGRESS_LINES = 10
 WIDTH, HEIGHT = 640, 480
-"""Frames of the bursts that are judged."""
+"""Size of the frames in measured bursts."""
 
-OTHERS = ("tiny", "student")
-"""Shipped models, of which the first that does not fly already takes over for a while."""
+ALTERNATIVE_MODELS = ("tiny", "student")
+"""Shipped models. The first that is not under test replaces it for a while."""
 
-Say = Callable[[str], None]
-Order = tuple[str, dict[str, Any]]
-"""Child, and what it is told."""
+Command = tuple[str, str, dict[str, Any]]
+"""Child process, name of the command, and arguments."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Something done to the node in flight, and undone again.
+    """A change to the running node or its camera, and how to revert it.
 
     Attributes:
-        name: what it is.
-        begin: the order to do it.
-        end: the order to undo it.
-        flows: frames come out meanwhile.
-        models: names of the models that the node flies in the end of each; empty where that does not change.
+        name: shown in the report.
+        apply: makes the change.
+        revert: undoes it.
+        frames_expected: frames come out while it is in effect.
+        models: names of the models that the node must report after each of the two; empty where it stays the same.
     """
 
     name: str
-    begin: Order
-    end: Order
-    flows: bool = True
+    apply: Command
+    revert: Command
+    frames_expected: bool = True
     models: tuple[str, str] = ("", "")
 
 
-def _shown(**other: Any) -> Order:
-    return "camera", {"do": "show", "width": WIDTH, "height": HEIGHT, **other}
+def _show(**values: Any) -> Command:
+    return "camera", "show", {"width": WIDTH, "height": HEIGHT, **values}
 
 
-def _set(**values: Any) -> Order:
-    return "pilot", {"do": "set", **values}
+def _set(name: str, value: Any) -> Command:
+    return "control", "set_parameters", {"values": {name: value}}
 
 
 CHANGES = (
-    Change("320x240", _shown(width=320, height=240), _shown()),
-    Change("strength", _set(strength=0.5), _set(strength=1.0)),
-    Change("1280x720", _shown(width=1280, height=720), _shown()),
-    Change("enable", ("pilot", {"do": "enable", "on": False}), ("pilot", {"do": "enable", "on": True})),
-    Change("metadata", _shown(iso=800.0), _shown()),
-    Change("working size", _set(working_size=256), _set(working_size=-1)),
+    Change("320x240", _show(width=320, height=240), _show()),
+    Change("strength", _set("strength", 0.5), _set("strength", 1.0)),
+    Change("1280x720", _show(width=1280, height=720), _show()),
+    Change("enable", ("control", "enable", {"on": False}), ("control", "enable", {"on": True})),
+    Change("metadata", _show(iso=800.0), _show()),
+    Change("working size", _set("working_size", 256), _set("working_size", -1)),
     Change(
         "deactivate",
-        ("pilot", {"do": "transition", "name": "deactivate"}),
-        ("pilot", {"do": "transition", "name": "activate"}),
-        flows=False,
+        ("control", "change_state", {"transition": "deactivate"}),
+        ("control", "change_state", {"transition": "activate"}),
+        frames_expected=False,
     ),
-    Change("bypass", _set(**{"bypass.threshold": 1.0}), _set(**{"bypass.threshold": 0.0})),
+    Change("bypass", _set("bypass.threshold", 1.0), _set("bypass.threshold", 0.0)),
 )
 
 
 def all_changes(model: Path | None) -> tuple[Change, ...]:
-    """Everything that is done to a node that flies ``model``; None is the default one."""
+    """Every change, for a node that runs ``model``; None: the default model."""
     own = model.stem if model else DEFAULT
-    other = next(name for name in OTHERS if name != own)
+    other = next(name for name in ALTERNATIVE_MODELS if name != own)
     back = str(model.resolve()) if model else ""
-    return (*CHANGES, Change("model", _set(model=other), _set(model=back), models=(other, own)))
+    return (*CHANGES, Change("model", _set("model", other), _set("model", back), models=(other, own)))
 
 
-def run(minutes: float = 10.0, model: Path | None = None, say: Say = print) -> int:
-    """Soak, print the figures; the command's exit code: 1 where something leaked, drifted or broke.
+def run_soak(
+    minutes: float,
+    model: Path | None = None,
+    progress: Callable[[str], None] = print,
+    changes: Sequence[Change] | None = None,
+    warm_up_cycles: int = WARM_UP_CYCLES,
+) -> SoakResult:
+    """Run the node and change it.
 
     Args:
-        minutes: length of the run.
-        model: ONNX file; None for the default.
-        say: where lines of text go.
+        minutes: length of the measurement.
+        model: ONNX file; None: the default model.
+        progress: called with one line of text at each step.
+        changes: to make in turn; None: all of them.
+        warm_up_cycles: how often each is made before measuring.
 
     Raises:
-        LowlightError: it cannot run at all.
+        ConfigError: a value out of range, no Linux, or no rclpy.
+        ModelError: the model cannot be used.
+        ProcessError: a process ended, a change failed, or frames no longer come out.
     """
-    if not (math.isfinite(minutes) and minutes >= 0.1):
-        raise ConfigError(f"{minutes:g} minutes: give 0.1 or more")
+    if not (math.isfinite(minutes) and minutes > 0.0):
+        raise ConfigError(f"--minutes {minutes:g}: give a number above 0")
     check_proc()
-    check_rclpy()
-    Enhancer(model or default_model()).close()  # a bad model is told here, not by a silent node
-    try:
-        result = perform(60.0 * minutes, model, say)
-    except CrewError as error:
-        failures = [str(error)]
-    else:
-        say(result.table())
-        failures = result.failures()
-    for sentence in failures:
-        print(f"lowlight: the soak failed: {sentence}", file=sys.stderr)
-    return 1 if failures else 0
-
-
-def perform(
-    seconds: float,
-    model: Path | None = None,
-    say: Say = print,
-    changes: Sequence[Change] = (),
-    warm_ups: int = WARM_UPS,
-) -> SoakResult:
-    """As ``run``, without the verdict; only ``changes`` are made where any are given.
-
-    Raises:
-        CrewError: a process ended, an order was refused, a model did not take over, or frames no longer come out.
-    """
-    log, changes = Log(), changes or all_changes(model)
+    require_rclpy()
+    Enhancer(model or default_model()).close()  # reports a bad model here rather than in the node's log
+    changes = all_changes(model) if changes is None else changes
     parameters: dict[str, object] = {} if model is None else {"model": model.resolve()}
-    crew_members = {**members(parameters), "pilot": ["lowlight_enhance.tools.harness.control_client"]}
-    with sigterm_as_exit(), Crew(crew_members, log.note) as crew:
-        say("starting camera, node, listener and pilot, four processes over Fast DDS")
-        meet(crew, log)
-        soak = _Soak(crew, log, say)
-        say(f"warming up: everything is done {warm_ups} times")
-        soak.warm_up(changes, warm_ups)
-        return soak.fly(seconds, changes)
+    with NodeHarness(parameters, with_control=True) as harness:
+        progress("starting camera, node, listener and control client, four processes over Fast DDS")
+        harness.wait_for_first_frame()
+        soak = _Soak(harness, progress)
+        progress(f"warming up: each change is made {warm_up_cycles} times")
+        soak.warm_up(changes, warm_up_cycles)
+        return soak.measure(60.0 * minutes, changes)
 
 
 class _Soak:
-    """A crew that has met."""
+    """A running harness and what has been measured."""
 
-    def __init__(self, crew: Crew, log: Log, say: Say) -> None:
-        self.crew, self.log, self.say = crew, log, say
+    def __init__(self, harness: NodeHarness, progress: Callable[[str], None]) -> None:
+        self.harness, self.progress = harness, progress
         self.samples: list[Sample] = []
         self.sent = self.received = 0
-        self.done: Counter[str] = Counter()
+        self.made: Counter[str] = Counter()
 
-    def warm_up(self, changes: Sequence[Change], times: int) -> None:
-        """Every change, in short bursts; nothing of it counts."""
-        for change in [*changes] * times:
-            self.make(change, round(RATE_HZ * SHORTEST_BURST_S))
+    def warm_up(self, changes: Sequence[Change], cycles: int) -> None:
+        """Make every change ``cycles`` times, with short bursts, without measuring."""
+        for change in [*changes] * cycles:
+            self.make_change(change, round(RATE_HZ * MIN_BURST_S))
         self.sent = self.received = 0
-        self.done.clear()
+        self.made.clear()
 
-    def fly(self, seconds: float, changes: Sequence[Change]) -> SoakResult:
-        """Bursts and changes in turn, each change at least twice."""
-        frames = round(RATE_HZ * min(LONGEST_BURST_S, max(SHORTEST_BURST_S, seconds / BURSTS_A_RUN)))
-        start = time.monotonic()
-        reported = turn = 0
-        while (elapsed := time.monotonic() - start) < seconds or turn < 2 * len(changes):
-            for _ in range(BURSTS):
+    def measure(self, seconds: float, changes: Sequence[Change]) -> SoakResult:
+        """Alternate bursts and changes; each change is made at least twice."""
+        frames = round(RATE_HZ * min(MAX_BURST_S, max(MIN_BURST_S, seconds / BURSTS_PER_RUN)))
+        start_s = time.monotonic()
+        reported = cycle = 0
+        while (elapsed_s := time.monotonic() - start_s) < seconds or cycle < 2 * len(changes):
+            for _ in range(BURSTS_PER_CHANGE):
                 self.burst(frames)
-                self.sample(time.monotonic() - start, turn)
-            self.make(changes[turn % len(changes)], frames)
-            turn += 1
-            if elapsed * REPORTS > reported * seconds:
+                self.take_sample(time.monotonic() - start_s, cycle)
+            self.make_change(changes[cycle % len(changes)], frames)
+            cycle += 1
+            if elapsed_s * PROGRESS_LINES > reported * seconds:
                 reported += 1
-                self.report(elapsed)
-        values = counts(self.crew, self.log)
+                self.report_progress(elapsed_s)
+        counters = self.harness.node_counters()
         return SoakResult(
             samples=tuple(self.samples),
             sent=self.sent,
             received=self.received,
-            changes=dict(self.done),
-            errors=(values.get("failed", 0), self.log.values.get("last_error", "")),
+            changes=dict(self.made),
+            errors=(counters.get("failed", 0), self.harness.log.diagnostics.get("last_error", "")),
         )
 
     def burst(self, frames: int) -> int:
-        """Let frames flow; how many came out."""
-        out = send(self.crew, self.log, RATE_HZ, frames)
+        """Stream frames; returns how many came out."""
+        received = self.harness.stream(RATE_HZ, frames)
         self.sent += frames
-        self.received += out
-        return out
+        self.received += received
+        return received
 
-    def sample(self, at_s: float, turn: int) -> None:
-        """Look at the node, which rests."""
-        held = footprint(self.crew.children["node"].process.pid)
-        self.samples.append(Sample(at_s, turn, held, percentile(self.log.latencies_ms(), 50)))
+    def take_sample(self, at_s: float, cycle: int) -> None:
+        """Measure the node while it is idle."""
+        held = footprint(self.harness.node.process.pid)
+        self.samples.append(Sample(at_s, cycle, held, percentile(self.harness.log.latencies_ms(), 50)))
 
-    def make(self, change: Change, frames: int) -> None:
-        """Do it, let frames flow, undo it, and let frames flow until the node is as it was."""
-        self.order(change, change.begin)
-        if change.flows:
-            self.flow(change, frames, change.models[0])
+    def make_change(self, change: Change, frames: int) -> None:
+        """Make the change, stream, revert it, and stream until the node is as it was."""
+        self.send_command(change, change.apply)
+        if change.frames_expected:
+            self.wait_for_frames(change, frames, change.models[0])
         else:
-            send(self.crew, self.log, RATE_HZ, frames)
-        self.order(change, change.end)
-        self.flow(change, frames, change.models[1])
-        self.done[change.name] += 1
+            self.harness.stream(RATE_HZ, frames)
+        self.send_command(change, change.revert)
+        self.wait_for_frames(change, frames, change.models[1])
+        self.made[change.name] += 1
 
-    def order(self, change: Change, order: Order) -> None:
-        """Give one order.
-
-        Raises:
-            CrewError: it is refused.
-        """
-        child, command = order
-        refused = ask(self.crew, self.log, child, ORDER_S, **command).get("refused")
-        if refused:
-            raise CrewError(f"'{change.name}' was refused: {refused}; the node's last words:\n{words(self.crew)}")
-
-    def flow(self, change: Change, frames: int, model: str = "") -> None:
-        """Let frames flow until one comes out, and the node says that it flies ``model``, where one is given.
+    def send_command(self, change: Change, command: Command) -> None:
+        """Send one command.
 
         Raises:
-            CrewError: none does, or it does not.
+            ProcessError: it fails.
         """
-        deadline = time.monotonic() + FLOW_S
-        while not (out := self.burst(frames)) or (model and self.log.values.get("model") != model):
+        child, name, arguments = command
+        error = self.harness.request(child, name, COMMAND_TIMEOUT_S, **arguments).get("error")
+        if error:
+            raise self._failure(f"'{change.name}' failed: {error}")
+
+    def wait_for_frames(self, change: Change, frames: int, model: str = "") -> None:
+        """Stream until a frame comes out and, if ``model`` is given, the node reports that model.
+
+        Raises:
+            ProcessError: that does not happen within ``RECOVERY_TIMEOUT_S``.
+        """
+        deadline = time.monotonic() + RECOVERY_TIMEOUT_S
+        while not (received := self.burst(frames)) or (model and self.harness.log.diagnostics.get("model") != model):
             if time.monotonic() > deadline:
-                fault = f"model {model} did not take over" if out else "no frame came out"
-                raise CrewError(f"after '{change.name}' {fault}; the node's last words:\n{words(self.crew)}")
+                fault = f"the node does not use the model {model}" if received else "no frame came out"
+                raise self._failure(f"after '{change.name}' {fault}")
 
-    def report(self, elapsed_s: float) -> None:
-        """One line about the newest sample."""
+    def _failure(self, reason: str) -> ProcessError:
+        return ProcessError(f"{reason}; end of the node's log:\n{self.harness.node.log_tail()}")
+
+    def report_progress(self, elapsed_s: float) -> None:
+        """Print the newest sample."""
         newest = self.samples[-1]
-        self.say(
+        self.progress(
             f"{elapsed_s / 60.0:6.1f} min: {newest.held.resident_bytes / 1e6:.1f} MB, {newest.held.threads} threads, "
             f"{newest.held.handles} file handles, {newest.latency_ms:.1f} ms"
         )

@@ -1,4 +1,4 @@
-"""What a soak showed: whether memory, threads, file handles and latency stayed what they were."""
+"""Result of `lowlight soak`: whether memory, threads, file handles and latency stayed constant."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from numpy.typing import NDArray
 
 from lowlight_enhance.core.process_info import Footprint
 
-FEWEST = 8
-"""Samples below which nothing can be said."""
+MIN_SAMPLES = 8
+"""Fewer samples allow no statement."""
 
-MOST_FITTED = 200
-"""Turns of a phase that slopes are taken between; of more, neighbours are taken together by their medians."""
+MAX_FITTED_POINTS = 200
+"""Points per phase between which slopes are taken; more are first reduced to medians of neighbours."""
 
-MEMORY_GROWTH = 0.01
-LATENCY_DRIFT = 0.15
-"""Of the median of the last quarter, against the first one's."""
+MAX_MEMORY_GROWTH = 0.01
+MAX_LATENCY_DRIFT = 0.15
+"""Of the median of the last quarter relative to the first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The node at rest between two bursts of frames, always in the same state.
+    """The idle node between two bursts of frames, always in the same state.
 
     Attributes:
-        at_s: time since the soak began.
-        turn: number of the change that came before, from 0 on.
+        at_s: time since the measurement began.
+        cycle: number of the change that follows, from 0.
         held: memory, threads and file handles.
-        latency_ms: median from stamp to receipt of the burst before; NaN where no frame came out.
+        latency_ms: median from stamp to receipt in the burst before; NaN where no frame came out.
     """
 
     at_s: float
-    turn: int
+    cycle: int
     held: Footprint
     latency_ms: float
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One thing that must not change: how it was, how it is, and what is wrong with that, empty where nothing is."""
+    """One figure that must stay constant; ``fault`` says what is wrong, or is empty."""
 
-    what: str
+    name: str
     first: str
     last: str
     change: str
@@ -53,14 +53,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class SoakResult:
-    """A whole soak.
+    """Result of a whole run.
 
     Attributes:
         samples: all after the warm-up.
         sent: frames that the camera published.
         received: of those, that came out.
-        changes: how often each thing was done to the node in flight.
-        errors: the node's own count of messages that it could not use or internal errors, and the last of them.
+        changes: how often each change was made.
+        errors: the node's own count of failed frames and messages, and the newest error.
     """
 
     samples: tuple[Sample, ...]
@@ -71,12 +71,12 @@ class SoakResult:
 
     @property
     def is_long_enough(self) -> bool:
-        """Whether anything can be said: everything has been done twice."""
-        passes = self.samples[-1].turn // max(1, len(self.changes)) if self.samples else 0
-        return len(self.samples) >= FEWEST and passes >= 1
+        """Whether there are enough samples, and each change was made twice."""
+        passes = self.samples[-1].cycle // max(1, len(self.changes)) if self.samples else 0
+        return len(self.samples) >= MIN_SAMPLES and passes >= 1
 
     def rows(self) -> list[Row]:
-        """What must not change."""
+        """The figures that must stay constant."""
         samples = self.samples
         if not self.is_long_enough:
             return []
@@ -88,70 +88,72 @@ class SoakResult:
         ]
 
     def failures(self) -> list[str]:
-        """What must not be, in plain sentences; empty after a good run."""
+        """What is wrong with this run; empty after a good one."""
         if not self.is_long_enough:
-            return [f"only {len(self.samples)} samples, and not everything done twice: too short a run"]
+            return [f"the run was too short: {len(self.samples)} samples, and not every change was made twice"]
         found = [row.fault for row in self.rows() if row.fault]
         count, last = self.errors
         if count:
-            found.append(f"the node reports {count} errors, the last one: {last}")
+            found.append(f"the node reports {count} errors, the newest: {last}")
         return found
 
     def table(self) -> str:
         """The figures as text."""
         minutes = self.samples[-1].at_s / 60.0 if self.samples else 0.0
-        done = ", ".join(f"{name} {count}" for name, count in self.changes.items())
+        made = ", ".join(f"{name} {count}" for name, count in self.changes.items())
         lines = [
             f"{len(self.samples)} samples in {minutes:.1f} minutes after the warm-up; "
-            f"{self.received} of {self.sent} frames out",
-            f"done in flight: {done}",
+            f"{self.received} of {self.sent} frames received",
+            f"changes: {made}",
             "",
             f"{'':<18}{'first':>12}{'last':>12}{'change':>12}  limit",
         ]
         for row in self.rows():
-            verdict = "NOT REACHED" if row.fault else "reached"
-            lines.append(f"{row.what:<18}{row.first:>12}{row.last:>12}{row.change:>12}  {row.limit:<16}{verdict}")
+            verdict = "NOT MET" if row.fault else "met"
+            lines.append(f"{row.name:<18}{row.first:>12}{row.last:>12}{row.change:>12}  {row.limit:<16}{verdict}")
         return "\n".join(lines)
 
 
 def memory_row(samples: Sequence[Sample], phases: int) -> Row:
-    """Resident memory must not grow: by less than ``MEMORY_GROWTH`` of its median."""
+    """Resident memory must grow by less than ``MAX_MEMORY_GROWTH`` of its median."""
     megabytes = [sample.held.resident_bytes / 1e6 for sample in samples]
-    grown = growth([sample.at_s for sample in samples], megabytes, [sample.turn for sample in samples], phases)
-    first, last = quarters(megabytes)
+    growth = relative_growth(
+        [sample.at_s for sample in samples], megabytes, [sample.cycle for sample in samples], phases
+    )
+    first, last = quarter_medians(megabytes)
     fault = ""
-    if not grown < MEMORY_GROWTH:
-        fault = f"resident memory grew by {100.0 * grown:.1f} % ({first:.1f} to {last:.1f} MB)"
+    if not growth < MAX_MEMORY_GROWTH:
+        fault = f"resident memory grew by {100.0 * growth:.1f} % ({first:.1f} to {last:.1f} MB)"
     return Row(
         "resident memory",
         f"{first:.1f} MB",
         f"{last:.1f} MB",
-        f"{100.0 * grown:+.2f} %",
-        f"under +{100.0 * MEMORY_GROWTH:g} %",
+        f"{100.0 * growth:+.2f} %",
+        f"under +{100.0 * MAX_MEMORY_GROWTH:g} %",
         fault,
     )
 
 
-def constant_row(what: str, counts: Sequence[int]) -> Row:
+def constant_row(name: str, counts: Sequence[int]) -> Row:
     """A number that must be the same in every sample."""
     low, high = min(counts), max(counts)
-    fault = f"the number of {what} was not constant: {low} to {high}" if low != high else ""
-    return Row(what, str(counts[0]), str(counts[-1]), f"{high - low}", "0", fault)
+    fault = f"the number of {name} was not constant: {low} to {high}" if low != high else ""
+    return Row(name, str(counts[0]), str(counts[-1]), f"{high - low}", "0", fault)
 
 
 def latency_row(latencies_ms: Sequence[float]) -> Row:
-    """The median of the last quarter must not exceed the first one's by ``LATENCY_DRIFT``."""
-    first, last = quarters(latencies_ms)
+    """The median of the last quarter must not exceed the first one's by ``MAX_LATENCY_DRIFT``."""
+    first, last = quarter_medians(latencies_ms)
     drift = last / first - 1.0
     fault = ""
-    if not drift < LATENCY_DRIFT:
-        fault = f"the latency drifted by {100.0 * drift:.0f} %: {first:.1f} ms at first, {last:.1f} ms at last"
-    limit = f"under +{100.0 * LATENCY_DRIFT:g} %"
+    if not drift < MAX_LATENCY_DRIFT:
+        fault = f"the latency drifted by {100.0 * drift:.0f} %, from {first:.1f} ms to {last:.1f} ms"
+    limit = f"under +{100.0 * MAX_LATENCY_DRIFT:g} %"
     return Row("latency", f"{first:.1f} ms", f"{last:.1f} ms", f"{100.0 * drift:+.1f} %", limit, fault)
 
 
-def quarters(values: Sequence[float]) -> tuple[float, float]:
-    """Medians of the first and of the last quarter; what is not a number does not count."""
+def quarter_medians(values: Sequence[float]) -> tuple[float, float]:
+    """Medians of the first and of the last quarter, without NaN."""
     size = max(1, len(values) // 4)
     return _median(values[:size]), _median(values[-size:])
 
@@ -161,37 +163,39 @@ def _median(values: Sequence[float]) -> float:
     return float(np.median(numbers)) if numbers else math.nan
 
 
-def growth(times: Sequence[float], values: Sequence[float], turns: Sequence[int], phases: int) -> float:
-    """By which share of its median a series rises from its first to its last time.
+def relative_growth(times: Sequence[float], values: Sequence[float], cycles: Sequence[int], phases: int) -> float:
+    """Increase of a series from its first to its last time, as a share of its median.
 
-    As H. Theil (1950) and P. K. Sen (1968) fit a line: by the median of the slopes between pairs, which outliers do
-    not turn. Pairs are of one phase, since memory depends on what was done last; each turn counts by its median.
+    Fits a line with the estimator of H. Theil (1950) and P. K. Sen (1968): the median of the slopes between pairs of
+    points, which outliers do not affect. Only points of the same phase are paired, because memory depends on the
+    change before; each cycle counts with its median.
 
     Args:
         times: of the samples, rising.
         values: at those times, above 0.
-        turns: number of each sample's turn.
-        phases: after so many turns the same is done again.
+        cycles: number of each sample's cycle.
+        phases: the changes repeat after this many cycles.
 
     Returns:
-        The share; NaN where no phase comes twice.
+        The share; NaN where no phase occurs twice.
     """
-    x, y, turn = np.asarray(times, np.float64), np.asarray(values, np.float64), np.asarray(turns)
-    numbers = np.unique(turn)
-    middles = np.array([(np.median(x[turn == number]), np.median(y[turn == number])) for number in numbers])
-    slopes = [_slopes(_thinned(middles[numbers % phases == phase])) for phase in range(phases)]
-    together = np.concatenate(slopes)
-    return float(np.median(together) * (x[-1] - x[0]) / np.median(y)) if together.size else math.nan
+    x, y, cycle = np.asarray(times, np.float64), np.asarray(values, np.float64), np.asarray(cycles)
+    numbers = np.unique(cycle)
+    medians = np.array([(np.median(x[cycle == number]), np.median(y[cycle == number])) for number in numbers])
+    slopes = np.concatenate(
+        [_pairwise_slopes(_reduce_points(medians[numbers % phases == phase])) for phase in range(phases)]
+    )
+    return float(np.median(slopes) * (x[-1] - x[0]) / np.median(y)) if slopes.size else math.nan
 
 
-def _slopes(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Between all pairs of (n, 2) points."""
+def _pairwise_slopes(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Slopes between all pairs of (n, 2) points."""
     first, second = np.triu_indices(len(points), k=1)
     run, rise = (points[second] - points[first]).T
     return np.asarray(rise / run, np.float64)
 
 
-def _thinned(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """At most ``MOST_FITTED`` points: medians of neighbours."""
-    parts = np.array_split(points, max(1, min(MOST_FITTED, len(points))))
+def _reduce_points(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """At most ``MAX_FITTED_POINTS`` points, each the median of neighbours."""
+    parts = np.array_split(points, max(1, min(MAX_FITTED_POINTS, len(points))))
     return np.array([np.median(part, axis=0) for part in parts if len(part)]).reshape(-1, 2)

@@ -1,1 +1,1 @@
-"""The demo: a simulated camera, the node and a listener."""
+"""The demo: a simulated dark camera, the node and a listener."""

@@ -1,182 +1,186 @@
-"""`lowlight demo`: a camera in the dark, our node and a listener, three processes over Fast DDS, with figures.
+"""`lowlight demo`: a camera in the dark, the node and a listener, three processes over Fast DDS, with scores.
 
-The camera pans over photographs, each frame darkened by the physics of a sensor; the listener stands where a detector
-would. After the run its frames are scored against the undarkened window of exactly that frame, found by stamp.
+The camera pans over photographs that are darkened by a model of the sensor. The listener stands in for a detector.
+Afterwards each frame is scored against the well-exposed original of exactly that frame, which its stamp identifies.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import math
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from lowlight_enhance.core.enhancement.enhancer import Enhancer
 from lowlight_enhance.core.errors import ConfigError, DataError
+from lowlight_enhance.core.files import check_output_folder
 from lowlight_enhance.core.inference.model_zoo import default_model
-from lowlight_enhance.tools.demo.pictures import write_picture, write_video
-from lowlight_enhance.tools.demo.scene import HEIGHT, TAKES, WIDTH, Clip, load_photo
-from lowlight_enhance.tools.demo.score import DemoResult, percentile, rows, score, spread
-from lowlight_enhance.tools.harness.harness import ANSWER_S, Log, ask, counts, difference, meet, members, send, words
-from lowlight_enhance.tools.harness.processes import Crew, CrewError, sigterm_as_exit
+from lowlight_enhance.tools.demo.pictures import clip_panels, write_picture, write_video
+from lowlight_enhance.tools.demo.scene import HEIGHT, SHOTS, WIDTH, Clip, load_photo
+from lowlight_enhance.tools.demo.score import DemoResult, evenly_spaced, middle_frames, score_frames
+from lowlight_enhance.tools.harness.harness import NodeHarness, counter_increase, percentile
+from lowlight_enhance.tools.harness.processes import ProcessError
 
-RATES_HZ = (30, 20, 15, 10)
-KEEPS_UP = 0.95
-"""Share of a calibration second's frames that must arrive, each within a frame's time, for a rate to be taken."""
+CALIBRATION_RATES_HZ = (30, 20, 15, 10)
+MIN_CALIBRATION_SHARE = 0.95
+"""Share of one second's frames that must arrive, within one frame period at the median, for a rate to be chosen."""
 
-VIDEO_HZ = 10
-SCORED = 30
-"""Frames scored at most, evenly spread."""
-
-RENDER_S = 300.0
-"""How long the camera may take to make the dark frames."""
-
-Say = Callable[[str], None]
+VIDEO_RATE_HZ = 10
+MAX_SCORED_FRAMES = 30
+RENDER_TIMEOUT_S = 300.0
+MATCH_KINDS = ("exact", "nearest", "last", "fallback", "none")
+"""How the node can find the capture metadata of a frame, as in its diagnostics ``metadata.*``."""
 
 
-def run(
-    out: Path = Path("out/demo"),
-    seconds: float = 15.0,
-    model: Path | None = None,
-    working_size: int | None = None,
-    rate_hz: int | None = None,
-    say: Say = print,
-) -> int:
-    """Run the demo, print its figures, write ``demo.png`` and ``demo.mp4``; the command's exit code.
+@dataclass(frozen=True, slots=True)
+class DemoSettings:
+    """Options of the demo.
 
-    Args:
-        out: folder to write, made where it is missing.
-        seconds: length of the run.
-        model: ONNX file; None for the one that is shipped.
-        working_size: the node's parameter; None for the model's own.
-        rate_hz: of the camera; None finds out what the machine keeps up with.
-        say: where lines of text go.
+    Attributes:
+        out: folder for ``demo.png`` and ``demo.mp4``; created where it is missing.
+        seconds: length of the clip, 0.5 to 120.
+        model: ONNX file; None: the default model.
+        working_size: the node's parameter; None: the model's own.
+        rate_hz: frame rate of the camera, 1 to 60; None: the highest rate that the machine keeps up with.
 
     Raises:
-        LowlightError: it cannot run at all.
+        ConfigError: a value out of range.
     """
-    result = perform(out, seconds, model, working_size, rate_hz, say)
-    say(result.report())
-    for sentence in result.failures():
-        print(f"lowlight: the demo failed: {sentence}", file=sys.stderr)
-    return 1 if result.failures() else 0
+
+    out: Path = Path("out/demo")
+    seconds: float = 15.0
+    model: Path | None = None
+    working_size: int | None = None
+    rate_hz: int | None = None
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.seconds) and 0.5 <= self.seconds <= 120.0):
+            raise ConfigError(f"--seconds {self.seconds:g}: give 0.5 to 120; every dark frame is kept in memory")
+        if self.rate_hz is not None and not 1 <= self.rate_hz <= 60:
+            raise ConfigError(f"--rate {self.rate_hz}: give 1 to 60 frames per second, or leave it out")
+
+    def node_parameters(self) -> dict[str, object]:
+        """The node's parameters that these options set."""
+        parameters: dict[str, object] = {}
+        if self.model is not None:
+            parameters["model"] = self.model.resolve()
+        if self.working_size is not None:
+            parameters["working_size"] = self.working_size
+        return parameters
 
 
-def perform(
-    out: Path,
-    seconds: float,
-    model: Path | None = None,
-    working_size: int | None = None,
-    rate_hz: int | None = None,
-    say: Say = print,
-) -> DemoResult:
-    """As ``run``, without the verdict."""
-    check(out, seconds, rate_hz)
-    Enhancer(model or default_model(), working_size=working_size)  # a bad model is told here, not by a silent node
-    log = Log()
-    with sigterm_as_exit(), Crew(children(model, working_size), log.note) as crew:
-        say("starting camera, node and listener, three processes over Fast DDS")
-        meet(crew, log)
-        rate_hz = rate_hz or calibrate(crew, log, say)
-        clip = Clip(rate_hz, seconds)
-        before, after = stream(crew, log, clip, say)
-        crew.dismiss()
-        say("scoring")
-        frames = {index: crew.folder / f"{stamp}.npy" for stamp, index in log.arrived().items()}
+def run_demo(settings: DemoSettings, progress: Callable[[str], None] = print) -> DemoResult:
+    """Run the demo and write its picture and video.
+
+    Args:
+        settings: the options.
+        progress: called with one line of text at each step.
+
+    Raises:
+        LowlightError: rclpy or scikit-image is missing, the model or the folder cannot be used, or a process ended.
+    """
+    check_requirements(settings)
+    with NodeHarness(settings.node_parameters(), module="lowlight_enhance.tools.demo.nodes") as harness:
+        progress("starting camera, node and listener, three processes over Fast DDS")
+        harness.wait_for_first_frame()
+        clip = Clip(settings.rate_hz or calibrate_rate(harness, progress), settings.seconds)
+        before, after = stream_clip(harness, clip, progress)
+        harness.processes.stop()
+        progress("scoring")
+        folder = harness.processes.folder
+        frames = {index: folder / f"{stamp}.npy" for stamp, index in harness.log.arrived().items()}
         kept = {index: path for index, path in sorted(frames.items()) if path.exists()}
         if not kept:
-            raise CrewError("no enhanced frame arrived during the run; the node's last words:\n" + words(crew))
-        scored = spread(list(kept), SCORED)
-        scores = score(clip, {index: kept[index] for index in scored})
-        write_picture(clip, rows(clip, kept), out / "demo.png")
-        write_video(clip, kept, clip.rate_hz / keep_every(clip), out / "demo.mp4")
-        say(f"wrote {out / 'demo.png'} and {out / 'demo.mp4'}")
-    assert log.sent is not None
+            raise ProcessError(
+                f"no enhanced frame arrived during the run; end of the node's log:\n{harness.node.log_tail()}"
+            )
+        write_results(clip, kept, settings.out, progress)
+        scored = evenly_spaced(list(kept), MAX_SCORED_FRAMES)
+        dark_score, enhanced_score = score_frames(clip, {index: kept[index] for index in scored})
     return DemoResult(
-        rate_hz=rate_hz,
-        sent=len(log.sent),
-        enhanced=difference(before, after, "enhanced"),
-        received=len(log.arrived()),
-        latencies_ms=log.latencies_ms(),
-        matches={kind: difference(before, after, f"metadata.{kind}") or 0 for kind in MATCHES},
-        before=scores[0],
-        after=scores[1],
+        rate_hz=clip.rate_hz,
+        sent=len(harness.log.sent or {}),
+        enhanced=counter_increase(before, after, "enhanced"),
+        received=len(harness.log.arrived()),
+        latencies_ms=harness.log.latencies_ms(),
+        matches={kind: counter_increase(before, after, f"metadata.{kind}") or 0 for kind in MATCH_KINDS},
+        dark_score=dark_score,
+        enhanced_score=enhanced_score,
         scored=len(scored),
     )
 
 
-MATCHES = ("exact", "nearest", "last", "fallback", "none")
-
-
-def check(out: Path, seconds: float, rate_hz: int | None) -> None:
-    """Refuse what cannot work before any process is started.
+def check_requirements(settings: DemoSettings) -> None:
+    """Fail before any process starts.
 
     Raises:
-        ConfigError: a value out of range, or a missing package.
-        DataError: ``out`` cannot be made.
+        ConfigError: rclpy or scikit-image is not installed.
+        ModelError: the model cannot be used.
+        DataError: the folder cannot be written.
     """
-    if not (math.isfinite(seconds) and 0.5 <= seconds <= 120.0):
-        raise ConfigError(f"--seconds {seconds:g}: give 0.5 to 120; every dark frame is kept in memory")
-    if rate_hz is not None and not 1 <= rate_hz <= 60:
-        raise ConfigError(f"--rate {rate_hz}: give 1 to 60 frames a second, or leave it out")
     if importlib.util.find_spec("rclpy") is None:
         raise ConfigError(
             "the demo needs rclpy: pip install 'lowlight_enhance[ros,demo]', or source a ROS 2 installation"
         )
-    for take in TAKES:
-        load_photo(take.photo)
+    for shot in SHOTS:
+        load_photo(shot.photo)
+    Enhancer(settings.model or default_model(), working_size=settings.working_size).close()
+    check_output_folder(settings.out)
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        settings.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"cannot make the folder {out} ({error.strerror}); name another with --out") from error
+        raise DataError(f"cannot create the folder {settings.out} ({error.strerror}); choose another --out") from error
 
 
-def children(model: Path | None, working_size: int | None) -> dict[str, Sequence[str]]:
-    """``python -m`` arguments of each child."""
-    parameters: dict[str, object] = {}
-    if model is not None:
-        parameters["model"] = model.resolve()
-    if working_size is not None:
-        parameters["working_size"] = working_size
-    return members(parameters, actors="lowlight_enhance.tools.demo.processes")
-
-
-def calibrate(crew: Crew, log: Log, say: Say) -> int:
-    """The highest of ``RATES_HZ`` at which the frames of one second come through."""
-    render(crew, log, Clip(RATES_HZ[0], 1.0))
-    send(crew, log, rate_hz=RATES_HZ[0], count=RATES_HZ[0])  # what runs for the first time runs slowly
-    for rate_hz in RATES_HZ:
-        arrived = send(crew, log, rate_hz, count=rate_hz)
-        latency_ms = percentile(log.latencies_ms(), 50)
-        if arrived >= KEEPS_UP * rate_hz and latency_ms < 1000.0 / rate_hz:
+def calibrate_rate(harness: NodeHarness, progress: Callable[[str], None]) -> int:
+    """The highest of ``CALIBRATION_RATES_HZ`` at which the frames of one second arrive in time; else the lowest."""
+    render(harness, Clip(CALIBRATION_RATES_HZ[0], 1.0))
+    harness.stream(CALIBRATION_RATES_HZ[0], count=CALIBRATION_RATES_HZ[0])  # the first frames are slower
+    for rate_hz in CALIBRATION_RATES_HZ:
+        arrived = harness.stream(rate_hz, count=rate_hz)
+        latency_ms = percentile(harness.log.latencies_ms(), 50)
+        if arrived >= MIN_CALIBRATION_SHARE * rate_hz and latency_ms < 1000.0 / rate_hz:
             break
-        say(
-            f"at {rate_hz} Hz {arrived} of {rate_hz} frames came through in a second, after {latency_ms:.0f} ms: "
-            "too fast for this machine"
+        progress(
+            f"{rate_hz} Hz is too fast for this machine: {arrived} of {rate_hz} frames arrived, "
+            f"median latency {latency_ms:.0f} ms"
         )
-    say(f"the camera runs at {rate_hz} Hz")
+    progress(f"the camera runs at {rate_hz} Hz")
     return rate_hz
 
 
-def stream(crew: Crew, log: Log, clip: Clip, say: Say) -> tuple[dict[str, int], dict[str, int]]:
-    """The run itself; the node's counts before and after it."""
-    say(f"darkening {len(clip)} frames of {WIDTH}x{HEIGHT}: " + "; ".join(f"{t.photo} {t}" for t in TAKES))
-    render(crew, log, clip)
-    ask(crew, log, "listener", ANSWER_S, do="keep", every=keep_every(clip))
-    before = counts(crew, log)
-    say(f"streaming {clip.seconds:g} s at {clip.rate_hz} Hz")
-    send(crew, log, clip.rate_hz, len(clip))
-    after = counts(crew, log)
-    ask(crew, log, "listener", ANSWER_S + clip.seconds, do="save", folder=str(crew.folder))
+def stream_clip(
+    harness: NodeHarness, clip: Clip, progress: Callable[[str], None]
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Stream the clip and save the received frames; returns the node's counters before and after."""
+    shots = "; ".join(f"{shot.photo} {shot}" for shot in SHOTS)
+    progress(f"darkening {len(clip)} frames of {WIDTH}x{HEIGHT}: {shots}")
+    render(harness, clip)
+    harness.request("listener", "keep", every=keep_every(clip))
+    before = harness.node_counters()
+    progress(f"streaming {clip.seconds:g} s at {clip.rate_hz} Hz")
+    harness.stream(clip.rate_hz, len(clip))
+    after = harness.node_counters()
+    harness.request("listener", "save", RENDER_TIMEOUT_S, folder=str(harness.processes.folder))
     return before, after
 
 
-def keep_every(clip: Clip) -> int:
-    """So that the listener keeps about ``VIDEO_HZ`` frames a second."""
-    return max(1, clip.rate_hz // VIDEO_HZ)
+def write_results(clip: Clip, kept: dict[int, Path], out: Path, progress: Callable[[str], None]) -> None:
+    """Write ``demo.png``, one row per photograph, and ``demo.mp4``, every kept frame."""
+    picture, video = out / "demo.png", out / "demo.mp4"
+    rows = middle_frames(clip, list(kept))
+    write_picture((clip_panels(clip, index, kept[index]) for index in rows), picture)
+    frames = (clip_panels(clip, index, path)[:-1] for index, path in kept.items())
+    write_video(frames, clip.rate_hz / keep_every(clip), video)
+    progress(f"wrote {picture} and {video}")
 
 
-def render(crew: Crew, log: Log, clip: Clip) -> None:
+def render(harness: NodeHarness, clip: Clip) -> None:
     """Let the camera make the dark frames of ``clip``."""
-    ask(crew, log, "camera", RENDER_S, do="render", rate_hz=clip.rate_hz, seconds=clip.seconds)
+    harness.request("camera", "render", RENDER_TIMEOUT_S, rate_hz=clip.rate_hz, seconds=clip.seconds)
+
+
+def keep_every(clip: Clip) -> int:
+    """The listener keeps each n-th frame, about ``VIDEO_RATE_HZ`` per second."""
+    return max(1, clip.rate_hz // VIDEO_RATE_HZ)

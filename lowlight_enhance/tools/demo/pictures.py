@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cv2
@@ -12,49 +12,48 @@ from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.files import replacing
 from lowlight_enhance.tools.demo.scene import Clip, Picture
 
+Panel = tuple[Picture, str]
+"""A picture and its label."""
 
-def write_picture(clip: Clip, enhanced: dict[int, Path], target: Path) -> None:
-    """One row a frame: dark, enhanced, photograph.
+
+def clip_panels(clip: Clip, index: int, enhanced: Path) -> list[Panel]:
+    """What is shown of one frame: dark, enhanced, original.
 
     Args:
-        clip: what was shown.
-        enhanced: ``.npy`` files of (H, W, 3) RGB by frame index.
-        target: PNG file.
-
-    Raises:
-        DataError: it cannot be written.
+        clip: the frame's clip.
+        index: of the frame.
+        enhanced: ``.npy`` file of the enhanced frame, (H, W, 3) RGB.
     """
-    rows = [
-        beside(
-            (clip.dark(index), f"camera: {clip.take(index)}"),
-            (np.load(path), "enhanced"),
-            (clip.reference(index), "photograph"),
-        )
-        for index, path in enhanced.items()
+    return [
+        (clip.dark(index), f"camera: {clip.shot(index)}"),
+        (np.load(enhanced), "enhanced"),
+        (clip.reference(index), "photograph"),
     ]
-    with replacing(target) as temporary:
-        if not cv2.imwrite(str(temporary), np.vstack(rows)[:, :, ::-1]):
-            raise DataError(f"cannot write {target}; free some space or name another folder")
 
 
-def write_video(clip: Clip, enhanced: dict[int, Path], rate_hz: float, target: Path) -> None:
-    """Dark beside enhanced, at the speed of the run.
-
-    Args:
-        clip: what was shown.
-        enhanced: ``.npy`` files of (H, W, 3) RGB by frame index.
-        rate_hz: frames a second.
-        target: MP4 file.
+def write_picture(rows: Iterable[Sequence[Panel]], target: Path) -> None:
+    """Write a PNG file with one row of panels below the other.
 
     Raises:
-        DataError: this OpenCV has no MPEG-4 encoder, or the file cannot be written.
+        DataError: the file cannot be written.
+    """
+    picture = np.vstack([side_by_side(panels) for panels in rows])
+    with replacing(target) as temporary:
+        if not cv2.imwrite(str(temporary), picture[:, :, ::-1]):
+            raise DataError(f"cannot write {target}; free some space or choose another folder")
+
+
+def write_video(frames: Iterable[Sequence[Panel]], rate_hz: float, target: Path) -> None:
+    """Write an MP4 file; each frame is one row of panels.
+
+    Raises:
+        DataError: this build of OpenCV has no MPEG-4 encoder, or the file cannot be written.
     """
     with replacing(target) as temporary:
         writer: cv2.VideoWriter | None = None
         try:
-            for index, path in enhanced.items():
-                dark = (clip.dark(index), f"camera: {clip.take(index)}")
-                frame = beside(dark, (np.load(path), "enhanced"))
+            for panels in frames:
+                frame = side_by_side(panels)
                 if writer is None:
                     code = cv2.VideoWriter.fourcc(*"mp4v")
                     writer = cv2.VideoWriter(str(temporary), code, rate_hz, frame.shape[1::-1])
@@ -64,19 +63,18 @@ def write_video(clip: Clip, enhanced: dict[int, Path], rate_hz: float, target: P
         finally:
             if writer is not None:
                 writer.release()
-        if temporary.stat().st_size == 0:
-            raise DataError(f"cannot write {target}: nothing was encoded; free some space or name another folder")
+        if temporary.stat().st_size == 0:  # VideoWriter does not report a failed write
+            raise DataError(f"cannot write {target}: nothing was encoded; free some space or choose another folder")
 
 
-def beside(*panels: tuple[Picture, str]) -> Picture:
-    """Pictures of one height side by side, each with its label."""
-    return np.concatenate([labelled(picture, text) for picture, text in panels], axis=1)
+def side_by_side(panels: Iterable[Panel]) -> Picture:
+    """Pictures of equal height next to each other, each with its label."""
+    return np.concatenate([draw_label(picture, text) for picture, text in panels], axis=1)
 
 
-def labelled(picture: Picture, text: str) -> Picture:
-    """A copy with ``text`` in the top left corner, readable on any ground."""
+def draw_label(picture: Picture, text: str) -> Picture:
+    """A copy with ``text`` in the top left corner, white with a black outline."""
     out: Picture = picture.copy()
-    strokes: Sequence[tuple[tuple[int, int, int], int]] = (((0, 0, 0), 4), ((255, 255, 255), 1))
-    for colour, thickness in strokes:
+    for colour, thickness in (((0, 0, 0), 4), ((255, 255, 255), 1)):
         cv2.putText(out, text, (10, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.6, colour, thickness, cv2.LINE_AA)
     return out

@@ -1,6 +1,6 @@
-"""What the demo's camera sees: a pan over photographs that scikit-image ships, and the dark frames made of it.
+"""The demo's scene: a pan over photographs that scikit-image ships, and the dark frames simulated from it.
 
-Frame ``index`` of a clip is a pure function of the clip, so that the score is taken against exactly what was sent.
+Frame ``index`` is a pure function of the clip and the index, so that the score compares with exactly what was sent.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ Picture = NDArray[np.uint8]
 
 WIDTH, HEIGHT = 640, 480
 MARGIN = 1.25
-"""A photograph is enlarged until it covers the frame this many times each way: room to pan."""
+"""A photograph is enlarged to at least this multiple of the frame in each direction, so that the camera can pan."""
 
 SENSOR = SENSORS["CanonEOS700D"]
-"""The noisiest of those that are calibrated, and still larger than a robot's."""
+"""The noisiest of the calibrated sensors; it is still larger than that of a usual robot camera."""
 
 SEED = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Take:
-    """One photograph and how badly it is exposed.
+class Shot:
+    """One photograph and its exposure.
 
     Attributes:
         photo: name of a function of ``skimage.data``.
-        stops: how far under-exposed.
-        capture: what the camera says of the exposure.
+        stops: underexposure.
+        capture: metadata that the camera publishes.
     """
 
     photo: str
@@ -50,17 +50,17 @@ class Take:
         return f"{self.stops:g} stops under, ISO {self.capture.iso:.0f}, 1/{1.0 / self.capture.exposure_s:.0f} s"
 
 
-TAKES = (
-    Take("coffee", 3.0, CaptureMetadata(1600.0, 1.0 / 60.0)),
-    Take("astronaut", 4.0, CaptureMetadata(3200.0, 1.0 / 60.0)),
-    Take("chelsea", 3.5, CaptureMetadata(3200.0, 1.0 / 40.0)),
-    Take("stereo_motorcycle", 4.0, CaptureMetadata(1600.0, 1.0 / 40.0)),
+SHOTS = (
+    Shot("coffee", 3.0, CaptureMetadata(1600.0, 1.0 / 60.0)),
+    Shot("astronaut", 4.0, CaptureMetadata(3200.0, 1.0 / 60.0)),
+    Shot("chelsea", 3.5, CaptureMetadata(3200.0, 1.0 / 40.0)),
+    Shot("stereo_motorcycle", 4.0, CaptureMetadata(1600.0, 1.0 / 40.0)),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """``TAKES`` one after the other in ``seconds`` seconds at ``rate_hz``."""
+    """``SHOTS`` one after the other, ``seconds`` long at ``rate_hz``."""
 
     rate_hz: int
     seconds: float
@@ -68,30 +68,30 @@ class Clip:
     def __len__(self) -> int:
         return max(1, round(self.rate_hz * self.seconds))
 
-    def take(self, index: int) -> Take:
-        """What frame ``index`` shows."""
-        return TAKES[index * len(TAKES) // len(self)]
+    def shot(self, index: int) -> Shot:
+        """The shot that frame ``index`` belongs to."""
+        return SHOTS[index * len(SHOTS) // len(self)]
 
     def reference(self, index: int) -> Picture:
-        """The well-exposed window of frame ``index``, (480, 640, 3)."""
-        take = self.take(index)
-        photo = load_photo(take.photo)
-        first = -(-TAKES.index(take) * len(self) // len(TAKES))
-        phase = (index - first) / max(1.0, len(self) / len(TAKES))
+        """The well-exposed original of frame ``index``, (480, 640, 3)."""
+        shot = self.shot(index)
+        photo = load_photo(shot.photo)
+        first = -(-SHOTS.index(shot) * len(self) // len(SHOTS))
+        phase = (index - first) / max(1.0, len(self) / len(SHOTS))
         left = round((photo.shape[1] - WIDTH) * (0.5 - 0.5 * math.cos(math.pi * phase)))
         top = round((photo.shape[0] - HEIGHT) * phase)
         return np.ascontiguousarray(photo[top : top + HEIGHT, left : left + WIDTH])
 
     def dark(self, index: int) -> Picture:
-        """The frame that the camera publishes, with noise of its own, (480, 640, 3)."""
-        take = self.take(index)
-        exposure = DarkExposure(take.stops, take.capture, SENSOR)
+        """The frame that the camera publishes, (480, 640, 3). Each index has its own noise."""
+        shot = self.shot(index)
+        exposure = DarkExposure(shot.stops, shot.capture, SENSOR)
         return darken(self.reference(index), exposure, np.random.default_rng([SEED, self.rate_hz, index]))
 
 
-@lru_cache(maxsize=len(TAKES))
+@lru_cache(maxsize=len(SHOTS))
 def load_photo(name: str) -> Picture:
-    """A photograph out of the scikit-image package, large enough to pan in; nothing is downloaded.
+    """A photograph of the scikit-image package, enlarged for panning. Nothing is downloaded.
 
     Raises:
         ConfigError: scikit-image is not installed.
@@ -100,7 +100,7 @@ def load_photo(name: str) -> Picture:
         import skimage.data
     except ImportError as error:
         raise ConfigError(
-            "the demo takes its photographs from scikit-image, which is not installed: "
+            "the demo needs the photographs of scikit-image, which is not installed: "
             "pip install 'lowlight_enhance[demo]'"
         ) from error
     loaded = getattr(skimage.data, name)()

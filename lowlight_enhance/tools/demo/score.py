@@ -1,10 +1,9 @@
-"""What a run of the demo showed: counts, latencies, and pictures scored against the undarkened photograph."""
+"""Counts, latencies and image scores of one run of the demo."""
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from lowlight_enhance.tools.demo.scene import TAKES, Clip, Picture
+from lowlight_enhance.tools.demo.scene import SHOTS, Clip, Picture
+from lowlight_enhance.tools.harness.harness import percentile
 
-MUST_ARRIVE = 0.9
+MIN_RECEIVED_SHARE = 0.9
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Means over the scored frames, against the undarkened photograph."""
+    """Means over the scored frames, against the well-exposed original."""
 
     psnr_db: float
     ssim: float
@@ -30,18 +30,18 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """What a run showed.
+    """Result of one run.
 
     Attributes:
-        rate_hz: of the camera.
-        sent: frames published by the camera.
-        enhanced: frames that the node says it enhanced; None where its diagnostics did not come.
-        received: of the sent frames, those that reached the listener.
-        latencies_ms: from image stamp to receipt, one for each received frame.
-        matches: frames by the way that the node found their capture metadata.
-        before: score of the dark frames.
-        after: score of the enhanced frames.
-        scored: number of frames scored.
+        rate_hz: frame rate of the camera.
+        sent: frames that the camera published.
+        enhanced: frames that the node counted as enhanced; None where its diagnostics did not come.
+        received: sent frames that reached the listener.
+        latencies_ms: from image stamp to receipt, of each received frame.
+        matches: frames by the way the node found their capture metadata.
+        dark_score: of the dark frames.
+        enhanced_score: of the enhanced frames.
+        scored: number of scored frames.
     """
 
     rate_hz: int
@@ -50,8 +50,8 @@ class DemoResult:
     received: int
     latencies_ms: tuple[float, ...]
     matches: dict[str, int]
-    before: Score
-    after: Score
+    dark_score: Score
+    enhanced_score: Score
     scored: int
 
     def report(self) -> str:
@@ -64,43 +64,46 @@ class DemoResult:
                 f"metadata  {matches or 'unknown'}",
                 f"latency   median {percentile(self.latencies_ms, 50):.1f} ms, "
                 f"99th percentile {percentile(self.latencies_ms, 99):.1f} ms, from image stamp to receipt",
-                f"input     {self.before}   (against the undarkened photograph, mean of {self.scored} frames)",
-                f"output    {self.after}",
+                f"input     {self.dark_score}   (against the original photograph, mean of {self.scored} frames)",
+                f"output    {self.enhanced_score}",
             ]
         )
 
     def failures(self) -> list[str]:
-        """What must not be, in plain sentences; empty after a good run."""
+        """What is wrong with this run; empty after a good one."""
         found = []
-        if self.received < MUST_ARRIVE * self.sent:
-            share = 100.0 * self.received / self.sent
-            found.append(f"only {share:.0f} % of the frames arrived, and {100.0 * MUST_ARRIVE:.0f} % must.")
-        if not self.after.psnr_db > self.before.psnr_db:
-            found.append(
-                f"the PSNR did not rise: {self.before.psnr_db:.2f} dB before, {self.after.psnr_db:.2f} dB after."
-            )
+        if self.received < MIN_RECEIVED_SHARE * self.sent:
+            share, required = 100.0 * self.received / self.sent, 100.0 * MIN_RECEIVED_SHARE
+            found.append(f"only {share:.0f} % of the frames arrived, at least {required:.0f} % are required")
+        before_db, after_db = self.dark_score.psnr_db, self.enhanced_score.psnr_db
+        if not after_db > before_db:
+            found.append(f"the PSNR did not rise: {before_db:.2f} dB before, {after_db:.2f} dB after")
         return found
 
 
-def score(clip: Clip, enhanced: dict[int, Path]) -> tuple[Score, Score]:
-    """(dark, enhanced) scores of frames stored by index, each against the photograph of exactly that frame."""
+def score_frames(clip: Clip, enhanced: Mapping[int, Path]) -> tuple[Score, Score]:
+    """Mean scores of the dark and of the enhanced frames.
 
-    def both(index: int) -> tuple[Score, Score]:
+    Args:
+        clip: the frames' clip.
+        enhanced: ``.npy`` files of (H, W, 3) RGB by frame index.
+    """
+
+    def score(index: int) -> tuple[Score, Score]:
         reference = clip.reference(index)
-        return quality(clip.dark(index), reference), quality(np.load(enhanced[index]), reference)
+        return score_frame(clip.dark(index), reference), score_frame(np.load(enhanced[index]), reference)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        pairs = list(pool.map(both, enhanced))
+        pairs = list(pool.map(score, enhanced))
     return mean_score([dark for dark, _ in pairs]), mean_score([bright for _, bright in pairs])
 
 
-def quality(picture: Picture, reference: Picture) -> Score:
+def score_frame(picture: Picture, reference: Picture) -> Score:
     """PSNR in dB and SSIM of one frame, by scikit-image."""
     from skimage import metrics
 
     psnr: Callable[..., Any] = metrics.peak_signal_noise_ratio
     ssim: Callable[..., Any] = metrics.structural_similarity
-
     return Score(
         float(psnr(reference, picture, data_range=255)),
         float(ssim(reference, picture, channel_axis=2, data_range=255)),
@@ -108,24 +111,18 @@ def quality(picture: Picture, reference: Picture) -> Score:
 
 
 def mean_score(scores: Sequence[Score]) -> Score:
-    """Frame by frame average."""
+    """The mean of each figure."""
     return Score(float(np.mean([score.psnr_db for score in scores])), float(np.mean([score.ssim for score in scores])))
 
 
-def percentile(values: Sequence[float], percent: float) -> float:
-    """Linear between values; NaN of none."""
-    return float(np.percentile(values, percent)) if values else math.nan
-
-
-def spread(values: Sequence[int], count: int) -> list[int]:
-    """At most ``count`` of the values, evenly spread."""
+def evenly_spaced(values: Sequence[int], count: int) -> list[int]:
+    """At most ``count`` of the values, evenly spaced."""
     if len(values) <= count:
         return list(values)
     return [values[int(position)] for position in np.linspace(0, len(values) - 1, count)]
 
 
-def rows(clip: Clip, kept: dict[int, Path]) -> dict[int, Path]:
-    """The kept frame nearest the middle of each take."""
-    middles = [(2 * number + 1) * len(clip) / (2 * len(TAKES)) for number in range(len(TAKES))]
-    chosen = sorted({min(kept, key=lambda index: abs(index - middle)) for middle in middles})
-    return {index: kept[index] for index in chosen}
+def middle_frames(clip: Clip, kept: Sequence[int]) -> list[int]:
+    """For each shot the kept frame nearest to its middle."""
+    middles = [(2 * number + 1) * len(clip) / (2 * len(SHOTS)) for number in range(len(SHOTS))]
+    return sorted({min(kept, key=lambda index: abs(index - middle)) for middle in middles})

@@ -1,1 +1,1 @@
-"""Child processes with scripted publishers and listeners, for the demo, the benchmark and the tests."""
+"""Run the node beside a scripted camera and listener, each in a process of its own."""

@@ -1,11 +1,16 @@
-"""Camera, node and listener as processes of their own over Fast DDS, and the parent's way to let frames flow."""
+"""The node between a scripted camera and a scripted listener: three processes over Fast DDS.
+
+The parent sends commands to the camera and the listener and collects what they report. See ``nodes`` for the children.
+"""
 
 from __future__ import annotations
 
 import importlib.util
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -15,7 +20,7 @@ from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
 from lowlight_enhance.ros import topic_names
 from lowlight_enhance.simulation.low_light import dark_frame
-from lowlight_enhance.tools.harness.processes import Crew, CrewError
+from lowlight_enhance.tools.harness.processes import ChildProcess, Message, ProcessError, ProcessGroup
 
 CAMERA_TOPICS = {
     name: f"/camera/{name}"
@@ -23,142 +28,194 @@ CAMERA_TOPICS = {
 } | {topic_names.ENHANCED_INFO: f"/camera/{topic_names.ENHANCED_INFO}"}
 """Full name of each of the node's topics."""
 
-NODE = "lowlight_enhance"
-"""Name of the node."""
+NODE_NAME = "lowlight_enhance"
+METADATA_TYPE = "diagnostic_msgs/msg/DiagnosticArray"
+SCRIPTED_NODES = "lowlight_enhance.tools.harness.nodes"
+"""Module that runs one scripted node: ``camera``, ``listener`` or ``control``."""
 
 CAPTURE = CaptureMetadata(iso=3200.0, exposure_s=1.0 / 30.0)
-SHOWN = 4
-"""Different frames that the camera shows in turn."""
+"""What the camera reports of its synthetic frames."""
 
-METADATA_TYPE = "diagnostic_msgs/msg/DiagnosticArray"
-ACTORS = "lowlight_enhance.tools.harness.nodes"
+DISTINCT_FRAMES = 4
+"""The camera repeats this many synthetic frames."""
 
-STARTUP_S, ANSWER_S = 60.0, 10.0
-"""How long the children may take to find each other, and to answer."""
+STARTUP_TIMEOUT_S = 120.0
+"""Time for the processes to start and to discover each other."""
 
+ANSWER_TIMEOUT_S = 30.0
 SILENCE_S = 0.5
-"""Frames that have not come after this long without any are lost."""
+"""A frame counts as lost when none has arrived for this long."""
 
 
 @dataclass(slots=True)
-class Log:
-    """What the children have answered so far.
+class StreamLog:
+    """What the children have reported so far.
 
     Attributes:
         answer: the newest answer to a command; None until it comes.
-        sent: frame index by stamp (ns since the epoch) of the frames sent last; None until they all are.
-        received: time of receipt (ns since the epoch) by stamp.
-        heard_at: monotonic time in seconds of the last of these two.
-        values: the node's diagnostics, by name.
-        counts: those of them that are whole numbers.
-        counts_at: monotonic time in seconds at which they came.
+        sent: frame index by stamp (ns since the epoch) of the newest stream; None until all are sent.
+        received: time of receipt (ns since the epoch) by stamp, of the newest stream.
+        last_event_s: monotonic time of the newest change to these two.
+        diagnostics: the node's newest diagnostics, by key.
+        counters: the whole numbers among them.
+        diagnostics_s: monotonic time of their receipt.
     """
 
-    answer: dict[str, Any] | None = None
+    answer: Message | None = None
     sent: dict[int, int] | None = None
     received: dict[int, int] = field(default_factory=dict)
-    heard_at: float = 0.0
-    values: dict[str, str] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
-    counts_at: float = 0.0
+    last_event_s: float = 0.0
+    diagnostics: dict[str, str] = field(default_factory=dict)
+    counters: dict[str, int] = field(default_factory=dict)
+    diagnostics_s: float = 0.0
 
-    def note(self, values: dict[str, Any]) -> None:
-        """Take in one answer of a child."""
-        if "stamp" in values:
-            self.received[values["stamp"]], self.heard_at = values["received"], time.monotonic()
-        elif "diagnostics" in values:
-            if values["of"].endswith(": enhancement"):
-                self.values, self.counts_at = values["diagnostics"], time.monotonic()
-                self.counts = {key: int(text) for key, text in self.values.items() if text.isdecimal()}
+    def record(self, message: Message) -> None:
+        """Store one message of a child, by its ``type``."""
+        if message["type"] == "frame":
+            self.received[message["stamp_ns"]] = message["received_ns"]
+            self.last_event_s = time.monotonic()
+        elif message["type"] == "diagnostics":
+            if message["name"].endswith(": enhancement"):
+                self.diagnostics, self.diagnostics_s = message["values"], time.monotonic()
+                self.counters = {key: int(text) for key, text in self.diagnostics.items() if text.isdecimal()}
         else:
-            self.answer = values
-            if "sent" in values:
-                self.sent, self.heard_at = dict(values["sent"]), time.monotonic()
+            self.answer = message
+            if "sent" in message:
+                self.sent, self.last_event_s = dict(message["sent"]), time.monotonic()
 
     def missing(self) -> set[int]:
-        """Stamps of the frames sent last that have not been received."""
+        """Stamps of the sent frames that have not been received."""
         return set(self.sent or {}) - self.received.keys()
 
     def arrived(self) -> dict[int, int]:
-        """Index by stamp of the frames sent last that have been received."""
+        """Index by stamp of the sent frames that have been received."""
         return {stamp: index for stamp, index in (self.sent or {}).items() if stamp in self.received}
 
     def latencies_ms(self) -> tuple[float, ...]:
-        """From stamp to receipt, of the frames sent last that have been received."""
+        """Time from stamp to receipt of each received frame."""
         return tuple((self.received[stamp] - stamp) / 1e6 for stamp in self.arrived())
 
 
-def check_rclpy() -> None:
-    """Raise ConfigError where there is no ROS."""
+class NodeHarness:
+    """Context manager that runs the node between a camera and a listener.
+
+    Attributes:
+        log: what the children have reported.
+        processes: the children.
+    """
+
+    def __init__(
+        self, parameters: Mapping[str, object], module: str = SCRIPTED_NODES, with_control: bool = False
+    ) -> None:
+        """Prepare.
+
+        Args:
+            parameters: of the node.
+            module: runs the scripted nodes.
+            with_control: also start a client of the node's services, ``control``.
+        """
+        self.log = StreamLog()
+        self.processes = ProcessGroup(child_commands(parameters, module, with_control), self.log.record)
+
+    def __enter__(self) -> NodeHarness:
+        self.processes.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.processes.__exit__(kind, error, trace)
+
+    @property
+    def node(self) -> ChildProcess:
+        """The process of the node."""
+        return self.processes.children["node"]
+
+    def wait_for_first_frame(self) -> None:
+        """Stream until an enhanced frame arrives.
+
+        Raises:
+            ProcessError: none arrives within ``STARTUP_TIMEOUT_S``.
+        """
+        deadline = time.monotonic() + STARTUP_TIMEOUT_S
+        while not self.stream(rate_hz=10, count=5):
+            if time.monotonic() > deadline:
+                raise ProcessError(
+                    f"no enhanced frame arrived within {STARTUP_TIMEOUT_S:.0f} s; end of the node's log:\n"
+                    f"{self.node.log_tail()}"
+                )
+
+    def stream(self, rate_hz: int, count: int) -> int:
+        """Publish ``count`` frames; returns how many of them arrived enhanced."""
+        self.log.sent, self.log.received = None, {}
+        self.request("camera", "stream", 2.0 * count / rate_hz + ANSWER_TIMEOUT_S, rate_hz=rate_hz, count=count)
+        self.processes.wait_until(
+            lambda: not self.log.missing() or time.monotonic() - self.log.last_event_s > SILENCE_S, ANSWER_TIMEOUT_S
+        )
+        return len(self.log.arrived())
+
+    def node_counters(self) -> dict[str, int]:
+        """The counters in the node's next diagnostics message; empty where none comes."""
+        start_s = time.monotonic()
+        came = self.processes.wait_until(lambda: self.log.diagnostics_s > start_s, ANSWER_TIMEOUT_S)
+        return dict(self.log.counters) if came else {}
+
+    def request(self, child: str, command: str, timeout_s: float = ANSWER_TIMEOUT_S, **arguments: Any) -> Message:
+        """Send one command to a scripted node; returns its answer.
+
+        Raises:
+            ProcessError: no answer within ``timeout_s``.
+        """
+        return request(self.processes, self.log, child, command, timeout_s, **arguments)
+
+
+def request(
+    processes: ProcessGroup, log: StreamLog, child: str, command: str, timeout_s: float, **arguments: Any
+) -> Message:
+    """As ``NodeHarness.request``, for any group of processes."""
+    log.answer = None
+    processes.children[child].send({"command": command, **arguments})
+    processes.wait_until(lambda: log.answer is not None, timeout_s)
+    if log.answer is None:
+        raise ProcessError(
+            f"the {child} did not answer '{command}' within {timeout_s:.0f} s; end of its log:\n"
+            f"{processes.children[child].log_tail()}"
+        )
+    return log.answer
+
+
+def child_commands(
+    parameters: Mapping[str, object], module: str = SCRIPTED_NODES, with_control: bool = False
+) -> dict[str, Sequence[str]]:
+    """Arguments of ``python -m`` for each child, with the node's topics remapped and its parameters set."""
+    values = {"metadata.type": METADATA_TYPE, **parameters}
+    arguments = [part for topic, name in CAMERA_TOPICS.items() for part in ("-r", f"{topic}:={name}")]
+    arguments += [part for name, value in values.items() for part in ("-p", f"{name}:={value}")]
+    commands: dict[str, Sequence[str]] = {"node": ["lowlight_enhance.ros.main", "--ros-args", *arguments]}
+    for role in ("camera", "listener", "control") if with_control else ("camera", "listener"):
+        commands[role] = [module, role]
+    return commands
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """With linear interpolation; NaN where there are no values."""
+    return float(np.percentile(values, percent)) if values else math.nan
+
+
+def require_rclpy() -> None:
+    """Raise ConfigError where ROS 2 is not installed."""
     if importlib.util.find_spec("rclpy") is None:
         raise ConfigError("this needs rclpy: pip install 'lowlight_enhance[ros]', or source a ROS 2 installation")
 
 
-def pictures(width: int, height: int) -> list[NDArray[np.uint8]]:
-    """What the camera shows: dark (height, width, 3) frames, BGR."""
-    return [dark_frame(width, height, CAPTURE, seed) for seed in range(SHOWN)]
+def synthetic_frames(width: int, height: int) -> list[NDArray[np.uint8]]:
+    """What the camera publishes: dark frames, each (height, width, 3) BGR."""
+    return [dark_frame(width, height, CAPTURE, seed) for seed in range(DISTINCT_FRAMES)]
 
 
-def members(parameters: Mapping[str, object], actors: str = ACTORS) -> dict[str, Sequence[str]]:
-    """``python -m`` arguments of each child: the node's topics remapped and its parameters set, the others' roles."""
-    given = {"metadata.type": METADATA_TYPE, **parameters}
-    arguments = [part for topic, name in CAMERA_TOPICS.items() for part in ("-r", f"{topic}:={name}")]
-    arguments += [part for name, value in given.items() for part in ("-p", f"{name}:={value}")]
-    return {
-        "node": ["lowlight_enhance.ros.main", "--ros-args", *arguments],
-        "camera": [actors, "camera"],
-        "listener": [actors, "listener"],
-    }
+def counter_increase(before: Mapping[str, int], after: Mapping[str, int], name: str) -> int | None:
+    """Increase of one counter; None where the diagnostics of either time did not come.
 
-
-def meet(crew: Crew, log: Log) -> None:
-    """Send frames until one comes out at the other end.
-
-    Raises:
-        CrewError: none does.
+    The node's diagnostics leave out a counter until it is above 0.
     """
-    deadline = time.monotonic() + STARTUP_S
-    while not log.received:
-        if time.monotonic() > deadline:
-            raise CrewError(
-                f"no enhanced frame arrived within {STARTUP_S:.0f} s; the node's last words:\n{words(crew)}"
-            )
-        send(crew, log, rate_hz=10, count=5)
-        crew.wait_for(lambda: bool(log.received), 0.5)
-
-
-def send(crew: Crew, log: Log, rate_hz: int, count: int) -> int:
-    """Let the camera publish frames; how many of them have arrived once all have, or no more come."""
-    log.sent, log.received = None, {}
-    ask(crew, log, "camera", count / rate_hz * 2.0 + ANSWER_S, do="stream", rate_hz=rate_hz, count=count)
-    crew.wait_for(lambda: not log.missing() or time.monotonic() - log.heard_at > SILENCE_S, ANSWER_S)
-    return len(log.arrived())
-
-
-def counts(crew: Crew, log: Log) -> dict[str, int]:
-    """What the node has counted by now, from its next diagnostics; empty where none come."""
-    asked = time.monotonic()
-    return dict(log.counts) if crew.wait_for(lambda: log.counts_at > asked, ANSWER_S) else {}
-
-
-def ask(crew: Crew, log: Log, child: str, timeout_s: float, **command: Any) -> dict[str, Any]:
-    """A child's answer to a command.
-
-    Raises:
-        CrewError: it does not come.
-    """
-    log.answer = None
-    crew.children[child].tell(**command)
-    if not crew.wait_for(lambda: log.answer is not None, timeout_s) or log.answer is None:
-        raise CrewError(f"the {child} did not answer within {timeout_s:.0f} s:\n{crew.children[child].last_words()}")
-    return log.answer
-
-
-def words(crew: Crew) -> str:
-    """What the node has said last."""
-    return crew.children["node"].last_words()
-
-
-def difference(before: dict[str, int], after: dict[str, int], name: str) -> int | None:
-    """By how much a count has grown; None where either is not known. A count begins to be told when it is not 0."""
     return after.get(name, 0) - before.get(name, 0) if before and after else None

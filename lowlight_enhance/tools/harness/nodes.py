@@ -1,6 +1,7 @@
-"""A camera and a listener, each a process of its own: ``python -m lowlight_enhance.tools.harness.nodes ROLE``.
+"""Scripted ROS 2 nodes, each in a process of its own: ``python -m lowlight_enhance.tools.harness.nodes ROLE``.
 
-Both take JSON commands, one a line, on standard input, answer in kind on standard output, and end with their input.
+A node takes commands from standard input, one JSON object a line: ``command`` names a method, the other keys are its
+arguments. It answers each with one JSON object on standard output, and ends when its standard input ends.
 """
 
 from __future__ import annotations
@@ -17,77 +18,178 @@ import cv2
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from numpy.typing import NDArray
+from rcl_interfaces.srv import SetParameters
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.parameter import Parameter
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
+from std_srvs.srv import SetBool
 
 from lowlight_enhance.core.imaging.messages import stamp_ns
 from lowlight_enhance.core.malloc import keep_image_buffers
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
 from lowlight_enhance.ros import topic_names
-from lowlight_enhance.tools.harness.harness import CAMERA_TOPICS, CAPTURE, pictures
+from lowlight_enhance.tools.harness.harness import CAMERA_TOPICS, CAPTURE, NODE_NAME, synthetic_frames
+from lowlight_enhance.tools.harness.processes import Message
 
 FRAME_ID = "camera_optical"
 NS_PER_S = 1_000_000_000
-Answer = dict[str, Any]
-Action = Callable[..., Answer]
+POLL_S = 0.05
+SERVICE_TIMEOUT_S = 20.0
 
 
-def reliable(depth: int) -> QoSProfile:
-    """Reliable, keeping the last ``depth`` messages."""
-    return QoSProfile(depth=depth, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
-
-
-class Camera:
-    """Publishes image, camera_info and capture metadata with equal stamps, as a libcamera driver does.
+class ScriptedNode:
+    """Base of the scripted nodes.
 
     Attributes:
-        frames: images and what is said of their exposure, made beforehand so that publishing costs little.
+        commands: names of the methods that the parent may call.
     """
 
+    commands: tuple[str, ...] = ()
+
+    def __init__(self, name: str) -> None:
+        self.node = rclpy.create_node(name)
+        self.executor = SingleThreadedExecutor()
+        self.executor.add_node(self.node)
+
+    def serve(self) -> None:
+        """Serve the node's subscriptions, and carry out commands between them, until standard input ends."""
+        lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        threading.Thread(target=_read_lines, args=(lines,), daemon=True).start()
+        while True:
+            self.executor.spin_once(timeout_sec=POLL_S)
+            while not lines.empty():
+                line = lines.get()
+                if not line:
+                    return
+                send({"type": "answer", **self.execute(line)})
+
+    def execute(self, line: str) -> Message:
+        """Carry out one command; returns its answer."""
+        arguments: Message = json.loads(line)
+        command = arguments.pop("command")
+        if command not in self.commands:
+            raise ValueError(f"{command} is not one of {', '.join(self.commands)}")
+        answer: Message = getattr(self, command)(**arguments)
+        return answer
+
+
+class Camera(ScriptedNode):
+    """Publishes image, camera_info and capture metadata with equal stamps, as camera_ros does.
+
+    Attributes:
+        frames: images and their capture metadata, made in advance so that publishing costs little.
+    """
+
+    commands: tuple[str, ...] = ("show", "stream")
+
     def __init__(self) -> None:
-        self.node = rclpy.create_node("camera")
-        self.images = self.node.create_publisher(Image, CAMERA_TOPICS[topic_names.IMAGE], reliable(1))
-        self.infos = self.node.create_publisher(CameraInfo, CAMERA_TOPICS[topic_names.CAMERA_INFO], reliable(5))
-        self.metadata = self.node.create_publisher(DiagnosticArray, CAMERA_TOPICS[topic_names.METADATA], reliable(5))
+        super().__init__("camera")
+        self.images = self.node.create_publisher(Image, CAMERA_TOPICS[topic_names.IMAGE], reliable_qos(1))
+        self.infos = self.node.create_publisher(CameraInfo, CAMERA_TOPICS[topic_names.CAMERA_INFO], reliable_qos(5))
+        self.metadata = self.node.create_publisher(
+            DiagnosticArray, CAMERA_TOPICS[topic_names.METADATA], reliable_qos(5)
+        )
         self.frames: list[tuple[Image, CaptureMetadata]] = []
-        self._made: dict[tuple[int, int], list[Image]] = {}
+        self._cache: dict[tuple[int, int], list[Image]] = {}
         self.show(640, 480)
 
-    def actions(self) -> dict[str, Action]:
-        """What it can be told to do."""
-        return {"show": self.show, "stream": self.stream}
+    def show(self, width: int, height: int, iso: float = 3200.0) -> Message:
+        """Publish synthetic frames of this size from now on, with ``iso`` in their metadata."""
+        if (width, height) not in self._cache:
+            self._cache[width, height] = [bgr_message(bgr) for bgr in synthetic_frames(width, height)]
+        self.frames = [(image, CaptureMetadata(iso, CAPTURE.exposure_s)) for image in self._cache[width, height]]
+        return {"frames": len(self.frames)}
 
-    def show(self, width: int, height: int, iso: float = 3200.0) -> Answer:
-        """From now on show frames of this size, said to be taken at ``iso``."""
-        if (width, height) not in self._made:
-            self._made[width, height] = [bgr_message(bgr) for bgr in pictures(width, height)]
-        self.frames = [(image, CaptureMetadata(iso, CAPTURE.exposure_s)) for image in self._made[width, height]]
-        return {"shown": len(self.frames)}
-
-    def stream(self, rate_hz: int, count: int) -> Answer:
-        """Publish ``count`` frames, from the first one on; answers (stamp in ns, number) of each."""
-        sent, start = [], time.perf_counter()
-        for number in range(count):
-            time.sleep(max(0.0, start + number / rate_hz - time.perf_counter()))
-            sent.append((self._publish(*self.frames[number % len(self.frames)]), number))
+    def stream(self, rate_hz: int, count: int) -> Message:
+        """Publish ``count`` frames, beginning with the first; answers (stamp in ns, index) of each."""
+        sent, start_s = [], time.perf_counter()
+        for index in range(count):
+            time.sleep(max(0.0, start_s + index / rate_hz - time.perf_counter()))
+            sent.append((self._publish(*self.frames[index % len(self.frames)]), index))
         return {"sent": sent}
 
     def _publish(self, image: Image, capture: CaptureMetadata) -> int:
-        stamp = time.time_ns()
+        now_ns = time.time_ns()
         header = Header(frame_id=FRAME_ID)
-        header.stamp.sec, header.stamp.nanosec = divmod(stamp, NS_PER_S)
+        header.stamp.sec, header.stamp.nanosec = divmod(now_ns, NS_PER_S)
         image.header = header
         self.metadata.publish(capture_message(header, capture))
-        self.infos.publish(calibration(header, image.width, image.height))
+        self.infos.publish(camera_info(header, image.width, image.height))
         self.images.publish(image)
-        return stamp
+        return now_ns
+
+
+class Listener(ScriptedNode):
+    """Stands in for a detector: reports when each enhanced frame arrives, and the node's diagnostics."""
+
+    def __init__(self) -> None:
+        super().__init__("listener")
+        self.node.create_subscription(Image, CAMERA_TOPICS[topic_names.ENHANCED], self.on_image, reliable_qos(5))
+        self.node.create_subscription(DiagnosticArray, topic_names.DIAGNOSTICS, self._on_diagnostics, reliable_qos(5))
+
+    def on_image(self, message: Image) -> None:
+        """Report one frame."""
+        send({"type": "frame", "stamp_ns": stamp_ns(message), "received_ns": time.time_ns()})
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            values = {pair.key: pair.value for pair in status.values}
+            send({"type": "diagnostics", "name": status.name, "values": values})
+
+
+class ControlClient(ScriptedNode):
+    """Calls the node's services. Each command answers ``error``: why it failed, or an empty string."""
+
+    commands = ("set_parameters", "enable", "change_state")
+
+    def __init__(self) -> None:
+        super().__init__("control")
+        self._parameters: Any = self.node.create_client(SetParameters, f"{NODE_NAME}/set_parameters")
+        self._enable: Any = self.node.create_client(SetBool, f"{NODE_NAME}/enable")
+        self._state: Any = self.node.create_client(ChangeState, f"{NODE_NAME}/change_state")
+
+    def set_parameters(self, values: Mapping[str, Any]) -> Message:
+        """Set the node's parameters."""
+        parameters = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
+        response = self._call(self._parameters, SetParameters.Request(parameters=parameters))
+        if response is None:
+            return {"error": "no answer"}
+        return {"error": "; ".join(result.reason for result in response.results if not result.successful)}
+
+    def enable(self, on: bool) -> Message:
+        """Enhance, or pass frames through."""
+        response = self._call(self._enable, SetBool.Request(data=on))
+        return {"error": "" if response is not None and response.success else "no answer"}
+
+    def change_state(self, transition: str) -> Message:
+        """Request a lifecycle transition, e.g. ``deactivate``."""
+        number = getattr(Transition, f"TRANSITION_{transition.upper()}")
+        response = self._call(self._state, ChangeState.Request(transition=Transition(id=number)))
+        if response is None:
+            return {"error": "no answer"}
+        return {"error": "" if response.success else "the transition failed"}
+
+    def _call(self, client: Any, message: Any) -> Any:
+        """The response, or None after ``SERVICE_TIMEOUT_S``."""
+        if not client.wait_for_service(SERVICE_TIMEOUT_S):
+            return None
+        future = client.call_async(message)
+        self.executor.spin_until_future_complete(future, timeout_sec=SERVICE_TIMEOUT_S)
+        return future.result() if future.done() else None
+
+
+def reliable_qos(depth: int) -> QoSProfile:
+    """RELIABLE, KEEP_LAST ``depth``."""
+    return QoSProfile(depth=depth, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
 
 
 def bgr_message(bgr: NDArray[np.uint8]) -> Image:
-    """A bgr8 image message of it, without a header."""
+    """A bgr8 image message of (H, W, 3) pixels, without a header."""
     height, width = bgr.shape[:2]
     image = Image(height=height, width=width, encoding="bgr8", step=3 * width)
     image.data.frombytes(np.ascontiguousarray(bgr).data)
@@ -95,7 +197,7 @@ def bgr_message(bgr: NDArray[np.uint8]) -> Image:
 
 
 def capture_message(header: Header, capture: CaptureMetadata) -> DiagnosticArray:
-    """Exposure time in microseconds and gains, as camera_ros writes them."""
+    """Exposure time in microseconds and gains, as camera_ros publishes them."""
     assert capture.iso is not None
     assert capture.exposure_s is not None
     values = {
@@ -107,8 +209,8 @@ def capture_message(header: Header, capture: CaptureMetadata) -> DiagnosticArray
     return DiagnosticArray(header=header, status=[DiagnosticStatus(hardware_id="camera", values=pairs)])
 
 
-def calibration(header: Header, width: int, height: int) -> CameraInfo:
-    """A pinhole camera of 60 degrees."""
+def camera_info(header: Header, width: int, height: int) -> CameraInfo:
+    """A pinhole camera with a horizontal field of view of 60 degrees."""
     focal = width / (2.0 * np.tan(np.radians(30.0)))
     cx, cy = (width - 1) / 2.0, (height - 1) / 2.0
     return CameraInfo(
@@ -123,76 +225,26 @@ def calibration(header: Header, width: int, height: int) -> CameraInfo:
     )
 
 
-class Listener:
-    """Stands where a detector would: tells when each enhanced frame came, and what the diagnostics say."""
-
-    def __init__(self) -> None:
-        self.node = rclpy.create_node("listener")
-        self.node.create_subscription(Image, CAMERA_TOPICS[topic_names.ENHANCED], self.on_image, reliable(5))
-        self.node.create_subscription(DiagnosticArray, topic_names.DIAGNOSTICS, self._on_diagnostics, reliable(5))
-
-    def actions(self) -> dict[str, Action]:
-        """What it can be told to do."""
-        return {}
-
-    def on_image(self, message: Image) -> None:
-        """Tell of it."""
-        answer({"stamp": stamp_ns(message), "received": time.time_ns()})
-
-    def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        for status in message.status:
-            answer({"diagnostics": {pair.key: pair.value for pair in status.values}, "of": status.name})
-
-
-def answer(values: Answer) -> None:
-    """One line of JSON to the parent."""
-    sys.stdout.write(json.dumps(values) + "\n")
+def send(message: Message) -> None:
+    """Write one JSON line to the parent."""
+    sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
 
 
-def carry_out(line: str, actions: Mapping[str, Action]) -> Answer:
-    """Do what one line of JSON asks for: ``do`` names the action, the rest are its arguments."""
-    command: dict[str, Any] = json.loads(line)
-    return actions[command.pop("do")](**command)
-
-
-def obey(actor: Any) -> None:
-    """Carry out each command as it comes; enough for one that only publishes."""
-    actions = actor.actions()
-    for line in sys.stdin:
-        answer(carry_out(line, actions))
-
-
-def serve(actor: Any) -> None:
-    """Serve the topics of ``actor.node``, and commands in between."""
-    actions = actor.actions()
-    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-    threading.Thread(target=_read_lines, args=(lines,), daemon=True).start()
-    executor = SingleThreadedExecutor()
-    executor.add_node(actor.node)
-    while True:
-        executor.spin_once(timeout_sec=0.05)
-        while not lines.empty():
-            line = lines.get()
-            if not line:
-                return
-            answer(carry_out(line, actions))
-
-
 def _read_lines(lines: queue.SimpleQueue[str]) -> None:
-    """Every line of standard input, then an empty one."""
+    """Queue every line of standard input, then an empty one."""
     for line in sys.stdin:
         lines.put(line)
     lines.put("")
 
 
-def main(role: str, roles: Mapping[str, Callable[[], None]]) -> None:
-    """Run one of ``roles`` until standard input ends."""
+def main(role: str, roles: Mapping[str, Callable[[], ScriptedNode]]) -> None:
+    """Run one of the nodes in ``roles`` until standard input ends."""
     keep_image_buffers()
     cv2.setNumThreads(1)
     rclpy.init(args=[])
     try:
-        roles[role]()
+        roles[role]().serve()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
@@ -200,4 +252,4 @@ def main(role: str, roles: Mapping[str, Callable[[], None]]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], {"camera": lambda: obey(Camera()), "listener": lambda: serve(Listener())})
+    main(sys.argv[1], {"camera": Camera, "listener": Listener, "control": ControlClient})

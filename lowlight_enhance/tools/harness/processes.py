@@ -1,4 +1,7 @@
-"""Child processes that talk JSON: started with an environment of their own, listened to, and always ended."""
+"""Child processes that exchange JSON with their parent over standard input and output, and always end with it.
+
+Each message is one JSON object on one line. Lines that are not JSON, such as a library's own output, are ignored.
+"""
 
 from __future__ import annotations
 
@@ -14,45 +17,44 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any
 
 import lowlight_enhance
 from lowlight_enhance.core.errors import LowlightError
 from lowlight_enhance.core.resources import resource
 
+Message = dict[str, Any]
+
 PR_SET_PDEATHSIG = 1
-GRACE_S = 3.0
-"""A child that has been asked to end gets this long, then it is killed."""
+STOP_TIMEOUT_S = 3.0
+"""A child that does not end within this time after SIGINT is killed."""
 
-SHOWN_LINES = 40
-"""Of a crashed child's output."""
+LOG_TAIL_LINES = 40
 
-
-class CrewError(LowlightError):
-    """The work cannot go on: a child ended, or nothing arrives."""
+DOMAIN_ID = str(random.SystemRandom().randint(1, 101))
+"""DDS domain of all children of this process, random so that two runs on one host do not meet."""
 
 
-class Child:
-    """One process; JSON goes to its standard input, what it answers goes to ``events``."""
+class ProcessError(LowlightError):
+    """A child process has ended or does not answer."""
+
+
+class ChildProcess:
+    """One ``python -m`` process. What it writes to standard output goes to ``messages``, standard error to ``log``."""
 
     def __init__(
-        self,
-        name: str,
-        arguments: Sequence[str],
-        folder: Path,
-        events: queue.SimpleQueue[dict[str, Any]],
+        self, name: str, arguments: Sequence[str], folder: Path, messages: queue.SimpleQueue[Message]
     ) -> None:
-        self.name, self.log, self._events = name, folder / f"{name}.log", events
+        self.name, self.log = name, folder / f"{name}.log"
         libc, parent = (ctypes.CDLL(None), os.getpid()) if sys.platform == "linux" else (None, 0)
 
         def die_with_parent() -> None:
             if libc is not None:
                 libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-                if os.getppid() != parent:
+                if os.getppid() != parent:  # the parent ended before prctl took effect
                     os._exit(1)
 
         with self.log.open("wb") as log:
@@ -61,167 +63,144 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=environment(folder),
-                start_new_session=True,  # Ctrl-C reaches the parent alone, which then ends its children in order
+                env=child_environment(folder),
+                start_new_session=True,  # the terminal's Ctrl-C reaches only the parent, which stops its children
                 preexec_fn=die_with_parent,
             )
+        threading.Thread(target=self._read_messages, args=(messages,), daemon=True).start()
 
-    def listen(self) -> None:
-        """Begin to collect its answers."""
-        threading.Thread(target=self._listen, daemon=True).start()
-
-    def tell(self, **command: Any) -> None:
-        """Send one command; a child that has ended is noticed by ``Crew.wait_for``."""
+    def send(self, message: Message) -> None:
+        """Write one message to its standard input. ``ProcessGroup.wait_until`` reports a child that has ended."""
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.write(json.dumps(command).encode() + b"\n")
+            self.process.stdin.write(json.dumps(message).encode() + b"\n")
             self.process.stdin.flush()
 
-    def ask_to_end(self) -> None:
-        """Close its input, and interrupt it as Ctrl-C would."""
+    def request_stop(self) -> None:
+        """Close its standard input and send SIGINT."""
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
 
-    def end(self, deadline: float) -> None:
-        """Wait for it until ``deadline`` (monotonic seconds), then kill it."""
+    def wait_or_kill(self, deadline: float) -> None:
+        """Wait until ``deadline`` (monotonic seconds), then kill it."""
         try:
             self.process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
 
-    def last_words(self) -> str:
-        """The end of what it wrote to standard error."""
+    def log_tail(self) -> str:
+        """The last lines that it wrote to standard error."""
         lines = self.log.read_text(errors="replace").splitlines()
-        return "\n".join(lines[-SHOWN_LINES:])
+        return "\n".join(lines[-LOG_TAIL_LINES:])
 
-    def _listen(self) -> None:
+    def _read_messages(self, messages: queue.SimpleQueue[Message]) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             try:
-                values = json.loads(line)
+                message = json.loads(line)
             except ValueError:
-                continue  # a library's own chatter
-            if isinstance(values, dict):
-                self._events.put(values)
+                continue
+            if isinstance(message, dict):
+                messages.put(message)
 
 
-class Crew:
-    """Context in which the children run; however it is left, they end and their folder goes.
+class ProcessGroup:
+    """Context manager that starts child processes and ends them however the block is left.
 
     Attributes:
         children: by name.
-        folder: temporary folder for logs and for what the children hand over.
+        folder: temporary folder for logs and files that the children hand over; deleted at the end.
     """
 
-    def __init__(self, modules: dict[str, Sequence[str]], on_event: Callable[[dict[str, Any]], None]) -> None:
-        """Prepare to start ``python -m`` with each list of arguments; ``on_event`` gets their answers."""
-        self.modules, self.on_event = modules, on_event
-        self.children: dict[str, Child] = {}
-        self._events: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    def __init__(self, commands: Mapping[str, Sequence[str]], on_message: Callable[[Message], None]) -> None:
+        """Prepare.
+
+        Args:
+            commands: arguments of ``python -m`` by name of the child.
+            on_message: called in ``wait_until`` with each message of any child.
+        """
+        self._commands, self._on_message = commands, on_message
+        self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self.children: dict[str, ChildProcess] = {}
+
+    def __enter__(self) -> ProcessGroup:
         self._temporary = tempfile.TemporaryDirectory(prefix="lowlight-")
         self.folder = Path(self._temporary.name)
-
-    def __enter__(self) -> Crew:
         try:
-            for name, arguments in self.modules.items():
-                self.children[name] = Child(name, arguments, self.folder, self._events)
-            for child in self.children.values():
-                child.listen()
+            for name, arguments in self._commands.items():
+                self.children[name] = ChildProcess(name, arguments, self.folder, self._messages)
         except BaseException:
-            self._leave()
+            self._close()
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._leave()
+        self._close()
 
-    def dismiss(self) -> None:
-        """End every child; the folder stays until the context is left."""
+    def stop(self) -> None:
+        """End every child: with SIGINT, after ``STOP_TIMEOUT_S`` with SIGKILL."""
         try:
             for child in self.children.values():
-                child.ask_to_end()
-            deadline = time.monotonic() + GRACE_S
+                child.request_stop()
+            deadline = time.monotonic() + STOP_TIMEOUT_S
             for child in self.children.values():
-                child.end(deadline)
+                child.wait_or_kill(deadline)
         finally:
             for child in self.children.values():
                 if child.process.poll() is None:
                     child.process.kill()
 
-    def _leave(self) -> None:
+    def _close(self) -> None:
         try:
-            self.dismiss()
+            self.stop()
         finally:
             self._temporary.cleanup()
 
-    def wait_for(self, done: Callable[[], bool], timeout_s: float) -> bool:
-        """Hand events on until ``done()``; False where that has not come about within ``timeout_s``.
+    def wait_until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Handle messages until ``condition()`` holds. Returns False after ``timeout_s``.
 
         Raises:
-            CrewError: a child has ended.
+            ProcessError: a child has ended.
         """
         deadline = time.monotonic() + timeout_s
-        while not done():
+        while not condition():
             if time.monotonic() > deadline:
                 return False
             try:
-                self.on_event(self._events.get(timeout=0.05))
+                self._on_message(self._messages.get(timeout=0.05))
             except queue.Empty:
-                self.check()
+                self._check_children()
         return True
 
-    def check(self) -> None:
-        """Raise CrewError where a child has ended."""
+    def _check_children(self) -> None:
         for child in self.children.values():
             code = child.process.poll()
             if code is not None:
-                raise CrewError(f"the {child.name} ended with code {code}; its last words:\n{child.last_words()}")
+                raise ProcessError(f"the {child.name} ended with code {code}; end of its log:\n{child.log_tail()}")
 
 
-@contextmanager
-def sigterm_as_exit() -> Iterator[None]:
-    """Within, SIGTERM leaves as an exception would, so that everything is cleared up (main thread only)."""
-
-    def leave(number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def environment(folder: Path) -> dict[str, str]:
-    """The children's: a DDS domain of their own on this host only, Fast DDS with this package's profile."""
+def child_environment(folder: Path) -> dict[str, str]:
+    """Environment variables: a DDS domain of their own, discovery on this host only, Fast DDS with our profile."""
     profile = str(resource("config/fastdds.xml"))
+    package_root = str(Path(lowlight_enhance.__file__).parents[1])
     values = {
         **os.environ,
-        "ROS_DOMAIN_ID": DOMAIN,
+        "ROS_DOMAIN_ID": DOMAIN_ID,
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "RMW_IMPLEMENTATION": "rmw_fastrtps_cpp",
         "FASTRTPS_DEFAULT_PROFILES_FILE": profile,
         "FASTDDS_DEFAULT_PROFILES_FILE": profile,
         "ROS_LOG_DIR": str(folder),
-        "PYTHONPATH": os.pathsep.join(
-            filter(None, [os.environ.get("PYTHONPATH", ""), str(Path(lowlight_enhance.__file__).parents[1])])
-        ),
+        "PYTHONPATH": os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH", ""), package_root])),
     }
     for name in ("ROS_LOCALHOST_ONLY", "ROS_STATIC_PEERS", "ROS_DISCOVERY_SERVER", "ROS_NAMESPACE"):
         values.pop(name, None)
-    if os.environ.get("ROS_DISTRO") == "humble":  # it does not know the discovery range
+    if os.environ.get("ROS_DISTRO") == "humble":  # it does not know ROS_AUTOMATIC_DISCOVERY_RANGE
         values["ROS_LOCALHOST_ONLY"] = "1"
     return values
-
-
-DOMAIN = str(random.SystemRandom().randint(1, 101))
-"""One for all children of this process, and not likely anybody else's."""

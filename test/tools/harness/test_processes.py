@@ -1,4 +1,4 @@
-"""Children answer, and never outlive the one who started them."""
+"""Child processes exchange messages with their parent and never outlive it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 import lowlight_enhance
-from lowlight_enhance.tools.harness.processes import Crew, CrewError, environment
+from lowlight_enhance.tools.harness.processes import ProcessError, ProcessGroup, child_environment
 
-DEADLINE_S = 30.0
+DEADLINE_S = 120.0
 
 ECHO = """
 import json, sys
-print("chatter that is no JSON")
+print("a line that is not JSON")
 print(json.dumps({"pid": __import__("os").getpid()}), flush=True)
 for line in sys.stdin:
     if "crash" in line:
@@ -37,61 +37,62 @@ while True:
 
 @pytest.fixture
 def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
-    (tmp_path / "crew_echo.py").write_text(ECHO)
-    (tmp_path / "crew_stubborn.py").write_text(STUBBORN)
+    (tmp_path / "echo_child.py").write_text(ECHO)
+    (tmp_path / "stubborn_child.py").write_text(STUBBORN)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    return {"echo": ["crew_echo"], "stubborn": ["crew_stubborn"]}
+    return {"echo": ["echo_child"], "stubborn": ["stubborn_child"]}
 
 
 def alive(pid: int) -> bool:
-    """False for a process that is gone or awaits its parent's notice."""
+    """False for a process that is gone or a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
 
 
-def test_children_answer_and_end_with_the_context(
+def test_children_answer_and_end_with_the_block(
     modules: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lowlight_enhance.tools.harness.processes.GRACE_S", 0.5)
+    monkeypatch.setattr("lowlight_enhance.tools.harness.processes.STOP_TIMEOUT_S", 0.5)
     events: list[dict[str, int]] = []
-    with Crew(modules, events.append) as crew:
-        assert crew.wait_for(lambda: len(events) == 2, DEADLINE_S)
-        crew.children["echo"].tell(do="it")
-        assert crew.wait_for(lambda: len(events) == 3, DEADLINE_S)
-        assert not crew.wait_for(lambda: False, 0.1)
-        folder = crew.folder
-    assert events[-1] == {"do": "it"}
-    assert [child.process.poll() is not None for child in crew.children.values()] == [True, True]
-    assert crew.children["stubborn"].process.returncode == -signal.SIGKILL
+    with ProcessGroup(modules, events.append) as group:
+        assert group.wait_until(lambda: len(events) == 2, DEADLINE_S)
+        group.children["echo"].send({"text": "hello"})
+        assert group.wait_until(lambda: len(events) == 3, DEADLINE_S)
+        assert not group.wait_until(lambda: False, 0.1)
+        folder = group.folder
+    assert events[-1] == {"text": "hello"}
+    assert [child.process.poll() is not None for child in group.children.values()] == [True, True]
+    assert group.children["stubborn"].process.returncode == -signal.SIGKILL
     assert not folder.exists()
 
 
-def test_a_child_that_crashes_ends_the_work_with_its_last_words(
+def test_a_child_that_crashes_is_reported_with_the_end_of_its_log(
     modules: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lowlight_enhance.tools.harness.processes.GRACE_S", 0.5)
-    crew = Crew(modules, lambda _: None)
-    with crew:
-        crew.children["echo"].tell(do="crash")
-        with pytest.raises(CrewError, match=r"the echo ended with code 1.*\n.*a plain reason"):
-            crew.wait_for(lambda: False, DEADLINE_S)
-    assert crew.children["stubborn"].process.poll() is not None
+    monkeypatch.setattr("lowlight_enhance.tools.harness.processes.STOP_TIMEOUT_S", 0.5)
+    group = ProcessGroup(modules, lambda _: None)
+    with group:
+        group.children["echo"].send({"text": "crash"})
+        with pytest.raises(ProcessError, match=r"the echo ended with code 1.*\n.*a plain reason"):
+            group.wait_until(lambda: False, DEADLINE_S)
+    assert group.children["stubborn"].process.poll() is not None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal is Linux's")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_children_die_with_their_parent(modules: dict[str, list[str]], tmp_path: Path, number: signal.Signals) -> None:
-    parent = tmp_path / "crew_parent.py"
+    parent = tmp_path / "parent_script.py"
     parent.write_text(
         "import signal\n"
+        "from lowlight_enhance.core.signals import exit_on_sigterm\n"
         "from lowlight_enhance.tools.harness import processes\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore\n"
-        "processes.GRACE_S = 0.5\n"
-        "with processes.sigterm_as_exit(), "
-        f"processes.Crew({modules!r}, lambda v: print(v['pid'], flush=True)) as us:\n"
-        "    us.wait_for(lambda: False, 60.0)\n"
+        "processes.STOP_TIMEOUT_S = 0.5\n"
+        "with exit_on_sigterm(), "
+        f"processes.ProcessGroup({modules!r}, lambda v: print(v['pid'], flush=True)) as group:\n"
+        "    group.wait_until(lambda: False, 1000.0)\n"
     )
     package = Path(lowlight_enhance.__file__).parents[1]
     process = subprocess.Popen(
@@ -114,21 +115,19 @@ def test_children_die_with_their_parent(modules: dict[str, list[str]], tmp_path:
     assert not any(alive(pid) for pid in pids)
 
 
-def test_children_tune_their_allocator_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else the node's parameter malloc_tuning would change nothing that could be measured."""
+def test_the_environment_does_not_tune_the_allocator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the effect of the node's parameter malloc_tuning could not be measured."""
     for name in [name for name in os.environ if name.startswith("MALLOC_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("LOWLIGHT_MALLOC_TUNING", "0")
-    values = environment(tmp_path)
+    values = child_environment(tmp_path)
     assert [name for name in values if "MALLOC" in name] == ["LOWLIGHT_MALLOC_TUNING"]
 
 
-def test_children_keep_to_this_host_and_to_a_domain_of_their_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_children_use_their_own_domain_on_this_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROS_STATIC_PEERS", "10.0.0.1")
     monkeypatch.setenv("ROS_DOMAIN_ID", "0")
-    values = environment(tmp_path)
+    values = child_environment(tmp_path)
     assert 1 <= int(values["ROS_DOMAIN_ID"]) <= 101
     assert values["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
     assert "ROS_STATIC_PEERS" not in values
