@@ -17,6 +17,7 @@ from lowlight_enhance import cli
 from lowlight_enhance.core.errors import ModelError
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.tools import image
+from lowlight_enhance.tools.harness.processes import ProcessError
 
 
 class Recorder:
@@ -49,9 +50,7 @@ def test_image_passes_its_options_on(enhance_file: Recorder, capsys: pytest.Capt
     assert capsys.readouterr().out == "out.png (ISO 3200, exposure 0.03 s)\n"
 
 
-def test_image_leaves_what_was_not_given_to_the_file(
-    enhance_file: Recorder, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_image_leaves_missing_options_to_the_file(enhance_file: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["image", "dark.jpg", "out.png"]) == 0
     assert enhance_file.given == (Path("dark.jpg"), Path("out.png"), None, None, None, None, None, "onnxruntime")
     assert "ISO unknown, exposure unknown" in capsys.readouterr().out
@@ -91,9 +90,7 @@ def test_bad_arguments_exit_with_2(
     assert enhance_file.given is None
 
 
-def test_an_error_with_a_remedy_is_one_line_and_exit_2(
-    enhance_file: Recorder, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_user_error_is_one_line_and_exit_2(enhance_file: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
     enhance_file.outcome = ModelError("m.onnx is no model; export it again")
     assert cli.main(["image", "dark.jpg", "out.png"]) == 2
     assert capsys.readouterr().err == "lowlight: m.onnx is no model; export it again\n"
@@ -153,7 +150,7 @@ def test_other_errors_keep_their_traceback(enhance_file: Recorder, error: Except
 
 
 @pytest.mark.parametrize("error", [ModuleNotFoundError("gone", name="lowlight_enhance.gone"), ZeroDivisionError()])
-def test_a_bug_is_not_dressed_up(enhance_file: Recorder, error: Exception) -> None:
+def test_a_bug_keeps_its_traceback(enhance_file: Recorder, error: Exception) -> None:
     enhance_file.outcome = error
     with pytest.raises(type(error)):
         cli.main(["image", "dark.jpg", "out.png"])
@@ -162,61 +159,96 @@ def test_a_bug_is_not_dressed_up(enhance_file: Recorder, error: Exception) -> No
 def test_bench_passes_its_options_on(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from lowlight_enhance.tools.benchmark import pipeline_benchmark
+    from lowlight_enhance.tools.benchmark.pipeline_benchmark import PipelineBenchmark, PipelineBenchmarkSettings
 
-    figures = pipeline_benchmark.Bench(
-        "m.onnx", "0" * 64, "onnxruntime 1", ("CPUExecutionProvider",), 1, 3, "a machine", ()
-    )
-    recorder = Recorder(figures)
-    monkeypatch.setattr(pipeline_benchmark, "run", recorder)
+    result = PipelineBenchmark("m.onnx", "0" * 64, "onnxruntime 1", ("CPUExecutionProvider",), 1, 3, "a machine", ())
+    recorder = Recorder(result)
+    monkeypatch.setattr("lowlight_enhance.tools.benchmark.pipeline_benchmark.benchmark_pipeline", recorder)
+    assert cli.main(["bench"]) == 0
+    assert recorder.given == (PipelineBenchmarkSettings(),)
     options = ["--sizes", "320x240", "640x480", "--rounds", "3", "--threads", "1", "--json", str(tmp_path / "b.json")]
     assert cli.main(["bench", *options]) == 0
-    assert recorder.given == ([(320, 240), (640, 480)], 3, 1, None, None, "onnxruntime")
+    assert recorder.given == (PipelineBenchmarkSettings([(320, 240), (640, 480)], 3, 1),)
     assert "m.onnx" in capsys.readouterr().out
-    assert (tmp_path / "b.json").read_text() == figures.to_json() + "\n"
+    assert (tmp_path / "b.json").read_text() == result.to_json() + "\n"
 
 
 def test_bench_measures_the_node(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from lowlight_enhance.tools.benchmark import node_benchmark, node_report
+    from lowlight_enhance.tools.benchmark.node_benchmark import NodeBenchmarkSettings
+    from lowlight_enhance.tools.benchmark.node_report import NodeBenchmark
 
-    figures = node_report.NodeBench("m.onnx", "0" * 64, "onnxruntime 1", (), 0, 2, 3.0, "a machine", ())
-    recorder = Recorder(figures)
-    monkeypatch.setattr(node_benchmark, "run", recorder)
+    result = NodeBenchmark("m.onnx", "0" * 64, "onnxruntime 1", (), 0, 2, 3.0, "a machine", ())
+    recorder = Recorder(result)
+    monkeypatch.setattr("lowlight_enhance.tools.benchmark.node_benchmark.benchmark_node", recorder)
     assert cli.main(["bench", "--node"]) == 0
-    assert recorder.given == ([(640, 480), (1280, 720)], 30, 5.0, 6, None, None, "onnxruntime")
+    assert recorder.given == (NodeBenchmarkSettings(),)
     options = ["--sizes", "64x48", "--hz", "15", "--seconds", "3", "--rounds", "2", "--threads", "1"]
     options += ["--model", "m.onnx", "--runtime", "openvino", "--json", str(tmp_path / "b.json")]
     assert cli.main(["bench", "--node", *options]) == 0
-    assert recorder.given == ([(64, 48)], 15, 3.0, 2, 1, Path("m.onnx"), "openvino")
-    assert "2 turns of 3 s" in capsys.readouterr().out
-    assert (tmp_path / "b.json").read_text() == figures.to_json() + "\n"
+    assert recorder.given == (NodeBenchmarkSettings([(64, 48)], 15, 3.0, 2, 1, Path("m.onnx"), "openvino"),)
+    assert "2 rounds of 3 s" in capsys.readouterr().out
+    assert (tmp_path / "b.json").read_text() == result.to_json() + "\n"
 
 
 @pytest.mark.parametrize("options", [["--hz", "15"], ["--seconds", "3"]])
-def test_options_of_the_node_without_the_node(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_of_the_node_need_the_node(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["bench", *options]) == 2
-    assert capsys.readouterr().err == "lowlight: --hz and --seconds are for --node\n"
+    assert capsys.readouterr().err == "lowlight: --hz and --seconds need --node\n"
 
 
-@pytest.mark.parametrize("code", [0, 1])
-def test_soak_returns_the_runs_exit_code(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
-    from lowlight_enhance.tools.benchmark import soak
+class Result:
+    """Stands in for the result of a demo or a soak."""
 
-    recorder = Recorder(code)
-    monkeypatch.setattr(soak, "run", recorder)
+    def __init__(self, *failures: str) -> None:
+        self._failures = failures
+
+    def failures(self) -> list[str]:
+        return list(self._failures)
+
+    def table(self) -> str:
+        return "a table"
+
+    report = table
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code", "out", "err"),
+    [
+        (Result(), 0, "a table\n", ""),
+        (Result("too slow"), 1, "a table\n", "lowlight: the soak failed: too slow\n"),
+        (ProcessError("the node ended"), 1, "", "lowlight: the soak failed: the node ended\n"),
+    ],
+)
+def test_soak_exits_with_1_after_a_failed_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], outcome: Any, code: int, out: str, err: str
+) -> None:
+    recorder = Recorder(outcome)
+    monkeypatch.setattr("lowlight_enhance.tools.benchmark.soak.run_soak", recorder)
     assert cli.main(["soak", "--minutes", "0.5", "--model", "m.onnx"]) == code
     assert recorder.given == (0.5, Path("m.onnx"))
+    assert capsys.readouterr() == (out, err)
 
 
-@pytest.mark.parametrize("code", [0, 1])
-def test_demo_returns_the_runs_exit_code(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
-    demo = pytest.importorskip("lowlight_enhance.tools.demo.demo", exc_type=ModuleNotFoundError)
-    recorder = Recorder(code)
-    monkeypatch.setattr(demo, "run", recorder)
+@pytest.mark.parametrize(
+    ("outcome", "code", "out", "err"),
+    [
+        (Result(), 0, "a table\n", ""),
+        (Result("lost frames"), 1, "a table\n", "lowlight: the demo failed: lost frames\n"),
+        (ProcessError("the node ended"), 2, "", "lowlight: the node ended\n"),
+    ],
+)
+def test_demo_exits_with_1_after_a_failed_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], outcome: Any, code: int, out: str, err: str
+) -> None:
+    from lowlight_enhance.tools.demo.demo import DemoSettings
+
+    recorder = Recorder(outcome)
+    monkeypatch.setattr("lowlight_enhance.tools.demo.demo.run_demo", recorder)
     assert cli.main(["demo", "--out", "pictures", "--seconds", "3", "--model", "m.onnx", "--rate", "20"]) == code
-    assert recorder.given == (Path("pictures"), 3.0, Path("m.onnx"), None, 20)
+    assert recorder.given == (DemoSettings(Path("pictures"), 3.0, Path("m.onnx"), None, 20),)
+    assert capsys.readouterr() == (out, err)
 
 
 DEADLINE_S = 120.0

@@ -1,4 +1,4 @@
-"""`lowlight soak`: everything is done to the node in turn, and what goes wrong is said."""
+"""`lowlight soak`: changes are made in turn, failures are reported, and one run with real processes."""
 
 from __future__ import annotations
 
@@ -11,88 +11,67 @@ from tiny_model import write_tiny_model
 
 from lowlight_enhance.core.errors import ConfigError, ModelError
 from lowlight_enhance.core.inference.model_zoo import SHIPPED
-from lowlight_enhance.core.process_info import Footprint
 from lowlight_enhance.tools.benchmark import soak
-from lowlight_enhance.tools.benchmark.soak_report import Sample, SoakResult
-from lowlight_enhance.tools.harness.harness import Log
-from lowlight_enhance.tools.harness.processes import CrewError
-
-SAMPLES = tuple(Sample(float(at), at, Footprint(10**8, 20, 30), 30.0) for at in range(40))
+from lowlight_enhance.tools.harness.harness import StreamLog
+from lowlight_enhance.tools.harness.processes import ProcessError
 
 
-class Words:
-    """A child that has said its last."""
+class Harness:
+    """Stands in for a running harness: answers each command with ``error`` and receives ``received`` frames."""
 
-    def last_words(self) -> str:
-        return "last words"
+    def __init__(self, error: str = "", received: int = 3) -> None:
+        self.log, self.node = StreamLog(), self
+        self.error, self.received = error, received
+
+    def request(self, *_: Any, **__: Any) -> dict[str, Any]:
+        return {"error": self.error}
+
+    def stream(self, *_: Any) -> int:
+        return self.received
+
+    def log_tail(self) -> str:
+        return "end of the log"
 
 
-class Crew:
-    children = {"node": Words()}  # noqa: RUF012
-
-
-def soak_of(crew: Any = None) -> soak._Soak:
-    return soak._Soak(crew or Crew(), Log(), print)
+def soak_of(**values: Any) -> soak._Soak:
+    return soak._Soak(Harness(**values), print)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("minutes", [0.0, -1.0, math.nan, math.inf])
-def test_lengths_that_cannot_be_are_refused(minutes: float) -> None:
-    with pytest.raises(ConfigError, match="minutes"):
-        soak.run(minutes)
+def test_lengths_out_of_range_are_rejected(minutes: float) -> None:
+    with pytest.raises(ConfigError, match="--minutes"):
+        soak.run_soak(minutes)
 
 
-def test_a_missing_model_is_told_before_any_process_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("rclpy")
-    monkeypatch.setattr(soak, "Crew", None)
-    with pytest.raises(ModelError, match=r"none\.onnx"):
-        soak.run(1.0, tmp_path / "none.onnx")
-
-
-@pytest.mark.parametrize(
-    ("outcome", "code", "reason"),
-    [
-        (SoakResult(SAMPLES, 10, 10, {"enable": 40}, (0, "")), 0, ""),
-        (SoakResult(SAMPLES, 10, 10, {"enable": 40}, (1, "ImageError: x")), 1, "the node reports 1 errors"),
-        (CrewError("the node ended with code -11"), 1, "the soak failed: the node ended with code -11"),
-    ],
-)
-def test_the_exit_code_follows_the_verdict(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], outcome: Any, code: int, reason: str
+def test_a_missing_model_is_reported_before_any_process_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("rclpy")
-
-    def perform(*_: Any) -> SoakResult:
-        if isinstance(outcome, CrewError):
-            raise outcome
-        return outcome  # type: ignore[no-any-return]
-
-    monkeypatch.setattr(soak, "perform", perform)
-    assert soak.run(1.0) == code
-    assert reason in capsys.readouterr().err
+    monkeypatch.setattr(soak, "NodeHarness", None)
+    with pytest.raises(ModelError, match=r"none\.onnx"):
+        soak.run_soak(1.0, tmp_path / "none.onnx")
 
 
-def test_an_order_that_is_refused_ends_the_soak(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(soak, "ask", lambda *_, **__: {"refused": "too strong"})
-    with pytest.raises(CrewError, match=r"'strength' was refused: too strong; .*\nlast words"):
-        soak_of().order(soak.CHANGES[1], soak.CHANGES[1].begin)
+def test_a_change_that_fails_ends_the_soak() -> None:
+    with pytest.raises(ProcessError, match=r"'strength' failed: too strong; .*\nend of the log"):
+        soak_of(error="too strong").send_command(soak.CHANGES[1], soak.CHANGES[1].apply)
 
 
-def test_frames_that_stay_away_end_the_soak(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(soak, "FLOW_S", 0.0)
-    monkeypatch.setattr(soak, "send", lambda *_: 0)
-    with pytest.raises(CrewError, match="after '320x240' no frame came out"):
-        soak_of().flow(soak.CHANGES[0], 3)
+def test_missing_frames_end_the_soak(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(soak, "RECOVERY_TIMEOUT_S", 0.0)
+    with pytest.raises(ProcessError, match="after '320x240' no frame came out"):
+        soak_of(received=0).wait_for_frames(soak.CHANGES[0], 3)
 
 
-def test_a_model_that_does_not_take_over_ends_the_soak(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(soak, "FLOW_S", 0.0)
-    monkeypatch.setattr(soak, "send", lambda *_: 3)
-    [swap] = [change for change in soak.all_changes(None) if change.name == "model"]
-    flown = soak_of()
-    flown.log.note({"diagnostics": {"model": swap.models[1]}, "of": "/n: enhancement"})
-    flown.flow(swap, 3, swap.models[1])
-    with pytest.raises(CrewError, match="after 'model' model tiny did not take over"):
-        flown.flow(swap, 3, swap.models[0])
+def test_a_model_that_is_not_used_ends_the_soak(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(soak, "RECOVERY_TIMEOUT_S", 0.0)
+    change = soak.all_changes(None)[-1]
+    running = soak_of()
+    status = {"type": "diagnostics", "name": "/n: enhancement", "values": {"model": change.models[1]}}
+    running.harness.log.record(status)
+    running.wait_for_frames(change, 3, change.models[1])
+    with pytest.raises(ProcessError, match="after 'model' the node does not use the model tiny"):
+        running.wait_for_frames(change, 3, change.models[0])
 
 
 @pytest.mark.parametrize(
@@ -103,22 +82,26 @@ def test_a_model_that_does_not_take_over_ends_the_soak(monkeypatch: pytest.Monke
         (Path("/m/tiny.onnx"), "student", "/m/tiny.onnx", ("student", "tiny")),
     ],
 )
-def test_the_model_is_changed_for_another_and_back(
+def test_the_model_is_replaced_and_restored(
     model: Path | None, there: str, back: str, models: tuple[str, str]
 ) -> None:
-    swap = soak.all_changes(model)[-1]
-    assert (swap.begin[1]["model"], swap.end[1]["model"], swap.models) == (there, back, models)
+    change = soak.all_changes(model)[-1]
+    assert (change.apply[2]["values"]["model"], change.revert[2]["values"]["model"], change.models) == (
+        there,
+        back,
+        models,
+    )
     assert models[0] in SHIPPED
 
 
-def test_a_short_soak_of_the_real_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_short_run_with_real_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("rclpy")
     model = write_tiny_model(tmp_path / "brighter.onnx", gain=3.0)
     chosen = ("strength", "deactivate", "model")
     monkeypatch.setattr(soak, "RATE_HZ", 10)
     changes = [change for change in soak.all_changes(model) if change.name in chosen]
     said: list[str] = []
-    outcome = soak.perform(0.5, model, said.append, changes, warm_ups=1)
+    outcome = soak.run_soak(0.5 / 60.0, model, said.append, changes, warm_up_cycles=1)
     assert outcome.changes == dict.fromkeys(chosen, 2)
     assert outcome.errors == (0, "")
     assert outcome.received >= 0.5 * outcome.sent  # nearly all of them, unless the machine is very busy

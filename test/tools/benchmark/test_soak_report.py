@@ -1,4 +1,4 @@
-"""`lowlight soak`: leaks and drifts are found, noise is not taken for one."""
+"""`lowlight soak`: leaks and drifts are found, noise is not reported as one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lowlight_enhance.core.process_info import Footprint
-from lowlight_enhance.tools.benchmark.soak_report import MOST_FITTED, Sample, SoakResult, growth
+from lowlight_enhance.tools.benchmark.soak_report import MAX_FITTED_POINTS, Sample, SoakResult, relative_growth
 
 MINUTES = 10.0
 COUNT, BURSTS, PHASES = 300, 3, 2
@@ -41,12 +41,12 @@ def ramp(total: float) -> np.ndarray:
     return np.linspace(0.0, total, COUNT)
 
 
-def test_a_node_that_stays_what_it_was_passes() -> None:
+def test_a_constant_node_passes() -> None:
     assert result().failures() == []
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_noise_is_no_leak_and_no_drift(seed: int) -> None:
+def test_noise_is_not_reported(seed: int) -> None:
     noisy = result(megabytes=250.0 + noise(5.0, seed), latencies_ms=30.0 + np.abs(noise(6.0, seed)))
     assert noisy.failures() == []
 
@@ -58,15 +58,15 @@ def test_a_leak_is_found_under_noise(seed: int) -> None:
     assert "resident memory grew by 2." in fault or "resident memory grew by 3." in fault
 
 
-def test_memory_that_depends_on_what_was_done_last_is_no_leak_and_hides_none() -> None:
+def test_memory_that_depends_on_the_change_before_is_no_leak_and_hides_none() -> None:
     level = np.where(np.arange(COUNT) // BURSTS % PHASES == 0, 0.0, 25.0)
-    level[-BURSTS:] += 5.0  # the last turn is an outlier
+    level[-BURSTS:] += 5.0  # the last cycle is an outlier
     assert result(megabytes=250.0 + level).failures() == []
     (fault,) = result(megabytes=250.0 + level + ramp(8.0)).failures()
     assert "resident memory grew by 3.0 %" in fault
 
 
-def test_outliers_do_not_turn_the_line() -> None:
+def test_outliers_are_not_reported() -> None:
     spikes = np.zeros(COUNT)
     spikes[-COUNT // 6 :: 2] = 400.0
     assert result(megabytes=250.0 + spikes).failures() == []
@@ -96,19 +96,19 @@ def test_bursts_without_frames_do_not_hide_a_drift() -> None:
 
 def test_errors_of_the_node_fail_the_soak() -> None:
     failed = replace(result(), errors=(3, "ValueError: oops"))
-    assert failed.failures() == ["the node reports 3 errors, the last one: ValueError: oops"]
+    assert failed.failures() == ["the node reports 3 errors, the newest: ValueError: oops"]
 
 
 @pytest.mark.parametrize("count", [0, 1, 5])
-def test_too_few_samples_are_no_proof(count: int) -> None:
+def test_a_short_run_fails(count: int) -> None:
     short = result(count=count)
     assert "too short" in short.failures()[0]
     assert "samples" in short.table()
 
 
-def test_the_table_says_what_was_done_and_what_came_of_it() -> None:
+def test_the_table_shows_changes_and_verdicts() -> None:
     table = result(megabytes=250.0 + ramp(10.0)).table()
-    assert "17990 of 18000 frames out" in table
+    assert "17990 of 18000 frames received" in table
     assert "enable 50, deactivate 50" in table
     rows = {line.split("  ")[0]: line.split()[-2:] for line in table.splitlines()[3:]}
     assert {what: verdict[0] == "NOT" for what, verdict in rows.items() if what} == {
@@ -119,15 +119,15 @@ def test_the_table_says_what_was_done_and_what_came_of_it() -> None:
     }
 
 
-def test_growth_is_the_share_of_the_median_that_a_line_gains() -> None:
-    times, turns = np.arange(11.0), np.arange(11)
-    assert growth(times, 100.0 + 0.5 * times, turns, phases=1) == pytest.approx(5.0 / 102.5)
-    assert growth(times, 100.0 + 0.5 * times, turns, phases=3) == pytest.approx(5.0 / 102.5)
-    assert growth(times, np.full(11, 7.0), turns, phases=3) == 0.0
-    assert math.isnan(growth(times, np.full(11, 7.0), turns, phases=11))
+def test_growth_of_lines() -> None:
+    times, cycles = np.arange(11.0), np.arange(11)
+    assert relative_growth(times, 100.0 + 0.5 * times, cycles, phases=1) == pytest.approx(5.0 / 102.5)
+    assert relative_growth(times, 100.0 + 0.5 * times, cycles, phases=3) == pytest.approx(5.0 / 102.5)
+    assert relative_growth(times, np.full(11, 7.0), cycles, phases=3) == 0.0
+    assert math.isnan(relative_growth(times, np.full(11, 7.0), cycles, phases=11))
 
 
-def test_long_series_are_fitted_too() -> None:
-    times = np.arange(30.0 * MOST_FITTED)
+def test_growth_of_a_long_series() -> None:
+    times = np.arange(30.0 * MAX_FITTED_POINTS)
     values = 100.0 + times / len(times) + np.random.default_rng(0).normal(0.0, 1.0, len(times))
-    assert growth(times, values, np.arange(len(times)), phases=8) == pytest.approx(0.01, abs=0.002)
+    assert relative_growth(times, values, np.arange(len(times)), phases=8) == pytest.approx(0.01, abs=0.002)
