@@ -93,13 +93,13 @@ def _settings(options: argparse.Namespace) -> VideoSettings:
 
 def _run_video(options: argparse.Namespace) -> int:
     from lowlight_enhance.tools.video import enhance
-    from lowlight_enhance.tools.video.sources import open_source
+    from lowlight_enhance.tools.video.sources import open_source, source_files
     from lowlight_enhance.tools.video.targets import check_target
 
     from tqdm import tqdm  # isort: skip (what a codec needs is to be missed before what other extras have too)
 
     settings = _settings(options)
-    check_target(options.source, options.target, settings.codec, settings.force)
+    check_target(source_files(options.source), options.target, settings.codec, settings.force)
     with open_source(options.source, settings.stream.fallback, options.fps, options.size) as source:
         ending = _stop_on_signals(source) if source.is_live else contextlib.nullcontext()
         total = enhance.expected_frames(source, settings)

@@ -61,6 +61,16 @@ def open_source(
     return FileSource(path, given)
 
 
+def source_files(text: str) -> list[Path]:
+    """Files and folders that ``open_source(text)`` reads; empty for a camera or where there is nothing."""
+    path = Path(text)
+    if path.is_dir():
+        return [path, *path.iterdir()]
+    if not path.exists() and _COUNTER.search(path.name):
+        return _numbered(path)
+    return [path] if path.exists() else []
+
+
 def _camera_of(text: str, path: Path) -> int | str | None:
     """What OpenCV opens as a camera; None where ``text`` names none."""
     if path.is_char_device() or (text.startswith("/dev/video") and not path.exists()):

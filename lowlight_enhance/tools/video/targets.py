@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lowlight_enhance.core.errors import ConfigError, DataError
 from lowlight_enhance.core.files import replacing, replacing_folder
+from lowlight_enhance.core.paths import check_sources_survive
 from lowlight_enhance.tools.image import SUFFIXES, write_rgb
 from lowlight_enhance.tools.video.audio import Sound
 from lowlight_enhance.tools.video.frames import NOMINAL_DENOMINATOR, STEADY_SUFFIXES, Frame, Source
@@ -55,22 +56,20 @@ class Target(Protocol):
         """All frames were given; what became of the sound."""
 
 
-def check_target(source: str, target: Path, codec: str | None, force: bool) -> None:
+def check_target(sources: Iterable[Path], target: Path, codec: str | None, force: bool) -> None:
     """Refuse a target before any work is done for it.
 
     Args:
-        source: what is read.
+        sources: files and folders that are read, as ``source_files`` lists them.
         target: where to write.
         codec: what the user asks for.
         force: what is there may be replaced.
 
     Raises:
-        ConfigError: no known format, the source itself, or a codec that is not there.
-        DataError: a target that is in the way.
+        ConfigError: no known format, or a codec that is not there.
+        DataError: a target that is in the way, or that would replace a source.
     """
-    path = Path(source)
-    if target.exists() and path.exists() and target.samefile(path):
-        raise ConfigError(f"{target} is what is read; name another target, so that the original stays")
+    check_sources_survive(sources, [target])
     if is_file_name(target):
         _codec(target, codec)
         if target.is_dir():

@@ -17,6 +17,7 @@ pytest.importorskip("av", reason="makes and reads the videos")
 
 import av
 
+from lowlight_enhance import cli
 from lowlight_enhance.core.enhancement.enhancer import Enhancer
 from lowlight_enhance.core.errors import ConfigError, DataError, LowlightError
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
@@ -24,7 +25,7 @@ from lowlight_enhance.core.pipeline import StreamConfig
 from lowlight_enhance.tools.video import sources
 from lowlight_enhance.tools.video.enhance import Lane, VideoReport, VideoSettings, enhance_video
 from lowlight_enhance.tools.video.frames import Frame
-from lowlight_enhance.tools.video.sources import CameraSource, open_source
+from lowlight_enhance.tools.video.sources import CameraSource, open_source, source_files
 from lowlight_enhance.tools.video.targets import check_target
 
 HEIGHT, WIDTH = 48, 64
@@ -115,7 +116,7 @@ def packets_of(path: Path) -> list[bytes]:
 
 
 def run(source: str | Path, target: Path, settings: VideoSettings, **how: Any) -> VideoReport:
-    check_target(str(source), target, settings.codec, settings.force)
+    check_target(source_files(str(source)), target, settings.codec, settings.force)
     with open_source(str(source), settings.stream.fallback, **how) as opened:
         return enhance_video(opened, target, settings, lambda _: None)
 
@@ -477,8 +478,8 @@ def test_sources_that_are_none(
     ("target", "codec", "force", "said"),
     [
         ("out.xyz", None, False, "video files end in one of"),
-        ("in.mp4", None, True, "is what is read"),
-        ("night", None, True, "is what is read"),
+        ("in.mp4", None, True, "is the source itself"),
+        ("night", None, True, "is the source itself"),
         ("there.mp4", None, False, "exists; .* --force"),
         ("there", None, False, "exists; .* --force"),
         ("mixed", None, True, "holds more than pictures"),
@@ -497,7 +498,29 @@ def test_targets_that_are_none(target: str, codec: str | None, force: bool, said
     (tmp_path / "mixed" / "thesis.txt").touch()
     source = tmp_path / ("night" if target == "night" else "in.mp4")
     with pytest.raises(LowlightError, match=said):
-        check_target(str(source), tmp_path / target, codec, force)
+        check_target(source_files(str(source)), tmp_path / target, codec, force)
+
+
+@pytest.mark.parametrize("source", ["night/%02d.png", "night", "links", "night/01.mkv"])
+def test_a_folder_that_holds_a_source_is_never_replaced(source: str, tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "night", ["01.png", "02.png"])
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "01.png").symlink_to(folder / "01.png")
+    if source.endswith(".mkv"):
+        write_video(tmp_path / source)
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    for target in (folder, tmp_path / "x" / ".." / "night"):
+        with pytest.raises(DataError, match="so that the original is kept"):
+            check_target(source_files(str(tmp_path / source)), target, None, force=True)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_the_command_keeps_numbered_pictures(tmp_path: Path, tiny_model: Path) -> None:
+    folder = write_pictures(tmp_path / "night", ["01.png"])
+    before = (folder / "01.png").read_bytes()
+    command = ["video", str(folder / "%02d.png"), str(folder), "--force", "--model", str(tiny_model)]
+    assert cli.main(command) == 2
+    assert (folder / "01.png").read_bytes() == before
 
 
 def test_force_replaces_files_and_folders_of_pictures(tmp_path: Path, settings: VideoSettings) -> None:
