@@ -106,11 +106,11 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
 
 def add_replay(commands: Commands[argparse.ArgumentParser]) -> None:
     """Declare `lowlight replay`."""
-    parser = commands.add_parser("replay", help="play a recorded bag into a live ROS graph, without ros2 bag")
+    parser = commands.add_parser("replay", help="publish a recorded bag into a ROS 2 graph, without ros2 bag")
     parser.add_argument("bag", type=Path, metavar="BAG", help="rosbag2 folder, or .mcap or .db3 file")
     parser.add_argument("--topics", nargs="+", default=[], metavar="TOPIC", help="play only these")
     parser.add_argument("--rate", type=float, default=1.0, help="speed (default: %(default)g)")
-    parser.add_argument("--loop", action="store_true", help="play it over and over")
+    parser.add_argument("--loop", action="store_true", help="repeat until interrupted")
     parser.add_argument(
         "--clock",
         type=float,
@@ -118,35 +118,42 @@ def add_replay(commands: Commands[argparse.ArgumentParser]) -> None:
         const=100.0,
         default=0.0,
         metavar="HZ",
-        help="publish the bag's time on /clock, for nodes with use_sim_time (default: not; without HZ: %(const)g)",
+        help="publish the bag's time on /clock, for nodes with use_sim_time (default: off; without HZ: %(const)g)",
     )
-    parser.add_argument("--now", action="store_true", help="stamp messages as if they were taken now")
+    parser.add_argument("--now", action="store_true", help="stamp messages with the present time")
     parser.add_argument(
-        "--start-offset", type=float, default=0.0, metavar="SECONDS", help="leave out so much at the begin"
+        "--start-offset", type=float, default=0.0, metavar="SECONDS", help="skip this much at the start"
     )
     parser.add_argument(
-        "--delay",
+        "--delay", type=float, default=0.0, metavar="SECONDS", help="pause before playing (default: %(default)g)"
+    )
+    parser.add_argument(
+        "--wait",
         type=float,
-        default=1.0,
+        default=10.0,
         metavar="SECONDS",
-        help="wait before the first message, so that subscribers are there (default: %(default)g)",
+        help="longest wait for a first subscriber, after the pause; 0: do not wait (default: %(default)g)",
     )
     parser.set_defaults(run=_run_replay)
 
 
 def _run_replay(options: argparse.Namespace) -> int:
-    from lowlight_enhance.tools.replay import player
+    try:
+        from lowlight_enhance.tools.replay import player
 
-    playback = player.Playback(
-        rate=options.rate,
-        loops=options.loop,
-        clock_hz=options.clock,
-        topics=tuple(dict.fromkeys(options.topics)),
-        start_offset_s=options.start_offset,
-        delay_s=options.delay,
-        restamps=options.now,
-    )
-    player.run(options.bag, playback)
+        settings = player.ReplaySettings(
+            rate=options.rate,
+            loop=options.loop,
+            clock_hz=options.clock,
+            topics=tuple(dict.fromkeys(options.topics)),
+            start_offset_s=options.start_offset,
+            delay_s=options.delay,
+            wait_s=options.wait,
+            restamp=options.now,
+        )
+        player.replay_bag(options.bag, settings)
+    except KeyboardInterrupt:
+        pass  # the usual way to end a replay; as ros2 bag play does, so that launch does not report a failure
     return 0
 
 

@@ -1,19 +1,4 @@
-import os
-import random
-
 import pytest
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _own_domain():
-    """Neither hear nor disturb another graph on this computer or its network."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ROS_DOMAIN_ID", str(random.SystemRandom().randint(1, 99)))
-        patch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-        for name in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"):
-            if name in os.environ:
-                patch.delenv(name)
-        yield
 
 
 @pytest.fixture

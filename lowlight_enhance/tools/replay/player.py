@@ -1,4 +1,7 @@
-"""A recorded bag played into a live graph, on machines without ros2 bag: rosbags reads, rclpy publishes."""
+"""`lowlight replay`: publish a recorded bag where ``ros2 bag play`` is not installed.
+
+rosbags reads the bag and rclpy publishes the serialized messages.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from typing import Any
 
 import rclpy
 from rclpy.duration import Duration
+from rclpy.exceptions import NameValidationException
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
@@ -20,184 +24,235 @@ from rosbags.interfaces import Connection
 from rosgraph_msgs.msg import Clock
 
 from lowlight_enhance.core.errors import ConfigError
+from lowlight_enhance.ros.initialization import environment_errors, initialize
 from lowlight_enhance.ros.messages import installed_class
 from lowlight_enhance.tools.bags.recording import Bag
-from lowlight_enhance.tools.replay.restamp import NS_PER_S, Restamp
+from lowlight_enhance.tools.replay.restamp import NS_PER_S, HeaderRestamper
 
-LEAST_DEPTH, LARGEST_DEPTH = 10, 1000
-"""Messages that a publisher keeps; of a latched topic as many as the bag has, within these."""
+MIN_DEPTH, MAX_DEPTH = 10, 1000
+"""Bounds of a publisher's history depth; a latched topic keeps as many messages as the bag has, within these."""
 
-ACKNOWLEDGED_WITHIN_S = 2.0
-"""Time that subscribers get for the last messages."""
+ACKNOWLEDGE_TIMEOUT_S = 2.0
+"""Time that subscribers get to receive the last messages."""
 
-Message = tuple[Connection, int, bytes]
-"""As bags give them: whose it is, time of receipt, and content."""
+SETTLE_S = 0.5
+"""Playing starts when the number of topics with subscribers has not changed for this long.
+
+A subscriber finds the publishers one after the other, and sees a publisher a moment after the publisher sees it.
+"""
+
+POLL_S = 0.02
+
+BagMessage = tuple[Connection, int, bytes]
+"""Connection, time of receipt in ns, and serialized message, as ``Bag`` yields them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Playback:
-    """How a bag is played.
+class ReplaySettings:
+    """Options of the replay.
 
     Attributes:
         rate: speed; 2 is twice as fast as recorded.
-        loops: over and over, until interrupted.
-        clock_hz: how often /clock tells the bag's time; 0: never.
-        topics: which; empty: all.
-        start_offset_s: seconds of the bag to leave out at its begin; of latched topics they are sent at once.
-        delay_s: time before the first message, in which subscribers find the publishers.
-        restamps: stamps become those of the present.
+        loop: repeat until interrupted.
+        clock_hz: rate of /clock, which carries the bag's time; 0: not published.
+        topics: to publish; empty: all.
+        start_offset_s: seconds of the bag to skip. Latched messages among them are published at once.
+        delay_s: pause before the first message.
+        wait_s: longest wait for a first subscriber, after the pause.
+        restamp: replace header stamps by the present time.
 
     Raises:
-        ConfigError: values that are out of range, or do not go together.
+        ConfigError: a value out of range, or options that exclude each other.
     """
 
     rate: float = 1.0
-    loops: bool = False
+    loop: bool = False
     clock_hz: float = 0.0
     topics: tuple[str, ...] = ()
     start_offset_s: float = 0.0
-    delay_s: float = 1.0
-    restamps: bool = False
+    delay_s: float = 0.0
+    wait_s: float = 10.0
+    restamp: bool = False
 
     def __post_init__(self) -> None:
         if not (0.0 < self.rate < float("inf")):
-            raise ConfigError(f"--rate {self.rate:g} is no speed; give a number above 0")
-        for name in ("clock_hz", "start_offset_s", "delay_s"):
+            raise ConfigError(f"--rate {self.rate:g}: give a number above 0")
+        for name in ("clock_hz", "start_offset_s", "delay_s", "wait_s"):
             value = getattr(self, name)
             if not (0.0 <= value < float("inf")):
                 option = name.rpartition("_")[0].replace("_", "-")
                 raise ConfigError(f"--{option} {value:g}: give a number of 0 or more")
-        if self.restamps and self.clock_hz:
-            raise ConfigError("--now gives messages the stamps of the present, --clock tells the bag's: choose one")
+        if self.restamp and self.clock_hz:
+            raise ConfigError("--now stamps messages with the present time, --clock publishes the bag's: choose one")
 
 
-def run(path: Path, playback: Playback) -> None:
-    """Play a bag, on a node of its own.
+def replay_bag(path: Path, settings: ReplaySettings) -> None:
+    """Publish a bag from a node of its own.
 
     Raises:
-        ConfigError: no topic of the bag can be played.
-        DataError: no bag, or a damaged one.
+        ConfigError: no topic of the bag can be published, or ROS 2 does not start.
+        DataError: there is no bag, or it is damaged.
     """
     context = rclpy.Context()
-    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
-    try:
-        with Bag(path) as bag:
-            node = rclpy.create_node("lowlight_replay", context=context)
+    with Bag(path) as bag:
+        # Python's own handlers stay: Ctrl-C and SIGTERM end the replay through exceptions.
+        initialize(context=context, signal_handler_options=SignalHandlerOptions.NO)
+        try:
+            with environment_errors():
+                node = rclpy.create_node("lowlight_replay", context=context)
             try:
-                player = Player(node, bag, playback)
+                player = BagPlayer(node, bag, settings)
                 for topic, reason in player.skipped.items():
                     print(f"{topic} is not played: {reason}", file=sys.stderr)
-                print(f"playing {len(player.topics)} topics, {bag.duration_ns / NS_PER_S:.1f} s", flush=True)
                 player.play()
             finally:
                 node.destroy_node()
-    finally:
-        rclpy.try_shutdown(context=context)
+        finally:
+            rclpy.try_shutdown(context=context)
 
 
-class Player:
+class BagPlayer:
     """Publishers of a bag's topics.
 
     Attributes:
-        topics: that are played.
-        skipped: those that cannot be, and why.
+        topics: those that are published.
+        skipped: reason by topic of those that cannot be.
     """
 
-    def __init__(self, node: Node, bag: Bag, playback: Playback) -> None:
-        """Advertise.
+    def __init__(self, node: Node, bag: Bag, settings: ReplaySettings) -> None:
+        """Create the publishers.
 
         Raises:
-            ConfigError: no topic of the bag can be played, or a chosen one is not in it.
+            ConfigError: no topic can be published, or a chosen topic is not in the bag.
         """
-        self._bag, self._playback = bag, playback
+        self._node, self._bag, self._settings = node, bag, settings
         self.skipped: dict[str, str] = {}
         self._publishers: dict[str, Any] = {}
-        self._restamps: dict[str, Restamp] = {}
+        self._restampers: dict[str, HeaderRestamper] = {}
         names = sorted({connection.topic for connection in bag.connections})
-        for topic in playback.topics:
+        for topic in settings.topics:
             if topic not in names:
                 close = difflib.get_close_matches(topic, names, 1)
                 hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(names)}"
                 raise ConfigError(f"the bag has no topic {topic}; {hint}")
-        for topic in playback.topics or names:
-            connections = bag.of_topic(topic)
-            try:
-                kind = installed_class(connections[0].msgtype)
-            except ImportError as error:
-                self.skipped[topic] = f"its type {connections[0].msgtype} cannot be had: {error}"
-                continue
-            self._publishers[topic] = node.create_publisher(kind, topic, quality(connections))
-            self._restamps[topic] = Restamp(kind)
+        for topic in settings.topics or names:
+            self._create_publisher(topic)
         if not self._publishers:
             reasons = "; ".join(f"{topic}: {reason}" for topic, reason in self.skipped.items())
             raise ConfigError(f"nothing in {bag.path} can be played ({reasons or 'it has no topics'})")
-        self._clock = node.create_publisher(Clock, "/clock", 10) if playback.clock_hz else None
+        self._clock = node.create_publisher(Clock, "/clock", 10) if settings.clock_hz else None
         self._next_tick_ns = 0
+
+    def _create_publisher(self, topic: str) -> None:
+        connections = self._bag.of_topic(topic)
+        type_names = sorted({connection.msgtype for connection in connections})
+        if len(type_names) > 1:
+            self.skipped[topic] = f"it has messages of several types: {', '.join(type_names)}"
+            return
+        try:
+            message_type = installed_class(type_names[0])
+            self._publishers[topic] = self._node.create_publisher(message_type, topic, publisher_qos(connections))
+        except ImportError as error:
+            self.skipped[topic] = f"its type {type_names[0]} cannot be imported: {error}"
+        except (NameValidationException, ValueError) as error:  # ROS 1 and other recorders allow more names
+            self.skipped[topic] = f"ROS 2 does not allow its name ({_first_line(error)})"
+        else:
+            self._restampers[topic] = HeaderRestamper(message_type)
 
     @property
     def topics(self) -> list[str]:
-        """Those that are played."""
+        """Those that are published."""
         return list(self._publishers)
 
     def play(self) -> None:
-        """Publish everything in its time; returns at the end of the bag, unless it loops."""
-        time.sleep(self._playback.delay_s)
+        """Wait for subscribers, then publish everything at its time. Returns at the end unless it loops."""
+        time.sleep(self._settings.delay_s)
+        found = self._wait_for_subscribers()
+        print(f"playing {len(self.topics)} topics, {self._bag.duration_ns / NS_PER_S:.1f} s", flush=True)
         while True:
             self._play_once()
-            if not self._playback.loops:
+            if not self._settings.loop:
                 break
         for publisher in self._publishers.values():
-            publisher.wait_for_all_acked(Duration(seconds=ACKNOWLEDGED_WITHIN_S))
+            publisher.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_TIMEOUT_S))
+        if not found and not self._subscribed_topics():
+            print("no subscriber came until the end; nobody received the messages", file=sys.stderr)
+
+    def _wait_for_subscribers(self) -> bool:
+        """Wait until subscribers have been found; returns False after ``wait_s`` without any."""
+        if self._settings.wait_s == 0.0:
+            return bool(self._subscribed_topics())
+        print(f"waiting up to {self._settings.wait_s:g} s for subscribers", flush=True)
+        start_s = changed_s = time.monotonic()
+        subscribed = self._subscribed_topics()
+        while not subscribed or time.monotonic() - changed_s < SETTLE_S:
+            if not subscribed and time.monotonic() - start_s > self._settings.wait_s:
+                print(
+                    f"no subscriber to any played topic within {self._settings.wait_s:g} s (--wait); playing anyway",
+                    file=sys.stderr,
+                )
+                return False
+            time.sleep(POLL_S)
+            previous, subscribed = subscribed, self._subscribed_topics()
+            if subscribed != previous:
+                changed_s = time.monotonic()
+        return True
+
+    def _subscribed_topics(self) -> set[str]:
+        """Topics whose publisher has a subscriber with compatible quality of service."""
+        return {topic for topic, publisher in self._publishers.items() if publisher.get_subscription_count()}
 
     def _play_once(self) -> None:
-        bag, rate = self._bag, self._playback.rate
+        bag, rate = self._bag, self._settings.rate
         connections = [connection for connection in bag.connections if connection.topic in self._publishers]
-        start_ns = bag.start_ns + round(self._playback.start_offset_s * NS_PER_S)
-        began_ns, wall_ns = time.monotonic_ns(), time.time_ns()
+        start_ns = bag.start_ns + round(self._settings.start_offset_s * NS_PER_S)
+        monotonic_start_ns, wall_start_ns = time.monotonic_ns(), time.time_ns()
         self._next_tick_ns = start_ns
         for connection, received_ns, raw in itertools.chain(
             self._latched_before(start_ns, connections), bag.messages(connections, start_ns)
         ):
-            while (missing_ns := self._missing_ns(received_ns, start_ns, began_ns)) > 0:
-                time.sleep(missing_ns / NS_PER_S)
-            if self._playback.restamps:
-                raw = self._restamps[connection.topic](raw, lambda ns: wall_ns + round((ns - start_ns) / rate))
+            while (sleep_ns := self._time_to_sleep_ns(received_ns, start_ns, monotonic_start_ns)) > 0:
+                time.sleep(sleep_ns / NS_PER_S)
+            if self._settings.restamp:
+                raw = self._restampers[connection.topic](raw, lambda ns: wall_start_ns + round((ns - start_ns) / rate))
             self._publishers[connection.topic].publish(raw)
 
-    def _latched_before(
-        self, start_ns: int, connections: Iterable[Connection]
-    ) -> Iterator[tuple[Connection, int, bytes]]:
+    def _latched_before(self, start_ns: int, connections: Iterable[Connection]) -> Iterator[BagMessage]:
         """Messages of latched topics that were received before the start."""
-        latched = [c for c in connections if quality([c]).durability == DurabilityPolicy.TRANSIENT_LOCAL]
-        if self._playback.start_offset_s and latched:
+        latched = [c for c in connections if publisher_qos([c]).durability == DurabilityPolicy.TRANSIENT_LOCAL]
+        if self._settings.start_offset_s and latched:
             yield from itertools.takewhile(lambda message: message[1] < start_ns, self._bag.messages(latched))
 
-    def _missing_ns(self, due_ns: int, start_ns: int, began_ns: int) -> int:
-        """Time to sleep until a message of the bag's time ``due_ns`` is due, or the clock must be told."""
-        rate = self._playback.rate
-        now_ns = start_ns + round((time.monotonic_ns() - began_ns) * rate)
+    def _time_to_sleep_ns(self, due_ns: int, start_ns: int, monotonic_start_ns: int) -> int:
+        """Publish /clock if it is due; returns the time until it or the message of bag time ``due_ns`` is next."""
+        rate = self._settings.rate
+        now_ns = start_ns + round((time.monotonic_ns() - monotonic_start_ns) * rate)
         if self._clock is None:
             return round((due_ns - now_ns) / rate)
         if now_ns >= self._next_tick_ns:
             message = Clock()
             message.clock.sec, message.clock.nanosec = divmod(now_ns, NS_PER_S)
             self._clock.publish(message)
-            self._next_tick_ns = now_ns + round(rate / self._playback.clock_hz * NS_PER_S)
+            self._next_tick_ns = now_ns + round(rate / self._settings.clock_hz * NS_PER_S)
         return round((min(due_ns, self._next_tick_ns) - now_ns) / rate) if due_ns > now_ns else 0
 
 
-def quality(connections: Iterable[Connection]) -> QoSProfile:
-    """The quality of service to publish a topic with: what all that published it then offered.
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0].rstrip(":")
+
+
+def publisher_qos(connections: Iterable[Connection]) -> QoSProfile:
+    """Quality of service for publishing one topic: the weakest that its recorded publishers offered.
 
     Args:
         connections: of that topic.
     """
     connections = list(connections)
     offers = [offer for connection in connections for offer in getattr(connection.ext, "offered_qos_profiles", ())]
-    profile = QoSProfile(depth=max(LEAST_DEPTH, *(min(offer.depth, LARGEST_DEPTH) for offer in offers), 0))
+    profile = QoSProfile(depth=max(MIN_DEPTH, *(min(offer.depth, MAX_DEPTH) for offer in offers), 0))
     if any(offer.reliability.name == "BEST_EFFORT" for offer in offers):
         profile.reliability = ReliabilityPolicy.BEST_EFFORT
     if offers and all(offer.durability.name == "TRANSIENT_LOCAL" for offer in offers):
         profile.durability = DurabilityPolicy.TRANSIENT_LOCAL
-        profile.depth = max(profile.depth, min(sum(c.msgcount for c in connections), LARGEST_DEPTH))
+        profile.depth = max(profile.depth, min(sum(c.msgcount for c in connections), MAX_DEPTH))
     return profile

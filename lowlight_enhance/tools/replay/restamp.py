@@ -1,4 +1,4 @@
-"""Other stamps in serialized messages."""
+"""Replace the header stamps in serialized messages."""
 
 from __future__ import annotations
 
@@ -14,76 +14,79 @@ from lowlight_enhance.ros.messages import installed_class
 NS_PER_S = 1_000_000_000
 HEADER = "std_msgs/Header"
 
-_STAMP_AT, _STAMP_END = 4, 12
-"""Where the stamp of a header stands that a message begins with: behind the four bytes that tell the byte order."""
+_STAMP_START, _STAMP_END = 4, 12
+"""Bytes of the stamp in a message that begins with a header. The four bytes before it give the byte order."""
 
-_MESSAGE = re.compile(r"(\w+)/(\w+)")
+_MESSAGE_TYPE = re.compile(r"(\w+)/(\w+)")
+
+NewStamp = Callable[[int], int]
+"""Function from the old to the new stamp, in nanoseconds."""
 
 
-class Restamp:
-    """Gives the headers of messages of one type other stamps; a stamp of zero, which is none, stays."""
+class HeaderRestamper:
+    """Replaces the stamps in the headers of one message type. A stamp of zero means "none" and stays."""
 
-    def __init__(self, kind: type) -> None:
-        """``kind``: a message class of rclpy."""
-        self._kind = kind
-        fields = list(_field_types(kind).values())
+    def __init__(self, message_type: type) -> None:
+        self._message_type = message_type
+        fields = list(_field_types(message_type).values())
         self._begins_with_header = fields[:1] == [HEADER]
-        self._has_headers = HEADER in fields or any(_has_header(name, set()) for name in fields)
+        self._has_headers = HEADER in fields or any(_contains_header(name, set()) for name in fields)
 
-    def __call__(self, raw: bytes, new: Callable[[int], int]) -> bytes:
-        """The message with ``new(stamp)`` in place of each stamp, in nanoseconds.
+    def __call__(self, raw: bytes, new_stamp: NewStamp) -> bytes:
+        """The serialized message with new stamps.
 
-        Of a message that begins with its header, only that is looked at.
+        Where the message begins with a header, only that one is changed, without deserializing the rest. A damaged
+        message is returned as it is.
         """
         if self._begins_with_header:
-            return _patched(raw, new)
+            return _replace_first_stamp(raw, new_stamp)
         if not self._has_headers:
             return raw
         try:
-            message: Any = deserialize_message(raw, self._kind)
-        except Exception:  # a damaged message is passed on as it is; rclpy says by no single kind that it is one
+            message: Any = deserialize_message(raw, self._message_type)
+        except Exception:  # rclpy raises several types for a damaged message
             return raw
-        _restamp(message, new)
+        _replace_stamps(message, new_stamp)
         return bytes(serialize_message(message))
 
 
-def _patched(raw: bytes, new: Callable[[int], int]) -> bytes:
+def _replace_first_stamp(raw: bytes, new_stamp: NewStamp) -> bytes:
     if len(raw) < _STAMP_END:
         return raw
     stamp = struct.Struct("<iI" if raw[1] & 1 else ">iI")
-    seconds, nanoseconds = stamp.unpack_from(raw, _STAMP_AT)
+    seconds, nanoseconds = stamp.unpack_from(raw, _STAMP_START)
     if not seconds and not nanoseconds:
         return raw
     changed = bytearray(raw)
-    stamp.pack_into(changed, _STAMP_AT, *divmod(new(seconds * NS_PER_S + nanoseconds), NS_PER_S))
+    stamp.pack_into(changed, _STAMP_START, *divmod(new_stamp(seconds * NS_PER_S + nanoseconds), NS_PER_S))
     return bytes(changed)
 
 
-def _restamp(message: Any, new: Callable[[int], int]) -> None:
-    for name, kind in _field_types(type(message)).items():
+def _replace_stamps(message: Any, new_stamp: NewStamp) -> None:
+    for name, type_name in _field_types(type(message)).items():
         value = getattr(message, name)
-        if kind == HEADER:
+        if type_name == HEADER:
             stamp = value.stamp
             if stamp.sec or stamp.nanosec:
-                stamp.sec, stamp.nanosec = divmod(new(stamp.sec * NS_PER_S + stamp.nanosec), NS_PER_S)
-        elif _MESSAGE.search(kind):
+                stamp.sec, stamp.nanosec = divmod(new_stamp(stamp.sec * NS_PER_S + stamp.nanosec), NS_PER_S)
+        elif _MESSAGE_TYPE.search(type_name):
             for part in value if isinstance(value, (list, tuple)) else [value]:
-                _restamp(part, new)
+                _replace_stamps(part, new_stamp)
 
 
-def _has_header(type_text: str, seen: set[str]) -> bool:
-    """Whether a field of this type, such as ``sequence<geometry_msgs/TransformStamped>``, holds a header somewhere."""
-    found = _MESSAGE.search(type_text)
+def _contains_header(type_name: str, seen: set[str]) -> bool:
+    """Whether a field of this type, e.g. ``sequence<tf2_msgs/TFMessage>``, contains a header at any depth."""
+    found = _MESSAGE_TYPE.search(type_name)
     if found is None or found[0] in seen:
         return False
     seen.add(found[0])
     if found[0] == HEADER:
         return True
-    kind = installed_class(f"{found[1]}/msg/{found[2]}")
-    return any(_has_header(inner, seen) for inner in _field_types(kind).values())
+    message_type = installed_class(f"{found[1]}/msg/{found[2]}")
+    return any(_contains_header(inner, seen) for inner in _field_types(message_type).values())
 
 
-def _field_types(kind: Any) -> dict[str, str]:
-    """Type by name of each field."""
-    types: dict[str, str] = kind.get_fields_and_field_types()
+def _field_types(message_type: Any) -> dict[str, str]:
+    """Type name of each field."""
+    types: dict[str, str] = message_type.get_fields_and_field_types()
     return types
