@@ -1,4 +1,4 @@
-"""Exposure and gain kept current out of the ROS parameters of a camera's node, which may come and go."""
+"""Reads exposure and gain from the ROS parameters of the camera driver's node, which may come and go."""
 
 from __future__ import annotations
 
@@ -19,17 +19,21 @@ from lowlight_enhance.core.errors import ConfigError, MetadataError
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.core.metadata.driver_parameters import ParameterSource, ParameterValues, capture_of, shortcomings
 from lowlight_enhance.core.metadata.readers import MetadataSettings
+from lowlight_enhance.ros.diagnostics import THROTTLE_S
+from lowlight_enhance.ros.serialized import deserialized
 
 PERIOD_S = 0.5
-"""How often the capture is told again and the camera's node looked for."""
+"""How often the values are reported again, and the camera's node is looked for."""
 
 ANSWER_S = 2.0
-"""A question that has gone unanswered for this long is asked again."""
+"""A request that has not been answered for this long is sent again."""
 
 REFRESH_S = 5.0
-"""How often all is asked for anew, should news of a change, or of a quick restart, have been lost."""
+"""How often all values are requested again, in case the event of a change or a quick restart was missed."""
 
-ABSENT = "it is not there, or has not answered yet"
+EVENTS = "/parameter_events"
+
+ABSENT = "it is not running, or has not answered yet"
 
 _SCALARS = {
     ParameterType.PARAMETER_BOOL: "bool_value",
@@ -40,10 +44,16 @@ _SCALARS = {
 
 
 class CameraParameterClient:
-    """Watches the parameters of one camera node.
+    """Follows the parameters of one camera node.
 
-    They are asked for whenever the node is there and not yet known, then kept current by /parameter_events. No call
-    waits for anything: all happens in callbacks of the node that this was given. Not for several threads at once.
+    Their values are requested when the node appears, then updated by /parameter_events. No method blocks: everything
+    happens in callbacks of the given node. Call it from one thread.
+
+    Attributes:
+        camera: resolved name of the camera's node.
+        settings: may be replaced at any time.
+        capture: what the parameters say now.
+        problem: why exposure or gain is unknown; empty if both are known.
     """
 
     def __init__(
@@ -55,68 +65,66 @@ class CameraParameterClient:
         on_capture: Callable[[CaptureMetadata], None],
         period_s: float = PERIOD_S,
     ) -> None:
-        """Begin to watch.
+        """Begin to follow the parameters.
 
         Args:
-            node: whose executor serves the callbacks.
+            node: its executor runs the callbacks.
             camera: name of the camera's node, relative to the namespace of ``node`` unless it begins with a slash.
-            source: which parameters count, and their units.
-            settings: for ``base_iso``, ``gain_unity`` and ``stale_under_auto_exposure``; may be replaced any time.
-            on_capture: told of the capture each time it changes, also to unknown, and every ``period_s`` while it is
-                known: the parameters hold for as long as the camera's node is there.
-            period_s: also how soon a node that comes or goes is noticed.
+            source: which parameters are read, and their units.
+            settings: for ``base_iso``, ``gain_unity`` and ``stale_under_auto_exposure``.
+            on_capture: called with the capture when it changes, also to unknown, and every ``period_s`` while it is
+                known: the parameters are valid as long as the camera's node runs.
+            period_s: also the time within which a node that appears or disappears is noticed.
 
         Raises:
-            ConfigError: ``camera`` cannot be a node's name.
+            ConfigError: ``camera`` is not a valid node name.
         """
         self.camera = full_name(node, camera)
         self.settings = settings
         self.capture = UNKNOWN
-        """What the parameters say now."""
         self.problem = ABSENT
-        """Why exposure or gain is not known, for people; empty where both are."""
         self._node, self._source, self._on_capture = node, source, on_capture
         self._values = ParameterValues(source.names)
         self._pending: list[Any] = []
-        self._asked_s = -math.inf
+        self._requested_s = -math.inf
         try:
             self._client: Any = node.create_client(GetParameters, f"{self.camera}/get_parameters")
         except (NameValidationException, ValueError) as error:
-            raise ConfigError(f"camera node '{camera}': no node can have this name ({error})") from error
+            raise ConfigError(f"camera node '{camera}': not a valid node name ({error})") from error
         self._subscription = node.create_subscription(
-            ParameterEvent, "/parameter_events", self._on_event, qos_profile_parameter_events
+            ParameterEvent, EVENTS, self._on_event, qos_profile_parameter_events, raw=True
         )
         self._timer = node.create_timer(period_s, self._on_time, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def close(self) -> None:
-        """Stop watching; nothing more is told."""
-        self._withdraw()
+        """Stop; ``on_capture`` is not called any more."""
+        self._cancel_requests()
         self._node.destroy_timer(self._timer)
         self._node.destroy_subscription(self._subscription)
         self._node.destroy_client(self._client)
 
     def _on_time(self) -> None:
         if self._client.service_is_ready():
-            age_s = time.monotonic() - self._asked_s
-            waits = self._pending and age_s < ANSWER_S
-            if not waits and (age_s > REFRESH_S or not self._values.is_complete):
-                self._ask()
+            age_s = time.monotonic() - self._requested_s
+            is_waiting = self._pending and age_s < ANSWER_S
+            if not is_waiting and (age_s > REFRESH_S or not self._values.is_complete):
+                self._send_requests()
         else:
-            self._withdraw()
+            self._cancel_requests()
             self._values.forget()
-        self._tell(again=True)
+        self._report(repeat=True)
 
-    def _ask(self) -> None:
-        """Ask for each parameter by itself: a node answers with nothing at all where it lacks one of several."""
-        self._withdraw()
+    def _send_requests(self) -> None:
+        """Request each parameter by itself: a node that lacks one of several answers with none of them."""
+        self._cancel_requests()
         self._values.ask()
-        self._asked_s = time.monotonic()
+        self._requested_s = time.monotonic()
         for name in self._values.names:
             future = self._client.call_async(GetParameters.Request(names=[name]))
             self._pending.append(future)
             future.add_done_callback(functools.partial(self._on_answer, name))
 
-    def _withdraw(self) -> None:
+    def _cancel_requests(self) -> None:
         pending, self._pending = self._pending, []
         for future in pending:
             self._client.remove_pending_request(future)
@@ -127,24 +135,29 @@ class CameraParameterClient:
         self._pending.remove(future)
         values = future.result().values if future.exception() is None else []
         self._values.answer(name, python_value(values[0]) if values else None)
-        self._tell()
+        self._report()
 
-    def _on_event(self, event: ParameterEvent) -> None:
+    def _on_event(self, data: bytes) -> None:
+        try:
+            event: ParameterEvent = deserialized(data, ParameterEvent, EVENTS)
+        except MetadataError as error:
+            self._node.get_logger().warning(str(error), throttle_duration_sec=THROTTLE_S)
+            return
         if event.node != self.camera:
             return
         changes = {msg.name: python_value(msg.value) for msg in (*event.new_parameters, *event.changed_parameters)}
         changes.update({msg.name: None for msg in event.deleted_parameters})
         for name in changes.keys() & set(self._values.names):
             self._values.change(name, changes[name])
-        self._tell()
+        self._report()
 
-    def _tell(self, again: bool = False) -> None:
+    def _report(self, repeat: bool = False) -> None:
         before, self.capture = self.capture, self._read()
-        if self.capture != before or (again and not self.capture.is_unknown):
+        if self.capture != before or (repeat and not self.capture.is_unknown):
             self._on_capture(self.capture)
 
     def _read(self) -> CaptureMetadata:
-        """What is known of the values says this; also finds ``problem``."""
+        """Return the capture that the known values give, and set ``problem``."""
         capture, problem = UNKNOWN, ABSENT
         if self._values.is_complete:
             try:
@@ -160,12 +173,12 @@ class CameraParameterClient:
 
 
 def full_name(node: Node, name: str) -> str:
-    """A node's name with its namespace, which is that of ``node`` unless ``name`` begins with a slash."""
+    """Return a node's name with its namespace, which is that of ``node`` unless ``name`` begins with a slash."""
     return name if name.startswith("/") else f"{node.get_namespace().rstrip('/')}/{name}"
 
 
 def python_value(value: ParameterValue) -> bool | int | float | str | None:
-    """A parameter's value; None where it is not set, text that is no number where it is a list."""
+    """Return a parameter's value: None if it is not set, a text that is not a number if it is a list."""
     if value.type == ParameterType.PARAMETER_NOT_SET:
         return None
     field = _SCALARS.get(value.type)

@@ -1,4 +1,8 @@
-"""What a node says of its frames: complaints in the log, each as often as it helps, and counts for diagnostics."""
+"""Counts of frames and warnings for the user, in the log and on /diagnostics.
+
+diagnostic_updater is not used: it would have to be optional (there is no wheel of it), so the node would have two code
+paths for one message a second, and its Updater publishes by its own timer and parameters.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +17,17 @@ from lowlight_enhance.core.errors import LowlightError
 from lowlight_enhance.core.health import Health
 
 THROTTLE_S = 5.0
-"""A repeated complaint about frames is logged at most this often, in seconds."""
+"""A repeated error about frames is logged at most once in this many seconds."""
 
 
-class Reporter:
-    """Log and counts of one node.
+class Diagnostics:
+    """Counts and warnings of one node, from configure to configure.
 
     Attributes:
-        health: counts of the present flight.
-        skipped: images that were sent while another was in work, and so were never taken.
-        advice: what somebody should change, by what it is about.
+        health: counts of frames and errors.
+        skipped: images that were published while another was being processed, and so were never taken.
+        dropped_metadata: metadata and camera_info messages for which there was no time.
+        warnings: present warnings by subject.
     """
 
     def __init__(self, node: Node) -> None:
@@ -30,36 +35,40 @@ class Reporter:
         self.reset()
 
     def reset(self) -> None:
-        """Begin a flight."""
-        self.health, self.skipped = Health(), 0
-        self.advice: dict[str, str] = {}
+        """Start all counts at zero."""
+        self.health, self.skipped, self.dropped_metadata = Health(), 0, 0
+        self.warnings: dict[str, str] = {}
         self._logged: set[str] = set()
 
-    def skip(self, count: int) -> None:
-        """``count`` images were never taken."""
+    def add_skipped(self, count: int) -> None:
+        """Count ``count`` images that were never taken."""
         self.skipped += count
 
-    def advise(self, about: str, sentence: str) -> None:
-        """Keep ``sentence`` for diagnostics, and log it; no more than once until ``settled``."""
-        self.advice[about] = sentence
-        if about not in self._logged:
-            self._logged.add(about)
-            self._node.get_logger().warning(sentence)
+    def add_dropped_metadata(self, count: int) -> None:
+        """Count ``count`` metadata or camera_info messages for which there was no time."""
+        self.dropped_metadata += count
 
-    def settled(self, about: str) -> None:
-        """The matter is out of the world, as far as one can tell; it may be complained of again."""
-        self.faded(about)
-        self._logged.discard(about)
+    def set_warning(self, subject: str, text: str) -> None:
+        """Show ``text`` on /diagnostics, and log it unless it has been logged since ``clear_warning``."""
+        self.warnings[subject] = text
+        if subject not in self._logged:
+            self._logged.add(subject)
+            self._node.get_logger().warning(text)
 
-    def faded(self, about: str) -> None:
-        """The matter rests: diagnostics are silent until it comes up again, the log even then."""
-        self.advice.pop(about, None)
+    def clear_warning(self, subject: str) -> None:
+        """Remove the warning; it is logged again if it comes back."""
+        self.hide_warning(subject)
+        self._logged.discard(subject)
 
-    def guard(self, callback: Callable[..., None]) -> Callable[..., None]:
-        """``callback``, with nothing escaping from it: the executor would stop the node.
+    def hide_warning(self, subject: str) -> None:
+        """Remove the warning from /diagnostics; it is not logged again if it comes back."""
+        self.warnings.pop(subject, None)
 
-        A frame that cannot be enhanced is counted by the stream, and logged here; anything else is a bug, counted and
-        logged with its traceback.
+    def guarded(self, callback: Callable[..., None]) -> Callable[..., None]:
+        """Return ``callback`` with its exceptions logged: one that reaches the executor would end the node.
+
+        A ``LowlightError`` is logged as a warning; the pipeline has counted it. Anything else is a bug: it is counted
+        and logged with its traceback.
         """
 
         @functools.wraps(callback)

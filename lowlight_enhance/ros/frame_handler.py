@@ -1,336 +1,320 @@
-"""Flight: everything that exists from configure to cleanup, and a frame's way through it."""
+"""FrameHandler: the model, pipeline, subscriptions and publishers of a configured node, and the path of a frame."""
 
 from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
-from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo
 
 from lowlight_enhance.core.errors import LowlightError
-from lowlight_enhance.core.health import OK, WARN
 from lowlight_enhance.core.imaging.messages import decode, stamp_ns
-from lowlight_enhance.core.inference.model_file import ModelFile
 from lowlight_enhance.core.inference.model_input import Rgb, to_8_bit
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
 from lowlight_enhance.core.pipeline import FrameStream
-from lowlight_enhance.ros import parameter_declaration
 from lowlight_enhance.ros.camera_parameter_client import CameraParameterClient
-from lowlight_enhance.ros.diagnostics import Reporter
-from lowlight_enhance.ros.messages import message_class
-from lowlight_enhance.ros.metadata_wait import Waiting
-from lowlight_enhance.ros.model_loader import ModelSlot, Refusal
+from lowlight_enhance.ros.diagnostics import Diagnostics
+from lowlight_enhance.ros.message_types import message_class
+from lowlight_enhance.ros.metadata_wait import MetadataWait
+from lowlight_enhance.ros.model_loader import LoadFailure, ModelLoader
 from lowlight_enhance.ros.parameters import NodeParameters
-from lowlight_enhance.ros.publishers import Outputs
-from lowlight_enhance.ros.qos import Overrides
-from lowlight_enhance.ros.qos_diagnostics import Complaints
-from lowlight_enhance.ros.subscriptions import Handlers, Inputs
+from lowlight_enhance.ros.publishers import Publishers
+from lowlight_enhance.ros.qos import QosOverrides
+from lowlight_enhance.ros.qos_diagnostics import QosDiagnostics
+from lowlight_enhance.ros.subscriptions import SubscriptionCallbacks, Subscriptions
 
-COMPARABLE_AGE_NS = 60 * 1_000_000_000
-"""An image stamped further from now than this was stamped by another clock: its age says nothing."""
-
-Finding = tuple[int, str]
-"""Level of a diagnostic status, and a sentence."""
+MAX_AGE_NS = 60 * 1_000_000_000
+"""An image whose stamp differs more from the present time was stamped by another clock: it has no latency."""
 
 
-class Flight:
-    """Model, stream and topics of a node that is configured.
+class FrameHandler:
+    """Everything that exists from configure to cleanup. Call it from one thread.
+
+    Two methods bring it up to date: ``update`` applies accepted parameters and takes over a loaded model,
+    ``update_subscriptions`` follows the publishers and subscribers in the graph.
 
     Attributes:
-        params: what runs.
+        params: the parameters that are applied.
         model: the network.
-        enabled: False passes frames through untouched.
-        refusal: why the model that was asked for last does not fly; empty where it does.
-        camera_frame: frame_id of the newest image.
-        is_reverting: the node itself sets its parameters back to what flies.
+        enabled: False publishes frames unchanged.
+        model_error: why the model that was requested last is not in use; empty if it is.
+        frame_id: of the newest image.
+        is_active: between activate and deactivate.
     """
 
-    def __init__(self, node: LifecycleNode, params: NodeParameters, overrides: Overrides, reporter: Reporter) -> None:
-        """Load and warm the model, advertise the outputs.
+    def __init__(
+        self,
+        node: LifecycleNode,
+        params: NodeParameters,
+        overrides: QosOverrides,
+        diagnostics: Diagnostics,
+        write_back: Callable[[Mapping[str, Any]], None],
+    ) -> None:
+        """Load and warm up the model, create the publishers.
+
+        Args:
+            node: the node.
+            params: its validated parameters.
+            overrides: QoS that the user chose.
+            diagnostics: counts and warnings.
+            write_back: sets parameters of the node, by name, to the values in use after a model was rejected.
 
         Raises:
             LowlightError: the model or a message type that the parameters name cannot be used.
         """
-        self._node, self._reporter = node, reporter
+        self._node, self._diagnostics, self._write_back = node, diagnostics, write_back
         self.params = params
+        self._requested: NodeParameters | None = None
         self._metadata_class = message_class(params.metadata.type) if params.metadata.type else None
-        self.model = ModelSlot(params)
-        self.enabled, self.refusal, self.camera_frame = True, "", ""
-        self.is_reverting = False
-        self._active, self._changed = False, False
-        self._wanted_model: tuple[ModelFile, NodeParameters] | None = None
-        self._stream = FrameStream(self.model.enhancer, params.pipeline_config(), reporter.health)
-        guard = reporter.guard
-        handlers = Handlers(
-            image=guard(self._on_image),
-            camera_info=guard(self._on_camera_info),
-            metadata=guard(self._on_metadata),
-            skipped=reporter.skip,
-            lost=guard(self._on_lost),
-            incompatible=guard(self._on_incompatible),
-            matched=guard(self._on_match),
-            wants_metadata=lambda: self._waiting.held is not None,
-        )
-        self._camera: CameraParameterClient | None = None
-        self._inputs = Inputs(node, overrides, handlers)
-        self._waiting = Waiting(node, guard(self._serve))
-        self._outputs = Outputs(
+        self.model = ModelLoader(params, is_running=node.context.ok)
+        self.enabled, self.is_active = True, False
+        self.model_error, self.frame_id = "", ""
+        self.pipeline = FrameStream(self.model.enhancer, params.pipeline_config(), diagnostics.health)
+        guarded = diagnostics.guarded
+        self.camera: CameraParameterClient | None = None
+        self.subscriptions = Subscriptions(node, overrides, self._callbacks())
+        self._wait = MetadataWait(node, guarded(self._process))
+        self.publishers = Publishers(
             node,
             params.output.compressed_format,
             overrides,
-            guard(self._on_match),
-            guard(self._on_incompatible),
+            guarded(self._on_matched),
+            guarded(self._on_incompatible),
         )
-        self._complaints = Complaints(node, reporter, self._inputs, self._outputs)
+        self._qos = QosDiagnostics(node, diagnostics, self.subscriptions, self.publishers)
 
-    # Phases
+    def _callbacks(self) -> SubscriptionCallbacks:
+        guarded = self._diagnostics.guarded
+        return SubscriptionCallbacks(
+            image=guarded(self._on_image),
+            camera_info=guarded(self._on_camera_info),
+            metadata=guarded(self._on_metadata),
+            rejected=guarded(self._on_rejected),
+            dropped=self._diagnostics.add_dropped_metadata,
+            skipped=self._diagnostics.add_skipped,
+            lost=guarded(self._on_lost),
+            incompatible=guarded(self._on_incompatible),
+            matched=guarded(self._on_matched),
+            needs_metadata=lambda: self._wait.image is not None,
+        )
+
+    # Lifecycle
 
     def activate(self) -> None:
-        """Subscribe: frames flow.
+        """Open the model and subscribe.
 
         Raises:
             LowlightError: the model cannot be used any more.
         """
-        self._apply()
+        self._apply_requested()
         self.model.resume(self.params)
-        self._stream.enhance = self.model.enhancer
+        self.pipeline.enhance = self.model.enhancer
         try:
-            self._inputs.open(self._metadata_class)
+            self.subscriptions.open(self._metadata_class)
             self._watch_camera()
-            self._active = True
-            self.follow()
+            self.is_active = True
+            self.update_subscriptions()
         except Exception:
             self.deactivate()
             raise
 
     def deactivate(self) -> None:
         """Unsubscribe, and free the network and its threads."""
-        self._active = False
-        self._inputs.close()
-        self._waiting.close()
-        self._forget_camera()
+        self.is_active = False
+        self.subscriptions.close()
+        self._wait.close()
+        self._close_camera()
         self.model.suspend()
 
     def close(self) -> None:
         """Free everything."""
         self.deactivate()
-        self._outputs.destroy()
+        self.model.close()
+        self.publishers.destroy()
 
     # Messages
 
     def _on_metadata(self, msg: Any) -> None:
-        self._stream.add_metadata(self.params.metadata.type, msg, self._now_ns())
-        self._serve_held()
+        self.pipeline.add_metadata(self.params.metadata.type, msg, self._now_ns())
+        self._process_held()
 
-    def _serve_held(self) -> None:
-        """Serve the image that waits if its metadata is here."""
-        held = self._waiting.held
-        if held is not None and self._stream.has_metadata_for(stamp_ns(held)):
-            self._serve(self._waiting.take())
+    def _process_held(self) -> None:
+        """Process the image that waits if its metadata has arrived."""
+        image = self._wait.image
+        if image is not None and self.pipeline.has_metadata_for(stamp_ns(image)):
+            self._process(self._wait.take())
 
     def _on_capture(self, capture: CaptureMetadata) -> None:
-        self._stream.add_capture(self._now_ns(), capture)
+        self.pipeline.add_capture(self._now_ns(), capture)
 
     def _on_camera_info(self, msg: CameraInfo) -> None:
-        self._stream.add_camera_info(msg)
+        self.pipeline.add_camera_info(msg)
+
+    def _on_rejected(self, error: LowlightError) -> None:
+        """Count and log a metadata or camera_info message that is too large or damaged."""
+        self._diagnostics.health.failed(error)
+        raise error
 
     def _on_image(self, msg: Any) -> None:
-        """Serve an image at once, or when its metadata has come; the newest one always wins."""
+        """Process an image at once, or when its metadata has arrived. A newer image replaces one that waits."""
         self.update()
         wait_s = self.params.metadata.max_wait
         waits = wait_s > 0.0 and self._metadata_class is not None and self.enabled
-        older = self._waiting.hold(msg, wait_s) if waits else self._waiting.take()
-        if older is not None:
-            self._reporter.health.dropped()
-        self._inputs.take_waiting()
+        replaced = self._wait.hold(msg, wait_s) if waits else self._wait.take()
+        if replaced is not None:
+            self._diagnostics.health.dropped()
+        self.subscriptions.take_waiting()
         if not waits:
-            self._serve(msg)
+            self._process(msg)
         else:
-            self._serve_held()
+            self._process_held()
 
-    def _serve(self, msg: Any) -> None:
+    def _process(self, msg: Any) -> None:
         start_ns = time.perf_counter_ns()
-        self.camera_frame = msg.header.frame_id
+        self.frame_id = msg.header.frame_id
         if self.enabled:
-            self._outputs.publish(self._stream.process(msg, time.monotonic_ns()), self.params.output.jpeg_quality)
+            frame = self.pipeline.process(msg, time.monotonic_ns())
+            self.publishers.publish(frame, self.params.output.jpeg_quality)
         else:
-            self._pass_on(msg)
+            self._pass_through(msg)
         age_ns = self._now_ns() - stamp_ns(msg)
-        comparable = abs(age_ns) < COMPARABLE_AGE_NS
-        if comparable:
-            self._outputs.tell_latency(age_ns)
-        self._reporter.health.enhanced(age_ns if comparable else None, time.perf_counter_ns() - start_ns)
+        has_latency = abs(age_ns) < MAX_AGE_NS
+        if has_latency:
+            self.publishers.publish_latency(age_ns)
+        self._diagnostics.health.enhanced(age_ns if has_latency else None, time.perf_counter_ns() - start_ns)
 
-    def _pass_on(self, msg: Any) -> None:
-        health, params = self._reporter.health, self.params
+    def _pass_through(self, msg: Any) -> None:
+        health, params = self._diagnostics.health, self.params
         health.received(time.monotonic_ns())
-        info = self._stream.camera_info_for(msg)
+        info = self.pipeline.camera_info_for(msg)
         try:
-            self._outputs.pass_on(msg, info, functools.partial(_eight_bit, msg, params), params.output.jpeg_quality)
+            decoder = functools.partial(_decoded_8_bit, msg, params)
+            self.publishers.pass_through(msg, info, decoder, params.output.jpeg_quality)
         except LowlightError as error:
             health.failed(error)
             raise
         health.bypassed()
 
     def _now_ns(self) -> int:
-        """The node's clock: the bag's with use_sim_time."""
+        """Return the time of the node's clock: /clock with use_sim_time."""
         return int(self._node.get_clock().now().nanoseconds)
 
-    # Changes
+    # Parameters and model
 
-    def change(self, wanted: NodeParameters, model: ModelFile | None) -> None:
-        """Parameters have been accepted: they apply from the next frame on, and ``model``, once it is loaded."""
-        self._changed = True
-        if model is not None:
-            self._wanted_model, self.refusal = (model, wanted), ""
+    def request(self, params: NodeParameters, reload_model: bool) -> None:
+        """Accept validated parameters. ``update`` applies them; a new model is used once it is loaded.
 
-    def keep_up(self) -> None:
-        """Now and then, also while no images come: hear metadata, look at listeners and publishers."""
-        self.update()
-        self._inputs.take_waiting()
-        self.follow()
-        self._look()
+        Args:
+            params: all parameters.
+            reload_model: read the model file again even if its name is unchanged.
 
-    def _look(self) -> None:
-        self._complaints.look(self.params.metadata.type, time.monotonic())
+        Raises:
+            LowlightError: the model file was rejected.
+        """
+        try:
+            if self.model.request(params, reload_model):
+                self.model_error = ""
+        except LowlightError as error:
+            self.model_error = str(error)
+            raise
+        self._requested = params
 
     def update(self) -> None:
-        """Between frames: let what the parameters say now be what runs, and a model that is ready take over."""
-        if self._changed:
-            self._apply()
+        """Apply accepted parameters and take over a loaded model. Called before each frame and once a second."""
+        self._apply_requested()
         outcome = self.model.poll()
-        if outcome is None:
-            return
-        if isinstance(outcome, Refusal):
-            self._refuse(outcome)
-            return
-        self._stream.enhance = outcome
-        self.refusal = ""
-        self._apply()
-        if not self._active:
-            self.model.suspend()
-        self._node.get_logger().info(f"now flying {self.model.describe()}")
+        if isinstance(outcome, LoadFailure):
+            self._reject_model(outcome)
+        elif outcome is not None:
+            self.pipeline.enhance = outcome
+            outcome.working_size = self.params.model_working_size
+            self.model_error = ""
+            self._node.get_logger().info(f"now using {self.model.describe()}")
 
-    def _apply(self) -> None:
-        self._changed = False
-        before, self.params = self.params, parameter_declaration.read(self._node)
-        self._stream.config = self.params.pipeline_config()
-        self.model.enhancer.working_size = self.params.model_working_size
-        if self._wanted_model is not None:
-            self.model.request(*self._wanted_model)
-            self._wanted_model = None
-        if self.params.metadata.type != before.metadata.type:
-            self._metadata_class = message_class(self.params.metadata.type) if self.params.metadata.type else None
-            if self._active:
-                self._inputs.change_metadata(self._metadata_class)
-        if self._active and (self.params.camera, self.params.metadata) != (before.camera, before.metadata):
+    def _apply_requested(self) -> None:
+        if self._requested is None:
+            return
+        before, self.params, self._requested = self.params, self._requested, None
+        params = self.params
+        self.pipeline.config = params.pipeline_config()
+        self.model.enhancer.working_size = params.model_working_size
+        if params.metadata.type != before.metadata.type:
+            self._metadata_class = message_class(params.metadata.type) if params.metadata.type else None
+            if self.is_active:
+                self.subscriptions.set_metadata_class(self._metadata_class)
+        if self.is_active and (params.camera, params.metadata) != (before.camera, before.metadata):
             self._watch_camera()
-        if self._active:
-            self.follow()
+        self.update_subscriptions()
+
+    def _reject_model(self, failure: LoadFailure) -> None:
+        """Keep the model in use, and set the parameters of the model back to its values."""
+        self._node.get_logger().error(f"{failure.reason}; {self.model.describe()} stays in use")
+        requested, in_use = self.params.model_values(), self.model.params.model_values()
+        self.params = self.params.with_values(in_use)
+        self.model_error = failure.reason
+        self._write_back({name: value for name, value in in_use.items() if requested[name] != value})
 
     def _watch_camera(self) -> None:
-        """Keep exposure and gain from the parameters of the camera's node, where one is named."""
-        self._forget_camera()
+        """Read exposure and gain from the parameters of the camera's node, if ``camera.node`` names one."""
+        self._close_camera()
         params = self.params
         if params.camera.node:
-            on_capture = self._reporter.guard(self._on_capture)
+            on_capture = self._diagnostics.guarded(self._on_capture)
             source, settings = params.camera.source(), params.metadata.settings()
-            self._camera = CameraParameterClient(self._node, params.camera.node, source, settings, on_capture)
+            self.camera = CameraParameterClient(self._node, params.camera.node, source, settings, on_capture)
 
-    def _forget_camera(self) -> None:
-        if self._camera is not None:
-            self._camera.close()
-            self._camera = None
+    def _close_camera(self) -> None:
+        if self.camera is not None:
+            self.camera.close()
+            self.camera = None
 
-    def _refuse(self, refusal: Refusal) -> None:
-        """Keep the old model, and let the parameters say so."""
-        self.refusal = refusal.reason
-        self._node.get_logger().error(f"{refusal.reason}; {self.model.describe()} goes on flying")
-        wanted = self.params.model_values()
-        changed = [
-            Parameter(name, value=list(value) if isinstance(value, tuple) else value)
-            for name, value in self.model.params.model_values().items()
-            if wanted[name] != value
-        ]
-        self.is_reverting = True
-        try:
-            self._node.set_parameters(changed)
-        finally:
-            self.is_reverting = False
-        self.params = parameter_declaration.read(self._node)
+    # Graph
 
-    # Quality of service
-
-    def follow(self) -> None:
-        """Take images while somebody listens, with the reliability that their publishers offer."""
-        if not self._active:
+    def update_subscriptions(self) -> None:
+        """Subscribe to images while an output has subscribers, with the reliability that their publishers offer."""
+        if not self.is_active:
             return
-        params, before = self.params, self._inputs.reliability
-        wanted = not params.lazy or self._outputs.listeners > 0
-        if not self._inputs.take_images(wanted, params.image_transport, params.image_reliability):
+        params, before = self.params, self.subscriptions.reliability
+        wanted = not params.lazy or self.publishers.subscribers > 0
+        if not self.subscriptions.set_images(wanted, params.image_transport, params.image_reliability):
             return
-        self._look()
+        self._update_qos_warnings()
         if not wanted:
-            self._node.get_logger().info("nobody listens any more: no images are taken")
-        elif self._inputs.reliability != before:
+            self._node.get_logger().info("no output topic has subscribers: unsubscribed from images")
+        elif self.subscriptions.reliability != before:
             self._node.get_logger().info(
-                f"image subscription is now {self._inputs.reliability.name}, as its publishers offer"
+                f"the image subscription is now {self.subscriptions.reliability.name}, as its publishers offer"
             )
 
-    def _on_match(self, _event: Any) -> None:
-        """A camera or a listener has come or gone."""
-        self.follow()
+    def on_timer(self) -> None:
+        """Do once a second what frames and graph events also do, which may be rare or not supported."""
+        self.update()
+        self.subscriptions.take_waiting()
+        self.update_subscriptions()
+        self._update_qos_warnings()
+
+    def _update_qos_warnings(self) -> None:
+        self._qos.update(self.params.metadata.type, time.monotonic())
+
+    def _on_matched(self, _event: Any) -> None:
+        self.update_subscriptions()
 
     def _on_incompatible(self, _event: Any) -> None:
-        """A camera or a listener cannot be reached as it stands."""
-        self.follow()
-        self._look()
+        self.update_subscriptions()
+        self._update_qos_warnings()
 
     def _on_lost(self, event: Any) -> None:
-        self._reporter.health.dropped(event.total_count_change)
-        before = self._inputs.reliability
-        self.follow()
-        if self._active and self._inputs.reliability == before:
-            self._complaints.lost(event.total_count, time.monotonic())
-
-    # Diagnostics
-
-    def findings(self) -> list[Finding]:
-        """What is worth a word beside the counts."""
-        found: list[Finding] = [(WARN, sentence) for sentence in self._reporter.advice.values()]
-        if self.refusal:
-            found.append((WARN, f"the model asked for does not fly, {self.model.enhancer.name} does: {self.refusal}"))
-        if self.model.enhancer.fallback:
-            found.append((WARN, self.model.enhancer.fallback))
-        if not self.enabled:
-            found.append((OK, "enhancement is switched off: images pass through untouched"))
-        return found
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether it takes no images because nobody listens."""
-        return self._active and not self._inputs.takes_images
-
-    def values(self) -> dict[str, str]:
-        """What runs, by name."""
-        return {
-            **self.model.values(),
-            "model_loading": str(self.model.is_loading).lower(),
-            "model_refused": self.refusal,
-            "enabled": str(self.enabled).lower(),
-            "skipped": str(self._reporter.skipped),
-            "listeners": str(self._outputs.listeners),
-            "image_topic": self._inputs.image_topic,
-            "image_reliability": self._inputs.reliability.name.lower(),
-            "camera_node": "none" if self._camera is None else self._camera.problem or "known",
-            "advice": "; ".join(self._reporter.advice.values()),
-        }
+        self._diagnostics.health.dropped(event.total_count_change)
+        before = self.subscriptions.reliability
+        self.update_subscriptions()
+        if self.is_active and self.subscriptions.reliability == before:
+            self._qos.on_lost(event.total_count, time.monotonic())
 
 
-def _eight_bit(msg: Any, params: NodeParameters) -> tuple[Rgb, str]:
-    """A picture as it came, in 8 bits, and the encoding that it is to be published in."""
+def _decoded_8_bit(msg: Any, params: NodeParameters) -> tuple[Rgb, str]:
+    """Return the pixels of an image with 8 bits, and the encoding in which to publish them."""
     rgb, encoding = decode(msg, params.output.encoding, params.max_pixels)
     return to_8_bit(rgb), encoding

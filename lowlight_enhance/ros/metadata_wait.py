@@ -1,4 +1,4 @@
-"""An image that waits a few milliseconds for the capture metadata that its driver sends after it."""
+"""Holds an image for some milliseconds until its capture metadata arrives, which some drivers publish later."""
 
 from __future__ import annotations
 
@@ -9,60 +9,60 @@ from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.node import Node
 
 
-class Waiting:
-    """Holds the newest image, at most for a given time, without blocking the executor.
+class MetadataWait:
+    """Holds the newest image for at most a given time, without blocking the executor.
 
-    A newer image takes the place of one that is held but not its deadline, so that images which come faster than the
-    wait lasts are still served.
+    A newer image replaces the held one but not its deadline. So images that arrive faster than the wait lasts are
+    still processed.
     """
 
-    def __init__(self, node: Node, serve: Callable[[Any], None]) -> None:
-        """``serve`` is called with the image when its time is up."""
-        self._node, self._serve = node, serve
+    def __init__(self, node: Node, on_timeout: Callable[[Any], None]) -> None:
+        """``on_timeout`` is called with the held image when its time is up."""
+        self._node, self._on_timeout = node, on_timeout
         self._clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer: Any | None = None
         self._wait_s = 0.0
-        self._held: Any | None = None
+        self._image: Any | None = None
 
     @property
-    def held(self) -> Any | None:
-        """The image that waits."""
-        return self._held
+    def image(self) -> Any | None:
+        """The held image, or None."""
+        return self._image
 
-    def hold(self, msg: Any, wait_s: float) -> Any | None:
-        """Keep ``msg`` until it is taken, or for what is left of ``wait_s`` seconds since the first one held.
+    def hold(self, image: Any, wait_s: float) -> Any | None:
+        """Hold ``image`` until it is taken, or until ``wait_s`` seconds after the first held image arrived.
 
         Returns:
-            The image whose place it takes.
+            The image that it replaces, or None.
         """
-        older, self._held = self._held, msg
-        if older is not None:
-            return older
+        replaced, self._image = self._image, image
+        if replaced is not None:
+            return replaced
         if self._timer is None or wait_s != self._wait_s:
-            self._discard_timer()
-            self._timer, self._wait_s = self._node.create_timer(wait_s, self._on_time, clock=self._clock), wait_s
+            self._destroy_timer()
+            self._timer, self._wait_s = self._node.create_timer(wait_s, self._on_timer, clock=self._clock), wait_s
         else:
             self._timer.reset()
         return None
 
     def take(self) -> Any | None:
-        """The image that waits, which no longer does."""
-        held, self._held = self._held, None
+        """Return the held image, which is no longer held."""
+        image, self._image = self._image, None
         if self._timer is not None:
             self._timer.cancel()
-        return held
+        return image
 
     def close(self) -> None:
-        """Forget image and timer."""
-        self._held = None
-        self._discard_timer()
+        """Drop the image and the timer."""
+        self._image = None
+        self._destroy_timer()
 
-    def _on_time(self) -> None:
-        held = self.take()
-        if held is not None:
-            self._serve(held)
+    def _on_timer(self) -> None:
+        image = self.take()
+        if image is not None:
+            self._on_timeout(image)
 
-    def _discard_timer(self) -> None:
+    def _destroy_timer(self) -> None:
         if self._timer is not None:
             self._node.destroy_timer(self._timer)
             self._timer = None

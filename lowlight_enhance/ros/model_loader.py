@@ -1,65 +1,79 @@
-"""The model in flight, and its successor, which is loaded and warmed beside it and takes over between two frames."""
+"""The model in use, and its successor, which is checked, opened and warmed up in a thread of its own.
+
+A load may take long (a large file, a provider that compiles the network) or never end (a damaged driver, a file on a
+network drive that is gone). So nothing here waits for a load without a limit: one that is no longer wanted is
+abandoned, and its thread frees what it opened when it ends.
+"""
 
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from lowlight_enhance.core.enhancement.enhancer import Enhancer, open_enhancer
-from lowlight_enhance.core.errors import LowlightError, ModelError
-from lowlight_enhance.core.inference.model_file import ModelFile, read_model
-from lowlight_enhance.core.inference.model_zoo import find_model
+from lowlight_enhance.core.enhancement.enhancer import Enhancer
+from lowlight_enhance.core.errors import ModelError
 from lowlight_enhance.core.malloc import give_back
+from lowlight_enhance.ros.model_load import ModelLoad
 from lowlight_enhance.ros.parameters import NodeParameters
 
 SHA_DIGITS = 12
-"""Of the model file's digest, in the log and in diagnostics."""
+"""Digits of the model file's SHA-256 digest that are shown in the log and in diagnostics."""
 
-_Request = tuple[ModelFile, NodeParameters]
-"""What is to fly, as it was read when it was asked for, and all parameters then."""
+CHECK_WAIT_S = 0.2
+"""How long a parameter change waits for the check of the model file. A typo is then rejected at once."""
+
+LOAD_TIMEOUT_S = 600.0
+"""Limit for a load during configure and activate. TensorRT and OpenVINO may compile a network for minutes."""
+
+STOP_WAIT_S = 2.0
+"""How long deactivation waits for a load to end before it abandons it."""
+
+MAX_ABANDONED = 2
+"""Abandoned loads that may still run; further requests are rejected until one has ended."""
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """Why a successor does not fly: ``reason``; ``wanted`` are the parameters that asked for it."""
+class LoadFailure:
+    """A requested model that cannot be used: ``reason``."""
 
     reason: str
-    wanted: NodeParameters
 
 
-def read_file(params: NodeParameters) -> ModelFile:
-    """The model file that ``params`` name, looked at but not opened.
+class ModelLoader:
+    """One enhancer in use, and at most one load that is still wanted. Call it from one thread.
 
-    Raises:
-        ModelError: a file that may not be opened.
-        ConfigError: no model of that name, or the shipped ones are not installed.
+    Attributes:
+        enhancer: the enhancer in use; closed while suspended.
+        params: the parameters that it was loaded with.
     """
-    return read_model(find_model(params.model))
 
+    def __init__(self, params: NodeParameters, is_running: Callable[[], bool] = lambda: True) -> None:
+        """Load and warm up the model of ``params``.
 
-class ModelSlot:
-    """One enhancer in use, at most one being loaded. For one thread; loading has a thread of its own."""
-
-    def __init__(self, params: NodeParameters) -> None:
-        """Load and warm the model of ``params``.
+        Args:
+            params: all parameters of the node.
+            is_running: False once the process shuts down; waiting then ends.
 
         Raises:
-            LowlightError: it cannot be used.
+            LowlightError: the model cannot be used, or does not load within ``LOAD_TIMEOUT_S``.
         """
-        self._file = read_file(params)
+        self._is_running = is_running
+        self._abandoned: list[ModelLoad] = []
+        self._load: ModelLoad | None = None
         self.params = params
-        self.enhancer = _opened(self._file, params)
+        load = self._finished(ModelLoad(params))
+        self._file, self.enhancer = load.opened()
         self._is_open = True
-        self._loading: _Loading | None = None
-        self._next: _Request | None = None
 
     @property
     def is_loading(self) -> bool:
-        """Whether a successor is on its way."""
-        return self._loading is not None
+        """True while a requested model is being checked or loaded."""
+        return self._load is not None and not self._load.done.is_set()
 
     def describe(self) -> str:
-        """What is in use, as a phrase."""
+        """Return the model in use as a phrase for the log."""
         used = self.enhancer
         return (
             f"model {used.path} (sha256 {used.sha256[:SHA_DIGITS]}) on {used.runtime}, "
@@ -67,122 +81,126 @@ class ModelSlot:
         )
 
     def values(self) -> dict[str, str]:
-        """What is in use, by name."""
+        """Return the model in use as diagnostic values."""
         return {
             "model": self.enhancer.name,
             "model_sha256": self.enhancer.sha256[:SHA_DIGITS],
+            "model_loading": str(self.is_loading).lower(),
             "runtime": self.enhancer.runtime,
             "provider": self.enhancer.providers[0] if self._is_open else "none: not active",
             "provider_fallback": self.enhancer.fallback,
             "working_size": str(self.enhancer.working_size),
         }
 
-    def request(self, file: ModelFile, params: NodeParameters) -> None:
-        """Begin to load a successor; of several requests the last one counts. What flies already is not loaded."""
-        if self._loading is None and file.sha256 == self._file.sha256 and self._serves(params):
-            self._next = None
-            return
-        self._next = (file, params)
-        if self._loading is None:
-            self._begin()
+    def request(self, params: NodeParameters, reload: bool = False) -> bool:
+        """Begin to load the model of ``params`` unless it is in use or already being loaded.
 
-    def poll(self) -> Enhancer | Refusal | None:
-        """The successor, which is in use from now on; why there is none; or None while nothing has happened."""
-        if self._loading is None or self._loading.thread.is_alive():
+        While suspended the file is only checked; ``resume`` opens it.
+
+        Args:
+            params: all parameters of the node.
+            reload: read the file again even if the parameters of the model in use are the same.
+
+        Returns:
+            Whether a load has begun, or one was cancelled because the model in use is wanted again.
+
+        Raises:
+            LowlightError: the file was rejected within ``CHECK_WAIT_S``, or too many abandoned loads still run.
+        """
+        wanted = params.model_values()
+        if not reload and self._load is not None and wanted == self._load.params.model_values():
+            return False
+        if not reload and wanted == self.params.model_values():
+            return self._abandon()
+        self._abandoned = [load for load in self._abandoned if not load.done.is_set()]
+        if len(self._abandoned) >= MAX_ABANDONED:
+            raise ModelError(f"{MAX_ABANDONED} earlier models are still loading; try again when they have ended")
+        load = ModelLoad(
+            params, in_use=self._file if wanted == self.params.model_values() else None, opens=self._is_open
+        )
+        if load.checked.wait(CHECK_WAIT_S) and load.is_rejected:
+            load.checked_file()
+        self._abandon()
+        self._load = load
+        return True
+
+    def poll(self) -> Enhancer | LoadFailure | None:
+        """Return the requested enhancer, which is in use from now on, why it failed, or None if neither is known."""
+        load = self._load
+        if load is None or not load.done.is_set() or (load.error is None and not self._is_open):
             return None
-        done, self._loading = self._loading, None
-        if self._next is not None:
-            if done.enhancer is not None:
-                done.enhancer.close()
-            self._begin()
+        self._load = None
+        if load.error is not None:
+            return LoadFailure(str(load.error))
+        if load.is_in_use:
             return None
-        if done.enhancer is None:
-            return Refusal(done.reason, done.params)
-        self.enhancer.close()
-        self._file, self.params, self.enhancer, self._is_open = done.file, done.params, done.enhancer, True
-        give_back()
+        self._use(load)
         return self.enhancer
 
     def suspend(self) -> None:
-        """Free network and threads; the content of the file, and of the one requested last, is kept for ``resume``."""
-        self._stop_loading()
+        """Free the network and its threads. The content of the model files stays in memory for ``resume``."""
+        if self._load is not None:
+            self._load.done.wait(STOP_WAIT_S)
+            self._load.close()
         self.enhancer.close()
         self._is_open = False
         give_back()
 
     def resume(self, params: NodeParameters) -> None:
-        """Be ready for frames, with the model that was requested last. What becomes of its file does not matter.
+        """Open the model that was requested last, even if its file has changed or gone.
 
         Args:
-            params: all that the node's parameters say now.
+            params: all parameters of the node.
 
         Raises:
-            LowlightError: it cannot be used; nothing has changed then.
+            LowlightError: it cannot be used, or does not load in time. Nothing has changed then.
         """
-        self._stop_loading()
-        if self._next is None and self._is_open:
+        if self._load is None and self._is_open:
             return
-        file = self._file if self._next is None else self._next[0]
-        enhancer = _opened(file, params)
-        self.enhancer.close()
-        self._file, self.params, self.enhancer, self._is_open = file, params, enhancer, True
-        self._next = None
+        file = self._file
+        if self._load is not None:
+            self._wait(self._load, self._load.checked)
+            file = self._load.checked_file()
+        load = self._finished(ModelLoad(params, file=file))
+        self._abandon()
+        self._use(load)
 
     def close(self) -> None:
         """Free everything."""
-        self.suspend()
+        self._abandon()
+        self.enhancer.close()
+        self._is_open = False
+        give_back()
 
-    def _serves(self, params: NodeParameters) -> bool:
-        return params.model_values() == self.params.model_values()
+    def _use(self, load: ModelLoad) -> None:
+        """Replace the enhancer in use by that of ``load``."""
+        file, enhancer = load.opened()
+        self.enhancer.close()
+        self._file, self.params, self.enhancer, self._is_open = file, load.params, enhancer, True
+        give_back()
 
-    def _begin(self) -> None:
-        assert self._next is not None
-        self._loading, self._next = _Loading(*self._next), None
+    def _abandon(self) -> bool:
+        load, self._load = self._load, None
+        if load is None:
+            return False
+        load.close()
+        self._abandoned.append(load)
+        return True
 
-    def _stop_loading(self) -> None:
-        """Wait for what is being loaded and drop it; what was requested last stays requested."""
-        if self._loading is None:
-            return
-        self._loading.thread.join()
-        if self._loading.enhancer is not None:
-            self._loading.enhancer.close()
-        self._next = self._next or (self._loading.file, self._loading.params)
-        self._loading = None
-
-
-class _Loading:
-    """A model being opened and warmed in a thread."""
-
-    def __init__(self, file: ModelFile, params: NodeParameters) -> None:
-        self.file, self.params = file, params
-        self.enhancer: Enhancer | None = None
-        self.reason = ""
-        self.thread = threading.Thread(target=self._run, name="load_model", daemon=True)
-        self.thread.start()
-
-    def _run(self) -> None:
+    def _finished(self, load: ModelLoad) -> ModelLoad:
         try:
-            self.enhancer = _opened(self.file, self.params)
-        except LowlightError as error:
-            self.reason = str(error)
-        except Exception as error:  # a runtime's own; the node must hear of it, and its thread must not print it
-            self.reason = f"{type(error).__name__}: {error}"
+            self._wait(load, load.done)
+        except ModelError:
+            load.close()
+            self._abandoned.append(load)
+            raise
+        return load
 
-
-def _opened(file: ModelFile, params: NodeParameters) -> Enhancer:
-    """The enhancer of ``file``, warm."""
-    enhancer = open_enhancer(
-        runtime=params.runtime,  # type: ignore[arg-type]
-        precision=params.precision,  # type: ignore[arg-type]
-        model=file,
-        providers=params.providers,
-        threads=params.threads or None,
-        working_size=params.model_working_size,
-        output_resolution=params.output.resolution,  # type: ignore[arg-type]
-    )
-    try:
-        enhancer.warm_up()
-    except ModelError:
-        enhancer.close()
-        raise
-    return enhancer
+    def _wait(self, load: ModelLoad, event: threading.Event) -> None:
+        """Wait for ``event``, but no longer than ``LOAD_TIMEOUT_S`` and only while the process runs."""
+        deadline = time.monotonic() + LOAD_TIMEOUT_S
+        while not event.wait(0.1):
+            if not self._is_running():
+                raise ModelError(f"model '{load.params.model}' was not loaded: the node shuts down")
+            if time.monotonic() > deadline:
+                raise ModelError(f"model '{load.params.model}' did not load within {LOAD_TIMEOUT_S:g} s")

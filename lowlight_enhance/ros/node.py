@@ -1,206 +1,229 @@
-"""The live node: image, camera_info and capture metadata in, enhanced image and its camera_info out."""
+"""EnhanceNode: the lifecycle node that subscribes to dark images and publishes enhanced ones."""
 
 from __future__ import annotations
 
-import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import rclpy
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.exceptions import NameValidationException
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.validate_full_topic_name import validate_full_topic_name
 from std_srvs.srv import SetBool
 
 from lowlight_enhance.core.errors import ConfigError, LowlightError
-from lowlight_enhance.core.health import ERROR, OK
 from lowlight_enhance.core.malloc import keep_image_buffers
 from lowlight_enhance.ros import parameter_declaration, topic_names
 from lowlight_enhance.ros.camera_parameter_client import full_name
-from lowlight_enhance.ros.diagnostics import Reporter
-from lowlight_enhance.ros.frame_handler import Finding, Flight
-from lowlight_enhance.ros.messages import message_class
-from lowlight_enhance.ros.model_loader import read_file
-from lowlight_enhance.ros.parameters import MODEL_PARAMETERS, SPECS, NodeParameters, flat_values
-from lowlight_enhance.ros.qos import Overrides
+from lowlight_enhance.ros.diagnostics import Diagnostics
+from lowlight_enhance.ros.frame_handler import FrameHandler
+from lowlight_enhance.ros.message_types import message_class
+from lowlight_enhance.ros.parameters import SPECS, NodeParameters, flat_values
+from lowlight_enhance.ros.qos import QosOverrides
+from lowlight_enhance.ros.status import node_status
 
 PERIOD_S = 1.0
-"""Of diagnostics, and of a new look at publishers, listeners and parameters."""
+"""Period of /diagnostics and of the handler's timer."""
 
 
 class EnhanceNode(LifecycleNode):
-    """Enhances one camera's images.
+    """Enhances the images of one camera. ``topic_names`` has its topics, ``NodeParameters`` its parameters.
 
-    Topics and service: ``names``. Parameters: ``NodeParameters``.
+    Attributes:
+        startup_params: the parameters that the node was started with.
+        handler: what exists from configure to cleanup, else None.
+        diagnostics: counts and warnings.
     """
 
     def __init__(self, node_name: str = "lowlight_enhance", **kwargs: Any) -> None:
-        """Declare the parameters; nothing is loaded or subscribed before configure and activate.
+        """Declare the parameters. Nothing is loaded or subscribed before configure and activate.
+
+        Args:
+            node_name: name of the node.
+            kwargs: passed to ``rclpy.lifecycle.LifecycleNode``.
 
         Raises:
-            ConfigError: a parameter's value is not allowed.
+            ConfigError: the value of a parameter is not allowed.
         """
-        self.flight: Flight | None = None
+        self.handler: FrameHandler | None = None
         super().__init__(node_name, **kwargs)
         parameter_declaration.declare(self)
         self.startup_params = parameter_declaration.read(self)
-        self._overrides = Overrides(parameter_declaration.given(self), topic_names.ends(self.resolve_topic_name))
-        for sentence in [*parameter_declaration.unknown(self), *self._overrides.without_effect()]:
-            self.get_logger().warning(sentence)
-        self.add_on_set_parameters_callback(self._on_parameters)
+        self._overrides = QosOverrides(
+            parameter_declaration.given(self), topic_names.endpoints(self.resolve_topic_name)
+        )
+        for text in [*parameter_declaration.unknown(self), *self._overrides.warnings()]:
+            self.get_logger().warning(text)
+        self.add_on_set_parameters_callback(self._on_set_parameters)
         if self.startup_params.malloc_tuning:
             keep_image_buffers()
-        self.reporter = Reporter(self)
-        self._phase, self._refusal, self._enabled = "unconfigured", "", True
-        self._diagnostics = self.create_publisher(DiagnosticArray, topic_names.DIAGNOSTICS, 1)
+        self.diagnostics = Diagnostics(self)
+        self._state, self._state_error, self._enabled = "unconfigured", "", True
+        self._diagnostics_publisher = self.create_publisher(DiagnosticArray, topic_names.DIAGNOSTICS, 1)
         self._enable_service = self.create_service(SetBool, topic_names.ENABLE, self._on_enable)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._timer = self.create_timer(PERIOD_S, self.reporter.guard(self._every_second), clock=steady)
+        self._timer = self.create_timer(PERIOD_S, self.diagnostics.guarded(self._on_timer), clock=steady)
 
     def start(self) -> None:
-        """Configure and activate; a refusal has been logged and leaves the node where a manager can try again."""
+        """Configure and activate. If either fails, the reason is logged and a lifecycle manager can try again."""
         if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()
 
     def destroy_node(self) -> None:
-        """Free the model, then everything of ROS."""
+        """Free the model, then destroy the node."""
         self._release()
         super().destroy_node()
 
-    # Transitions
+    def status(self) -> DiagnosticStatus:
+        """Return the status that is published on /diagnostics."""
+        name = self.get_fully_qualified_name()
+        return node_status(name, self._state, self._state_error, self.diagnostics, self.handler)
+
+    # Lifecycle transitions
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load and warm the model, advertise the outputs; refused with the reason logged where that fails."""
-        return self._attempt(self._configure, super().on_configure, state, "inactive")
+        """Load and warm up the model, create the publishers."""
+        return self._transition(self._configure, super().on_configure, state, "inactive")
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Subscribe: frames flow."""
-        return self._attempt(self._activate, super().on_activate, state, "active")
+        """Subscribe; frames are enhanced from now on."""
+        return self._transition(self._activate, super().on_activate, state, "active")
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Unsubscribe and end the network's threads; what the model file held stays in memory."""
-        return self._attempt(self._deactivate, super().on_deactivate, state, "inactive")
+        """Unsubscribe and end the threads of the network. The content of the model file stays in memory."""
+        return self._transition(self._deactivate, super().on_deactivate, state, "inactive")
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Free the model and the outputs."""
-        return self._attempt(self._release, super().on_cleanup, state, "unconfigured")
+        """Free the model and the publishers."""
+        return self._transition(self._release, super().on_cleanup, state, "unconfigured")
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Free everything, from whatever state."""
-        return self._attempt(self._release, super().on_shutdown, state, "finalized")
+        """Free everything, from any state."""
+        return self._transition(self._release, super().on_shutdown, state, "finalized")
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free everything after an internal error in a transition; the node can be configured again."""
-        refusal = self._refusal
-        result = self._attempt(self._release, super().on_error, state, "unconfigured")
-        self._refusal = refusal
+        error = self._state_error
+        result = self._transition(self._release, super().on_error, state, "unconfigured")
+        self._state_error = error
         return result
 
-    def _attempt(
+    def _transition(
         self,
         action: Callable[[], None],
         managed: Callable[[LifecycleState], TransitionCallbackReturn],
         state: LifecycleState,
-        phase: str,
+        label: str,
     ) -> TransitionCallbackReturn:
-        """Run a transition; rclpy itself swallows what it raises.
+        """Run a transition. rclpy swallows the exceptions of transition callbacks, so they are logged here.
 
         Returns:
-            What ``managed`` returns (the lifecycle publishers' part), with the node in ``phase``; FAILURE for an error
-            that the user can mend (the state stays as it was), ERROR for a bug.
+            The result of ``managed``, which is rclpy's transition of the lifecycle publishers, with the node in state
+            ``label``; FAILURE for an error that the user can fix (the state is unchanged), ERROR for a bug.
         """
         try:
             action()
             result = managed(state)
         except LowlightError as error:
-            self._refusal = str(error)
-            self.get_logger().error(self._refusal)
+            self._state_error = str(error)
+            self.get_logger().error(self._state_error)
             return TransitionCallbackReturn.FAILURE
         except Exception:
             if self.context.ok():
-                self._refusal = "internal error, see the log"
+                self._state_error = "internal error, see the log"
                 self.get_logger().error(f"internal error in a transition:\n{traceback.format_exc()}")
             return TransitionCallbackReturn.ERROR
         if result == TransitionCallbackReturn.SUCCESS:
-            self._phase, self._refusal = phase, ""
+            self._state, self._state_error = label, ""
         return result
 
     def _configure(self) -> None:
-        self.reporter.reset()
+        self.diagnostics.reset()
         params = parameter_declaration.read(self)
         self._check_names(params)
-        self.flight = Flight(self, params, self._overrides, self.reporter)
-        self.flight.enabled = self._enabled
-        self.get_logger().info(self.flight.model.describe())
+        self.handler = FrameHandler(self, params, self._overrides, self.diagnostics, self._write_back)
+        self.handler.enabled = self._enabled
+        self.get_logger().info(self.handler.model.describe())
 
     def _activate(self) -> None:
-        assert self.flight is not None
-        self.flight.activate()
-        self.get_logger().info(
-            f"enhancing {self.resolve_topic_name(topic_names.IMAGE)} "
-            f"into {self.resolve_topic_name(topic_names.ENHANCED)}"
-        )
+        assert self.handler is not None
+        self.handler.activate()
+        image, enhanced = map(self.resolve_topic_name, (topic_names.IMAGE, topic_names.ENHANCED))
+        self.get_logger().info(f"enhances {image}, publishes {enhanced}")
 
     def _deactivate(self) -> None:
-        assert self.flight is not None
-        self.flight.deactivate()
+        assert self.handler is not None
+        self.handler.deactivate()
 
     def _release(self) -> None:
-        flight, self.flight = self.flight, None
-        if flight is not None:
-            flight.close()
+        handler, self.handler = self.handler, None
+        if handler is not None:
+            handler.close()
 
     # Requests
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._enabled = request.data
-        if self.flight is not None:
-            self.flight.enabled = request.data
+        if self.handler is not None:
+            self.handler.enabled = request.data
         response.success = True
-        response.message = "enhancing" if request.data else "images pass through untouched"
+        response.message = (
+            f"enhancement is {'enabled' if request.data else 'disabled: images are published unchanged'}"
+        )
         self.get_logger().info(response.message)
         return response
 
-    def _on_parameters(self, changes: Sequence[Parameter[Any]]) -> SetParametersResult:
-        """The one place where changes are allowed or refused; they apply between frames."""
+    def _on_set_parameters(self, changes: Sequence[Parameter[Any]]) -> SetParametersResult:
+        """Validate a change and hand it to the handler, which applies it before the next frame.
+
+        Any exception rejects the change: rclpy would let it end the node.
+        """
         ours = {change.name: change.value for change in changes if change.name in SPECS}
-        if not ours or (self.flight is not None and self.flight.is_reverting):
-            return SetParametersResult(successful=True)
         try:
-            self._accept(ours)
+            if ours:
+                self._request(ours)
         except LowlightError as error:
             return SetParametersResult(successful=False, reason=str(error))
+        except Exception as error:
+            self.get_logger().error(f"internal error in a parameter change:\n{traceback.format_exc()}")
+            return SetParametersResult(successful=False, reason=f"internal error: {type(error).__name__}: {error}")
         return SetParametersResult(successful=True)
 
-    def _accept(self, ours: dict[str, Any]) -> None:
-        wanted = parameter_declaration.read(self, ours)
-        if self.flight is None:
+    def _request(self, changes: Mapping[str, Any]) -> None:
+        wanted = parameter_declaration.read(self, changes)
+        if self.handler is None:
             return
-        before = parameter_declaration.read(self)
-        present = dict(flat_values(before))
+        present = dict(flat_values(parameter_declaration.read(self)))
         changed = [name for name, value in flat_values(wanted) if value != present[name]]
-        late = [name for name in changed if SPECS[name].changeable != "always"]
-        if late:
+        fixed = [name for name in changed if SPECS[name].changeable != "always"]
+        if fixed:
             raise ConfigError(
-                f"{', '.join(late)}: read when the node configures, and it is {self._phase}; deactivate and clean up "
-                "first"
+                f"{', '.join(fixed)}: can be set only while the node is unconfigured, and it is {self._state}; "
+                "deactivate and clean up first"
             )
         self._check_names(wanted)
-        loads = "model" in ours or any(name in MODEL_PARAMETERS for name in changed)
+        # The file is read again even if its name is the same: it may have been replaced.
+        self.handler.request(wanted, reload_model="model" in changes)
+
+    def _write_back(self, values: Mapping[str, Any]) -> None:
+        """Set parameters to the values in use after a model was rejected. Nothing else writes parameters.
+
+        The callback is not called: it would reload the model that is in use.
+        """
+        self.remove_on_set_parameters_callback(self._on_set_parameters)
         try:
-            self.flight.change(wanted, read_file(wanted) if loads else None)
-        except LowlightError as error:
-            self.flight.refusal = str(error)
-            raise
+            self.set_parameters(
+                [Parameter(name, value=list(v) if isinstance(v, tuple) else v) for name, v in values.items()]
+            )
+        finally:
+            self.add_on_set_parameters_callback(self._on_set_parameters)
 
     def _check_names(self, params: NodeParameters) -> None:
-        """Find out what only a node can: whether a type is installed, and a node can have such a name."""
+        """Check what needs ROS: the message type is installed, and the camera's node can have its name."""
         if params.metadata.type:
             message_class(params.metadata.type)
         if params.camera.node:
@@ -208,69 +231,11 @@ class EnhanceNode(LifecycleNode):
             try:
                 validate_full_topic_name(service, is_service=True)
             except NameValidationException as error:
-                raise ConfigError(f"parameter 'camera.node': no node can have this name ({error})") from error
+                raise ConfigError(f"parameter 'camera.node': not a valid node name ({error})") from error
 
-    # Diagnostics
-
-    def _every_second(self) -> None:
-        if self.flight is not None:
-            self.flight.keep_up()
+    def _on_timer(self) -> None:
+        if self.handler is not None:
+            self.handler.on_timer()
         array = DiagnosticArray(status=[self.status()])
         array.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(array)
-
-    def status(self) -> DiagnosticStatus:
-        """As grave as the gravest finding, whose sentence comes first."""
-        report = self.reporter.health.report(time.monotonic_ns())
-        findings: list[Finding] = []
-        values = {**report.values, "decode_errors": report.values.get("errors.ImageError", "0")}
-        if self._phase != "active":
-            findings = [(ERROR, self._refusal) if self._refusal else (OK, f"{self._phase}: no image is taken")]
-        elif self.flight is not None and self.flight.is_idle:
-            findings = [(OK, "idle: nobody listens, so no image is taken")]
-        else:
-            findings = [(report.level, report.message)]
-        if self.flight is not None:
-            findings += self.flight.findings()
-            values = {**values, **self.flight.values()}
-        findings.sort(key=lambda finding: -finding[0])
-        return DiagnosticStatus(
-            level=bytes([findings[0][0]]),
-            name=f"{self.get_fully_qualified_name()}: enhancement",
-            message="; ".join(sentence for _, sentence in findings),
-            hardware_id=(self.flight.camera_frame if self.flight is not None else "") or "no image yet",
-            values=[KeyValue(key=key, value=value) for key, value in values.items()],
-        )
-
-
-def main(args: list[str] | None = None) -> int:
-    """Run the node until SIGINT or SIGTERM.
-
-    Returns:
-        Exit status: 0 after a shutdown, 2 where a parameter's value is not allowed.
-    """
-    rclpy.init(args=args)
-    node: EnhanceNode | None = None
-    try:
-        executor = SingleThreadedExecutor()
-        node = EnhanceNode()
-        if node.startup_params.autostart:
-            node.start()
-        rclpy.spin(node, executor)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except ConfigError as error:
-        rclpy.logging.get_logger("lowlight_enhance").fatal(str(error))
-        return 2
-    except Exception:
-        if rclpy.ok():
-            raise
-    finally:
-        if node is not None:
-            node.destroy_node()
-        rclpy.try_shutdown()
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+        self._diagnostics_publisher.publish(array)

@@ -50,7 +50,11 @@ def descriptor(spec: ParameterSpec) -> ParameterDescriptor:
 
 
 def given(node: Node) -> dict[str, Any]:
-    """Return the value by name of every parameter that the node was started with, declared or not."""
+    """Return the value by name of every parameter that the node was started with, declared or not.
+
+    rclpy has no public access to them. Its option ``automatically_declare_parameters_from_overrides`` would declare
+    them all, but raises if a parameter file holds an empty list, even one for another node.
+    """
     overrides: Mapping[str, Any] = getattr(node, "_parameter_overrides", {})
     return {name: parameter.value for name, parameter in overrides.items()}
 
@@ -67,5 +71,6 @@ def read(node: Node, changes: Mapping[str, Any] | None = None) -> NodeParameters
     Raises:
         ConfigError: a value is not allowed.
     """
-    present = {name: node.get_parameter(name).value for name in SPECS}
+    # An empty list in a parameter file has no type, so rclpy leaves the parameter unset: its value is None.
+    present = {name: node.get_parameter_or(name).value for name in SPECS}
     return NodeParameters.from_values({**present, **(changes or {})})

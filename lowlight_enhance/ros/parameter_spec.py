@@ -67,6 +67,8 @@ class ParameterSpec:
             value = tuple(value)
         if expected is float and type(value) is int:
             value = float(value)
+        if value is None:
+            raise ConfigError(f"parameter '{self.name}': it has no value; use a {_TYPE_NAMES[expected]}")
         if type(value) is not expected:
             raise ConfigError(f"parameter '{self.name}': {value!r} is not a {_TYPE_NAMES[expected]}")
         if self.limits and not (math.isfinite(value) and self.limits[0] <= value <= self.limits[1]):

@@ -110,6 +110,10 @@ class NodeParameters:
             parameters.camera.source()
         return parameters
 
+    def with_values(self, values: Mapping[str, Any]) -> NodeParameters:
+        """Return a copy with ``values``, by dotted name, which must be valid."""
+        return _built(self, values, "")
+
     @property
     def model_working_size(self) -> int | None:
         """The working size in pixels, or None if the model file decides."""

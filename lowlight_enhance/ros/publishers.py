@@ -1,4 +1,4 @@
-"""What the node publishes of a frame: image, its camera_info, its compressed form, and its latency."""
+"""The node's publishers: the enhanced image, its camera_info, its compressed form, and the latency."""
 
 from __future__ import annotations
 
@@ -13,125 +13,119 @@ from std_msgs.msg import Float32
 from lowlight_enhance.core.imaging.messages import fill_compressed, fill_message
 from lowlight_enhance.core.pipeline import EnhancedFrame
 from lowlight_enhance.ros import topic_names
-from lowlight_enhance.ros.qos import Overrides, is_incompatible, newest, with_events
+from lowlight_enhance.ros.qos import QosOverrides, is_incompatible, keep_last, with_events
 
 try:
     from rclpy.event_handler import PublisherEventCallbacks
 except ImportError:  # Humble
     from rclpy.qos_event import PublisherEventCallbacks
 
-Picture = Callable[[], tuple[Any, str]]
-"""Gives the (H, W, 3) uint8 pixels of an image and the encoding in which to write them."""
+Decoder = Callable[[], tuple[Any, str]]
+"""Returns the (H, W, 3) uint8 R, G, B pixels of an image and the encoding in which to publish them."""
 
 
-class Outputs:
-    """The lifecycle publishers of a node's frames, from configure to cleanup."""
+class Publishers:
+    """The lifecycle publishers of the node's frames, from configure to cleanup."""
 
     def __init__(
         self,
         node: LifecycleNode,
-        compressed: str,
-        overrides: Overrides,
-        on_listeners: Callable[[Any], None],
+        compressed_format: str,
+        overrides: QosOverrides,
+        on_matched: Callable[[Any], None],
         on_incompatible: Callable[[Any], None],
     ) -> None:
-        """Advertise.
+        """Create the publishers.
 
         Args:
-            node: that publishes.
-            compressed: ``none``, or the format (``jpeg``, ``png``) of a compressed image beside the raw one.
-            overrides: the user's quality of service.
-            on_listeners: called when a subscriber comes or goes, where the middleware tells.
-            on_incompatible: called for a subscriber that asks for what is not offered.
+            node: the node that publishes.
+            compressed_format: ``jpeg`` or ``png``; ``none`` publishes no compressed image.
+            overrides: QoS that the user chose.
+            on_matched: called when a subscriber appears or disappears, if the middleware reports it.
+            on_incompatible: called for a subscriber that asks for a QoS that is not offered.
         """
         self._node, self._overrides = node, overrides
-        self._events = {"matched": on_listeners, "incompatible_qos": on_incompatible}
-        self._format = compressed
-        self._image = self._advertise(Image, topic_names.ENHANCED)
-        self._info = self._advertise(CameraInfo, topic_names.ENHANCED_INFO)
+        self._events = {"matched": on_matched, "incompatible_qos": on_incompatible}
+        self._format = compressed_format
+        self._image = self._create(Image, topic_names.ENHANCED)
+        self._info = self._create(CameraInfo, topic_names.ENHANCED_INFO)
         self._compressed: Any | None = None
-        if compressed != "none":
-            self._compressed = self._advertise(CompressedImage, topic_names.compressed(self._image.topic_name))
-        self._latency = self._create(
-            Float32, topic_names.LATENCY, PublisherEventCallbacks(use_default_callbacks=False)
-        )
+        if compressed_format != "none":
+            self._compressed = self._create(CompressedImage, topic_names.compressed(self._image.topic_name))
+        self._latency = self._create(Float32, topic_names.LATENCY)
 
-    def _advertise(self, message_type: type, topic: str) -> Any:
+    def _create(self, message_type: type, topic: str) -> Any:
+        options = self._overrides.options(self._node.resolve_topic_name(topic), "publisher")
         return with_events(
-            lambda event_callbacks: self._create(message_type, topic, event_callbacks),
+            lambda event_callbacks: self._node.create_lifecycle_publisher(
+                message_type,
+                topic,
+                keep_last(1, ReliabilityPolicy.RELIABLE),
+                event_callbacks=event_callbacks,
+                qos_overriding_options=options,
+            ),
             PublisherEventCallbacks,
             **self._events,
         )
 
-    def _create(self, message_type: type, topic: str, events: Any) -> Any:
-        return self._node.create_lifecycle_publisher(
-            message_type,
-            topic,
-            newest(1, ReliabilityPolicy.RELIABLE),
-            event_callbacks=events,
-            qos_overriding_options=self._overrides.options(self._node.resolve_topic_name(topic), "publisher"),
-        )
-
     @property
-    def listeners(self) -> int:
-        """Subscribers of the image, its camera_info or its compressed form."""
-        return sum(publisher.get_subscription_count() for publisher in self._pictures())
+    def subscribers(self) -> int:
+        """Number of subscribers of all output topics."""
+        return sum(publisher.get_subscription_count() for publisher in self._all())
 
-    def refuse_subscriber(self) -> bool:
-        """Whether a subscriber of one of these asks for more than is offered, so that it gets nothing."""
-        topics = [publisher.topic_name for publisher in self._pictures()]
-        return any(is_incompatible(self._node, topic, "publisher") for topic in topics)
+    def has_incompatible_subscriber(self) -> bool:
+        """Whether the QoS of a subscriber keeps it from receiving an output topic."""
+        return any(is_incompatible(self._node, publisher.topic_name, "publisher") for publisher in self._all())
 
-    def _pictures(self) -> list[Any]:
-        publishers = (self._image, self._info, self._compressed)
+    def _all(self) -> list[Any]:
+        publishers = (self._image, self._info, self._compressed, self._latency)
         return [publisher for publisher in publishers if publisher is not None]
 
-    def publish(self, frame: EnhancedFrame, quality: int) -> None:
-        """Publish an enhanced frame to those who listen.
+    def publish(self, frame: EnhancedFrame, jpeg_quality: int) -> None:
+        """Publish an enhanced frame on the topics that have subscribers.
 
         Args:
-            frame: its ``passed_message``, where it has one, goes out as it came in.
-            quality: of JPEG, 1 to 100.
+            frame: its ``passed_message``, if it has one, is published unchanged.
+            jpeg_quality: 1 to 100.
         """
         self._publish(
-            frame.passed_message, frame.camera_info, lambda: (frame.rgb, frame.encoding), frame.header, quality
+            frame.passed_message, frame.camera_info, lambda: (frame.rgb, frame.encoding), frame.header, jpeg_quality
         )
 
-    def pass_on(self, message: Any, camera_info: Any | None, picture: Picture, quality: int) -> None:
-        """Publish an image message as it came in.
+    def pass_through(self, message: Any, camera_info: Any | None, decode: Decoder, jpeg_quality: int) -> None:
+        """Publish an input message unchanged.
 
         Args:
-            message: Image or CompressedImage; what was taken is what goes out on the topic of its kind.
-            camera_info: with the message's header, or None.
-            picture: decodes it, for the topic of the other kind.
-            quality: of JPEG.
+            message: Image or CompressedImage; published unchanged on the topic of its type.
+            camera_info: calibration with the header of the message, or None.
+            decode: decodes the message for the topic of the other type.
+            jpeg_quality: 1 to 100.
         """
-        self._publish(message, camera_info, picture, message.header, quality)
+        self._publish(message, camera_info, decode, message.header, jpeg_quality)
 
-    def _publish(self, passed: Any | None, info: Any | None, picture: Picture, header: Any, quality: int) -> None:
+    def _publish(self, passed: Any | None, info: Any | None, decode: Decoder, header: Any, quality: int) -> None:
         is_compressed = isinstance(passed, CompressedImage)
         if self._image.get_subscription_count():
             image = passed
             if image is None or is_compressed:
                 image = Image()
-                fill_message(image, *picture(), header)
+                fill_message(image, *decode(), header)
             self._image.publish(image)
         if self._compressed is not None and self._compressed.get_subscription_count():
             image = passed
             if not is_compressed:
                 image = CompressedImage()
-                fill_compressed(image, *picture(), header, format=self._format, quality=quality)
+                fill_compressed(image, *decode(), header, format=self._format, quality=quality)
             self._compressed.publish(image)
         if info is not None and self._info.get_subscription_count():
             self._info.publish(info)
 
-    def tell_latency(self, age_ns: int) -> None:
-        """Publish the time from a frame's stamp to its publication, in milliseconds, to those who listen."""
+    def publish_latency(self, age_ns: int) -> None:
+        """Publish the time from the stamp of a frame to its publication, in milliseconds, if there is a subscriber."""
         if self._latency.get_subscription_count():
             self._latency.publish(Float32(data=age_ns / 1e6))
 
     def destroy(self) -> None:
-        """Withdraw."""
-        for publisher in (self._image, self._info, self._compressed, self._latency):
-            if publisher is not None:
-                self._node.destroy_lifecycle_publisher(publisher)
+        """Destroy the publishers."""
+        for publisher in self._all():
+            self._node.destroy_lifecycle_publisher(publisher)

@@ -1,68 +1,69 @@
-"""What keeps images from arriving or from being heard: said with what to change, and taken back when it is over."""
+"""Warnings about QoS and message-type mismatches, which otherwise keep images or metadata from arriving silently."""
 
 from __future__ import annotations
 
 from rclpy.node import Node
 
 from lowlight_enhance.ros import topic_names
-from lowlight_enhance.ros.diagnostics import Reporter
-from lowlight_enhance.ros.publishers import Outputs
-from lowlight_enhance.ros.subscriptions import Inputs
+from lowlight_enhance.ros.diagnostics import Diagnostics
+from lowlight_enhance.ros.publishers import Publishers
+from lowlight_enhance.ros.subscriptions import Subscriptions
 
 LOST_S = 10.0
-"""Diagnostics warn of lost images until none has been lost for so many seconds."""
+"""/diagnostics warns of lost images until none has been lost for this many seconds."""
 
 PUBLISHER, SUBSCRIBER = "incompatible publisher", "incompatible subscriber"
-STRANGERS, LOST = "metadata of another type", "lost images"
-"""What advice is about."""
+METADATA_TYPE, LOST = "metadata type", "lost images"
+"""Subjects of the warnings."""
 
 
-class Complaints:
-    """Looks at a node's topics and advises; times are monotonic seconds."""
+class QosDiagnostics:
+    """Compares the node's topics with those of its peers. Times are monotonic seconds."""
 
-    def __init__(self, node: Node, reporter: Reporter, inputs: Inputs, outputs: Outputs) -> None:
-        self._node, self._reporter, self._inputs, self._outputs = node, reporter, inputs, outputs
-        self._lost_s = 0.0
+    def __init__(
+        self, node: Node, diagnostics: Diagnostics, subscriptions: Subscriptions, publishers: Publishers
+    ) -> None:
+        self._node, self._diagnostics = node, diagnostics
+        self._subscriptions, self._publishers = subscriptions, publishers
+        self._last_loss_s = 0.0
 
-    def look(self, metadata_type: str, now_s: float) -> None:
-        """Complain of what is to be seen, and no longer of what has gone."""
-        topic, enhanced = (
-            self._node.resolve_topic_name(name) for name in (topic_names.METADATA, topic_names.ENHANCED)
+    def update(self, metadata_type: str, now_s: float) -> None:
+        """Set the warnings that apply now, and clear those that no longer do."""
+        metadata, enhanced = map(self._node.resolve_topic_name, (topic_names.METADATA, topic_names.ENHANCED))
+        types = self._subscriptions.other_metadata_types(metadata_type)
+        self._set(
+            METADATA_TYPE,
+            bool(types),
+            f"{metadata} carries {', '.join(types)}: set the parameter metadata.type to that",
         )
-        strangers = self._inputs.strangers(metadata_type)
-        self._tell(
-            STRANGERS,
-            bool(strangers),
-            f"{topic} carries {', '.join(strangers)}: set the parameter metadata.type to that",
-        )
-        self._tell(
+        self._set(
             PUBLISHER,
-            self._inputs.refuse_publisher(),
-            f"a publisher of {self._inputs.image_topic} offers a quality of service that this subscription does "
-            "not accept, so its images do not arrive: set the parameter image_reliability to 'auto' or "
-            "'best_effort', or the publisher to reliable",
+            self._subscriptions.has_incompatible_publisher(),
+            f"the QoS of a publisher of {self._subscriptions.image_topic} is incompatible with this subscription, so "
+            "its images do not arrive: set the parameter image_reliability to 'auto' or 'best_effort', or make the "
+            "publisher reliable",
         )
-        self._tell(
+        self._set(
             SUBSCRIBER,
-            self._outputs.refuse_subscriber(),
-            f"a subscriber of {enhanced}, its compressed form or its camera_info asks for a quality of service that "
-            "is not offered, so it gets nothing: it must ask for durability volatile, and for reliability best_effort "
-            "where the parameters qos_overrides offer no more",
+            self._publishers.has_incompatible_subscriber(),
+            f"the QoS of a subscriber of {enhanced} or another output topic is incompatible, so it receives nothing: "
+            "its durability must be volatile, and its reliability must be best_effort if the parameters "
+            "qos_overrides make the publisher best_effort",
         )
-        if now_s - self._lost_s >= LOST_S:
-            self._reporter.faded(LOST)
+        if now_s - self._last_loss_s >= LOST_S:
+            self._diagnostics.hide_warning(LOST)
 
-    def lost(self, count: int, now_s: float) -> None:
-        """The middleware has lost ``count`` images so far, the last one just now."""
-        self._lost_s = now_s
-        self._reporter.advise(
+    def on_lost(self, total: int, now_s: float) -> None:
+        """Warn that the middleware has just lost images, ``total`` so far."""
+        self._last_loss_s = now_s
+        self._diagnostics.set_warning(
             LOST,
-            f"the middleware has lost {count} images before they reached this node: start camera driver and node with "
-            "the Fast DDS profile config/fastdds.xml of this package, or make the driver reliable",
+            f"the middleware has lost {total} images on their way to this node: start camera driver and node with the "
+            "Fast DDS profile config/fastdds.xml of this package, or make the driver reliable",
         )
 
-    def _tell(self, about: str, is_so: bool, sentence: str) -> None:
-        if is_so:
-            self._reporter.advise(about, sentence)
+    def _set(self, subject: str, applies: bool, text: str) -> None:
+        if applies:
+            self._diagnostics.set_warning(subject, text)
         else:
-            self._reporter.settled(about)
+            self._diagnostics.clear_warning(subject)

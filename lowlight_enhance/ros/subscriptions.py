@@ -1,7 +1,8 @@
-"""What the node subscribes to: images as long as somebody listens, camera_info and capture metadata throughout."""
+"""The node's subscriptions: images while an output has subscribers, camera_info and capture metadata while active."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +12,10 @@ from rclpy.qos import ReliabilityPolicy
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from lowlight_enhance.core.errors import LowlightError
 from lowlight_enhance.ros import topic_names
-from lowlight_enhance.ros.messages import METADATA_DEPTH, WhileWanted, take_waiting
-from lowlight_enhance.ros.qos import Overrides, agreed_reliability, is_incompatible, newest, with_events
+from lowlight_enhance.ros.qos import QosOverrides, agreed_reliability, is_incompatible, keep_last, with_events
+from lowlight_enhance.ros.serialized import QUEUE_DEPTH, OnDemandGroup, deserialized, take_all
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
@@ -22,70 +24,81 @@ except ImportError:  # Humble
 
 
 @dataclass(frozen=True)
-class Handlers:
-    """Who is told: of each message, of images that were sent but never taken, and of what goes wrong.
+class SubscriptionCallbacks:
+    """What is called for messages and events.
 
-    While ``wants_metadata``, metadata and camera_info are handed over as they come, else by ``take_waiting`` alone.
+    Attributes:
+        image: with each image.
+        camera_info: with each calibration.
+        metadata: with each metadata message.
+        rejected: with the error of a camera_info or metadata message that was too large or damaged.
+        dropped: with the number of camera_info and metadata messages for which there was no time.
+        skipped: with the number of images that were published but never taken.
+        lost: with the event of images that the middleware has lost.
+        incompatible: with the event of a publisher whose QoS is incompatible.
+        matched: with the event of a publisher that appears or disappears.
+        needs_metadata: while True, camera_info and metadata are delivered as they arrive, else by ``take_waiting``.
     """
 
     image: Callable[[Any], None]
     camera_info: Callable[[CameraInfo], None]
     metadata: Callable[[Any], None]
+    rejected: Callable[[LowlightError], None]
+    dropped: Callable[[int], None]
     skipped: Callable[[int], None]
     lost: Callable[[Any], None]
     incompatible: Callable[[Any], None]
     matched: Callable[[Any], None]
-    wants_metadata: Callable[[], bool]
+    needs_metadata: Callable[[], bool]
 
 
-class Inputs:
+class Subscriptions:
     """The subscriptions of one camera, from activate to deactivate.
 
-    The image's is RELIABLE while every publisher is, else BEST_EFFORT, unless the user chose.
+    Attributes:
+        reliability: of the image subscription: RELIABLE while every publisher is, else BEST_EFFORT, unless the user
+            chose one.
     """
 
-    def __init__(self, node: LifecycleNode, overrides: Overrides, handlers: Handlers) -> None:
-        self._node, self._overrides, self._handlers = node, overrides, handlers
-        self._on_demand = WhileWanted(node.default_callback_group, handlers.wants_metadata)
+    def __init__(self, node: LifecycleNode, overrides: QosOverrides, callbacks: SubscriptionCallbacks) -> None:
+        self._node, self._overrides, self._callbacks = node, overrides, callbacks
+        self._on_demand = OnDemandGroup(node.default_callback_group, callbacks.needs_metadata)
         self._open: dict[str, Subscription[Any]] = {}
-        self._number: int | None = None
+        self._handlers: dict[str, tuple[Callable[[bytes], Any | None], Callable[[Any], None]]] = {}
+        self._last_number: int | None = None
         self._transport = "raw"
         self.reliability = ReliabilityPolicy.BEST_EFFORT
 
     @property
     def takes_images(self) -> bool:
-        """Whether the image is subscribed."""
+        """Whether images are subscribed to."""
         return "image" in self._open
 
     @property
     def image_topic(self) -> str:
-        """Full name of the topic that images come from."""
+        """Resolved name of the image topic."""
         topic = self._node.resolve_topic_name(topic_names.IMAGE)
         return topic_names.compressed(topic) if self._transport == "compressed" else topic
 
     def open(self, metadata_class: type | None) -> None:
-        """Subscribe to the metadata of that type, and to camera_info.
+        """Subscribe to camera_info, and to metadata of that type.
 
-        They stay subscribed while no image is, so that the first image finds what belongs to it.
+        They stay subscribed while images are not, so that the first image finds its calibration and metadata.
         """
-        self.change_metadata(metadata_class)
-        self._open["camera_info"] = self._subscribe_small(
-            CameraInfo, topic_names.CAMERA_INFO, self._handlers.camera_info
-        )
+        self.set_metadata_class(metadata_class)
+        self._subscribe_serialized("camera_info", CameraInfo, topic_names.CAMERA_INFO, self._callbacks.camera_info)
 
-    def change_metadata(self, metadata_class: type | None) -> None:
-        """Take metadata of this type, or none, from now on."""
+    def set_metadata_class(self, metadata_class: type | None) -> None:
+        """Subscribe to metadata of this type instead of the previous one; None: to no metadata."""
         self._close("metadata")
         if metadata_class is not None:
-            self._open["metadata"] = self._subscribe_small(
-                metadata_class, topic_names.METADATA, self._handlers.metadata
-            )
+            self._subscribe_serialized("metadata", metadata_class, topic_names.METADATA, self._callbacks.metadata)
 
-    def take_images(self, wanted: bool, transport: str, reliability: str) -> bool:
-        """Subscribe to images, or no longer; anew where the publishers now offer another reliability.
+    def set_images(self, wanted: bool, transport: str, reliability: str) -> bool:
+        """Subscribe to images or unsubscribe; subscribe again if transport or reliability have changed.
 
         Args:
-            wanted: whether to.
+            wanted: whether images are wanted.
             transport: ``raw`` or ``compressed``.
             reliability: ``auto``, ``reliable`` or ``best_effort``.
 
@@ -103,22 +116,24 @@ class Inputs:
         self._open["image"] = self._subscribe_image()
         return True
 
-    def strangers(self, metadata_type: str) -> list[str]:
-        """Types other than ``metadata_type`` that are published as metadata: their messages never arrive."""
+    def other_metadata_types(self, metadata_type: str) -> list[str]:
+        """Return the types other than ``metadata_type`` that are published as metadata; they cannot be received."""
         if "metadata" not in self._open:
             return []
         publishers = self._node.get_publishers_info_by_topic(topic_names.METADATA)
         return sorted({publisher.topic_type for publisher in publishers} - {metadata_type})
 
-    def refuse_publisher(self) -> bool:
-        """Whether a publisher of images offers less than their subscription asks for, so that none arrives."""
+    def has_incompatible_publisher(self) -> bool:
+        """Whether the QoS of an image publisher keeps its images from arriving."""
         return self.takes_images and is_incompatible(self._node, self.image_topic, "subscription")
 
     def take_waiting(self) -> None:
-        """Hand over all camera_info and metadata that has come already."""
+        """Deliver the camera_info and metadata messages that have arrived."""
         for name in ("camera_info", "metadata"):
             if name in self._open:
-                take_waiting(self._open[name])
+                parse, handle = self._handlers[name]
+                for message in take_all(self._open[name], parse, self._callbacks.dropped):
+                    handle(message)
 
     def close(self) -> None:
         """Unsubscribe from everything."""
@@ -134,47 +149,63 @@ class Inputs:
         offered = [p.qos_profile.reliability for p in self._node.get_publishers_info_by_topic(self.image_topic)]
         return agreed_reliability(offered, self.reliability)
 
-    def _subscribe_small(self, message_type: type, topic: str, handler: Callable[[Any], None]) -> Subscription[Any]:
-        return self._node.create_subscription(
+    def _subscribe_serialized(self, name: str, message_type: type, topic: str, handle: Callable[[Any], None]) -> None:
+        resolved = self._node.resolve_topic_name(topic)
+        parse = functools.partial(self._parsed, message_type=message_type, topic=resolved)
+
+        def deliver(data: bytes) -> None:
+            message = parse(data)
+            if message is not None:
+                handle(message)
+
+        self._handlers[name] = parse, handle
+        self._open[name] = self._node.create_subscription(
             message_type,
             topic,
-            handler,
-            newest(METADATA_DEPTH, ReliabilityPolicy.BEST_EFFORT),
+            deliver,
+            keep_last(QUEUE_DEPTH, ReliabilityPolicy.BEST_EFFORT),
             callback_group=self._on_demand,
-            event_callbacks=SubscriptionEventCallbacks(
-                use_default_callbacks=False
-            ),  # they would wake the executor too
-            qos_overriding_options=self._overrides.options(self._node.resolve_topic_name(topic), "subscription"),
+            # The default callbacks, which only log, would wake the executor.
+            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
+            qos_overriding_options=self._overrides.options(resolved, "subscription"),
+            raw=True,
         )
 
+    def _parsed(self, data: bytes, message_type: type, topic: str) -> Any | None:
+        try:
+            return deserialized(data, message_type, topic)
+        except LowlightError as error:
+            self._callbacks.rejected(error)
+            return None
+
     def _subscribe_image(self) -> Subscription[Any]:
-        self._number = None
-        numbered = hasattr(Subscription, "CallbackType")  # Humble's callbacks are not told of the message's number
+        self._last_number = None
+        numbered = hasattr(Subscription, "CallbackType")  # Humble does not pass the message's number to callbacks
         return with_events(
             lambda event_callbacks: self._node.create_subscription(
                 CompressedImage if self._transport == "compressed" else Image,
                 self.image_topic,
-                self._on_numbered_image if numbered else self._handlers.image,
-                newest(1, self.reliability),
+                self._on_numbered_image if numbered else self._callbacks.image,
+                keep_last(1, self.reliability),
                 event_callbacks=event_callbacks,
                 qos_overriding_options=self._overrides.options(self.image_topic, "subscription", ("reliability",)),
             ),
             SubscriptionEventCallbacks,
-            incompatible_qos=self._handlers.incompatible,
-            message_lost=self._handlers.lost,
-            matched=self._handlers.matched,
+            incompatible_qos=self._callbacks.incompatible,
+            message_lost=self._callbacks.lost,
+            matched=self._callbacks.matched,
         )
 
     def _on_numbered_image(self, msg: Any, info: Mapping[str, Any]) -> None:
-        """Count the images that the one publisher there is sent between the one before and this one."""
-        before, number = self._number, info.get("publication_sequence_number")
-        self._number = number
+        """Count the images that were published between the previous one and this one, if there is one publisher."""
+        before, number = self._last_number, info.get("publication_sequence_number")
+        self._last_number = number
         if before is not None and number is not None and self._node.count_publishers(self.image_topic) == 1:
-            self._handlers.skipped(max(0, number - before - 1))
-        self._handlers.image(msg)
+            self._callbacks.skipped(max(0, number - before - 1))
+        self._callbacks.image(msg)
 
     def _close(self, name: str) -> bool:
-        """Unsubscribe; whether there was anything to do."""
+        """Unsubscribe; return whether it was subscribed."""
         subscription = self._open.pop(name, None)
         if subscription is not None:
             self._node.destroy_subscription(subscription)

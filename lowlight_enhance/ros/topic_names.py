@@ -1,4 +1,4 @@
-"""Names of the node's topics, relative ones to be remapped."""
+"""Names of the node's topics and services. Relative names can be remapped."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ IMAGE, CAMERA_INFO, METADATA = "image_raw", "camera_info", "metadata"
 ENHANCED, ENHANCED_INFO = "image_enhanced", "enhanced/camera_info"
 LATENCY, DIAGNOSTICS = "~/latency", "/diagnostics"
 ENABLE = "~/enable"
-"""A service."""
+"""Service, std_srvs/srv/SetBool."""
 
 
 def compressed(image_topic: str) -> str:
-    """Where image_transport carries the compressed form of ``image_topic``."""
+    """Return the topic of the compressed images that belong to ``image_topic``, as image_transport names it."""
     return f"{image_topic}/compressed"
 
 
@@ -20,11 +20,11 @@ INPUTS = (IMAGE, compressed(IMAGE), CAMERA_INFO, METADATA)
 OUTPUTS = (ENHANCED, compressed(ENHANCED), ENHANCED_INFO, LATENCY, DIAGNOSTICS)
 
 
-def ends(resolve: Callable[[str], str]) -> list[tuple[str, str]]:
-    """Full name and role of each topic that the user's quality of service may name.
+def endpoints(resolve: Callable[[str], str]) -> list[tuple[str, str]]:
+    """Return (resolved name, role) of each publisher and subscription whose QoS can be overridden.
 
     Args:
-        resolve: gives a full name, after remapping.
+        resolve: returns the resolved name of a topic, after remapping.
     """
     image, enhanced = resolve(IMAGE), resolve(ENHANCED)
     subscribed = (image, compressed(image), resolve(CAMERA_INFO), resolve(METADATA))

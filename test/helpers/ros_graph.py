@@ -41,7 +41,7 @@ class NodeProcess:
     def __init__(self, log, **parameters):
         self.log_path = log
         given = [part for name, value in dotted(parameters).items() for part in ("-p", f"{name}:={value}")]
-        command = [sys.executable, "-m", "lowlight_enhance.ros.node", "--ros-args", *given]
+        command = [sys.executable, "-m", "lowlight_enhance.ros.main", "--ros-args", *given]
         with log.open("wb") as out:
             self.process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
 

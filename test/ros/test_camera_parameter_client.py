@@ -202,8 +202,8 @@ def test_a_node_that_does_not_answer_holds_nobody_up_and_is_asked_again(graph, m
     ticks = []
     watched._node.create_timer(0.01, lambda: ticks.append(time.monotonic()))
     questions = []
-    ask = watched._ask
-    monkeypatch.setattr(watched, "_ask", lambda: (questions.append(1), ask()))
+    ask = watched._send_requests
+    monkeypatch.setattr(watched, "_send_requests", lambda: (questions.append(1), ask()))
     graph.spin_until(lambda: len(questions) >= 3)
     assert len(ticks) > 10
     assert not told

@@ -34,7 +34,7 @@ def count(graph, name):
 
 def send(graph, image):
     """Publish one image and wait until the node has dealt with it."""
-    health = graph.node.reporter.health
+    health = graph.node.diagnostics.health
     before = health._totals["received"]
     graph.peer.image_publisher.publish(image)
     graph.peer.spin_until(lambda: health._totals["received"] > before)
@@ -190,7 +190,7 @@ def test_the_model_file_is_replaced_by_a_truncated_one(start_graph, tiny_model):
     frames_flow(graph)
     tiny_model.write_bytes(whole)
     assert graph.set_parameters(model=str(tiny_model))[0].successful
-    assert values(graph)["model_refused"] == ""
+    assert values(graph)["model_error"] == ""
 
 
 # The consumer
@@ -219,7 +219,7 @@ def test_a_node_slower_than_its_camera_enhances_the_newest_frame(start_graph):
     graph = start_graph()
     peer = graph.peer
     graph.process(dark_image(1))
-    fast = graph.node.flight._stream.enhance
+    fast = graph.node.handler.pipeline.enhance
     newest, behind, done = [0], [], threading.Event()
 
     def slow(rgb, capture):
@@ -233,7 +233,7 @@ def test_a_node_slower_than_its_camera_enhances_the_newest_frame(start_graph):
             peer.image_publisher.publish(dark_image(newest[0]))
             done.wait(0.01)
 
-    graph.node.flight._stream.enhance = slow
+    graph.node.handler.pipeline.enhance = slow
     peer.images.clear()
     peer.node.create_subscription(
         Image, "image_enhanced", lambda image: behind.append(newest[0] - image.header.stamp.sec), 1
@@ -250,7 +250,7 @@ def test_a_node_slower_than_its_camera_enhances_the_newest_frame(start_graph):
     assert np.diff(numbers).min() >= 2  # it left frames out
     assert np.median(behind) <= 2.0 * np.median(np.diff(numbers))  # and so did not fall behind
     assert count(graph, "skipped") > 0
-    graph.node.flight._stream.enhance = fast
+    graph.node.handler.pipeline.enhance = fast
     frames_flow(graph)
 
 

@@ -95,7 +95,7 @@ def test_encoding_and_working_size_change_between_frames(graph):
     assert values(graph)["working_size"] == "32"
     graph.set_parameters(working_size=-1)
     graph.process(dark_image(3))
-    assert values(graph)["working_size"] == str(graph.node.flight.model.enhancer.working_size) != "32"
+    assert values(graph)["working_size"] == str(graph.node.handler.model.enhancer.working_size) != "32"
 
 
 def test_metadata_type_and_its_settings_change_in_flight(graph):
@@ -150,7 +150,7 @@ def brighter(tmp_path):
 def test_a_model_is_swapped_while_frames_flow(graph, brighter):
     peer, number = graph.peer, iter(range(1, 10_000))
     peer.spin_until(lambda: peer.images, repeating=lambda: peer.image_publisher.publish(dark_image(next(number))))
-    old = graph.node.flight.model.enhancer
+    old = graph.node.handler.model.enhancer
     assert graph.set_parameters(model=str(brighter))[0].successful
     peer.spin_until(
         lambda: values(graph)["model"] == "brighter",
@@ -184,7 +184,7 @@ def test_the_old_model_flies_while_another_is_loading(graph, brighter, monkeypat
 def test_of_several_models_the_last_one_flies(graph, brighter, tmp_path):
     for gain in (1.5, 1.75):
         graph.set_parameters(model=str(write_tiny_model(tmp_path / f"{gain}.onnx", gain=gain)))
-        graph.node.flight.update()
+        graph.node.handler.update()
     graph.set_parameters(model=str(brighter))
     graph.peer.spin_until(lambda: values(graph)["model"] == "brighter")
     assert values(graph)["model_loading"] == "false"
@@ -197,7 +197,7 @@ def test_a_model_that_is_no_model_is_refused_at_once(graph, tmp_path):
     [result] = graph.set_parameters(model=str(path))
     assert not result.successful
     assert str(path) in result.reason
-    assert str(path) in values(graph)["model_refused"]
+    assert str(path) in values(graph)["model_error"]
     assert gain_of(graph) == pytest.approx(2.0, abs=0.02)
     assert graph.node.status().level == b"\x01"
 
@@ -207,17 +207,17 @@ def test_a_model_that_turns_out_not_to_run_leaves_the_old_one_and_its_parameters
     before = graph.node.get_parameter("model").value
     path = write_tiny_model(tmp_path / "odd.onnx", metadata={})
     assert graph.set_parameters(model=str(path))[0].successful
-    graph.peer.spin_until(lambda: values(graph)["model_refused"] != "")
+    graph.peer.spin_until(lambda: values(graph)["model_error"] != "")
     assert graph.node.get_parameter("model").value == before
     assert gain_of(graph) == pytest.approx(2.0, abs=0.02)
     assert values(graph)["model"] == "tiny"
 
 
 def test_threads_and_size_of_the_output_load_the_model_anew(graph):
-    old = graph.node.flight.model.enhancer
+    old = graph.node.handler.model.enhancer
     graph.set_parameters(threads=1, output__resolution="model", working_size=24)
     graph.peer.spin_until(
-        lambda: graph.node.flight.model.enhancer is not old and not graph.node.flight.model.is_loading
+        lambda: graph.node.handler.model.enhancer is not old and not graph.node.handler.model.is_loading
     )
     graph.peer.spin_until(lambda: graph.process(dark_image(3)).height == 24)
 
@@ -229,7 +229,7 @@ def test_inactive_it_has_no_session_and_comes_back_with_the_same_model(graph, ti
     assert gain_of(graph) == pytest.approx(2.0, abs=0.02)
     graph.node.trigger_deactivate()
     assert values(graph)["provider"] == "none: not active"
-    assert graph.node.status().message == "inactive: no image is taken"
+    assert graph.node.status().message == "inactive: images are not subscribed to"
     tiny_model.write_bytes(tiny_model.read_bytes()[:100])  # the file is gone bad, what was read from it is not
     graph.node.trigger_activate()
     assert gain_of(graph) == pytest.approx(2.0, abs=0.02)
@@ -251,7 +251,7 @@ def test_inactive_it_has_no_threads_of_the_network(start_graph):
 
 def test_after_cleanup_nothing_of_the_flight_is_left(graph):
     graph.process(dark_image(1))
-    left = [weakref.ref(graph.node.flight), weakref.ref(graph.node.flight.model.enhancer)]
+    left = [weakref.ref(graph.node.handler), weakref.ref(graph.node.handler.model.enhancer)]
     publishers = len(list(graph.node.publishers))
     graph.node.trigger_deactivate()
     graph.node.trigger_cleanup()
@@ -280,15 +280,22 @@ def test_a_file_that_was_replaced_while_inactive_flies_from_activation_on(graph,
     assert gain_of(graph) == pytest.approx(2.5, abs=0.02)
 
 
-def test_a_model_that_was_still_loading_at_deactivation_flies_from_activation_on(graph, tiny_model, tmp_path):
+def test_a_model_that_was_still_loading_at_deactivation_is_used_from_activation_on(
+    graph, tiny_model, tmp_path, monkeypatch
+):
+    warm_up, may_end = Enhancer.warm_up, threading.Event()
+    monkeypatch.setattr("lowlight_enhance.ros.model_loader.STOP_WAIT_S", 0.05)
+    monkeypatch.setattr(Enhancer, "warm_up", lambda enhancer: (may_end.wait(60.0), warm_up(enhancer)))
     other = write_tiny_model(tmp_path / "other.onnx", gain=1.5)
     write_tiny_model(tiny_model, gain=2.5)
     for path in (other, tiny_model):
         assert graph.set_parameters(model=str(path))[0].successful
-        graph.node.flight.update()
+        graph.node.handler.update()
     assert values(graph)["model_loading"] == "true"
     graph.node.trigger_deactivate()
+    monkeypatch.setattr(Enhancer, "warm_up", warm_up)  # the earlier loads still wait
     graph.node.trigger_activate()
+    may_end.set()
     assert gain_of(graph) == pytest.approx(2.5, abs=0.02)
     assert values(graph)["model_loading"] == "false"
 

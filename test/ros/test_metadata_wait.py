@@ -19,13 +19,13 @@ def graph(start_graph):
     peer = graph.peer
     peer.spin_until(lambda: peer.metadata_publisher.get_subscription_count() and peer.input_reliability())
     peer.spin_until(lambda: received(graph), repeating=lambda: peer.image_publisher.publish(dark_image(1)))
-    peer.spin_until(lambda: peer.images and graph.node.flight._waiting.held is None)
+    peer.spin_until(lambda: peer.images and graph.node.handler._wait.image is None)
     peer.images.clear()
     return graph
 
 
 def received(graph):
-    return graph.node.flight._waiting.held is not None
+    return graph.node.handler._wait.image is not None
 
 
 def values(graph):
@@ -53,7 +53,7 @@ def test_other_metadata_does_not_end_the_wait(graph):
     graph.peer.image_publisher.publish(dark_image(5))
     graph.peer.spin_until(lambda: received(graph))
     graph.peer.metadata_publisher.publish(capture_metadata(dark_image(4)))
-    graph.peer.spin_until(lambda: graph.node.flight._stream.has_metadata_for(4_000_000_345))
+    graph.peer.spin_until(lambda: graph.node.handler.pipeline.has_metadata_for(4_000_000_345))
     assert received(graph)
     graph.peer.spin_until(lambda: graph.peer.images)
     assert values(graph)["metadata_source"] == "last"
@@ -70,10 +70,10 @@ def test_metadata_that_is_there_already_costs_no_wait(graph):
     sent = dark_image(5)
     graph.peer.metadata_publisher.publish(capture_metadata(sent))
     graph.peer.spin_until(
-        lambda: graph.node.flight._stream.has_metadata_for(5_000_000_345),
-        repeating=graph.node.flight._inputs.take_waiting,
+        lambda: graph.node.handler.pipeline.has_metadata_for(5_000_000_345),
+        repeating=graph.node.handler.subscriptions.take_waiting,
     )
-    graph.node.flight._on_image(sent)
+    graph.node.handler._on_image(sent)
     assert not received(graph)
     graph.peer.spin_until(lambda: graph.peer.images)
 

@@ -170,7 +170,7 @@ def test_lifecycle(peer, start, tiny_model):
 
     assert peer.change_state(DEACTIVATE)
     peer.spin_until(lambda: peer.image_publisher.get_subscription_count() == 0)
-    peer.spin_until(lambda: peer.statuses[-1].message == "inactive: no image is taken")
+    peer.spin_until(lambda: peer.statuses[-1].message == "inactive: images are not subscribed to")
     assert peer.change_state(ACTIVATE)
     peer.wait_for_node()
     peer.images.clear()
@@ -241,5 +241,5 @@ def test_metadata_of_another_type_is_told_and_can_be_mended_in_flight(peer, star
         peer.image_publisher.publish(sent)
 
     peer.spin_until(lambda: "metadata.exact" in peer.status_values(), repeating=shoot)
-    assert peer.status_values()["advice"] == ""
+    assert peer.status_values()["warnings"] == ""
     assert "[ERROR]" not in node.log

@@ -13,7 +13,7 @@ from ros_graph import PeerNode, capture_metadata, dark_image, dotted
 
 from lowlight_enhance.core import malloc
 from lowlight_enhance.core.errors import ConfigError
-from lowlight_enhance.ros.messages import message_class
+from lowlight_enhance.ros.message_types import message_class
 from lowlight_enhance.ros.node import EnhanceNode
 
 
@@ -49,11 +49,11 @@ def test_message_class_by_name():
 def test_a_bug_in_a_frame_is_counted_and_logged_and_stays_inside(make_node, tiny_model, capfd):
     node = make_node(model=str(tiny_model))
     node.start()
-    node.flight._stream.enhance = lambda rgb, capture: 1 / 0
-    on_image = node.reporter.guard(node.flight._on_image)
+    node.handler.pipeline.enhance = lambda rgb, capture: 1 / 0
+    on_image = node.diagnostics.guarded(node.handler._on_image)
     on_image(dark_image(1))
     on_image(dark_image(2))
-    assert "ZeroDivisionError" in node.reporter.health.report(1).values["last_error"]
+    assert "ZeroDivisionError" in node.diagnostics.health.report(1).values["last_error"]
     logged = capfd.readouterr().err
     assert logged.count("Traceback") == 1
 
@@ -67,8 +67,8 @@ def test_metadata_that_waits_is_read_before_the_image(make_node, tiny_model):
         peer.metadata_publisher.publish(capture_metadata(dark_image(number)))
     try:
         peer.spin_until(
-            lambda: "metadata.exact" in node.reporter.health.report(1).values,
-            lambda: node.flight._on_image(dark_image(12)),
+            lambda: "metadata.exact" in node.diagnostics.health.report(1).values,
+            lambda: node.handler._on_image(dark_image(12)),
         )
     finally:
         peer.close()
@@ -91,7 +91,7 @@ def test_an_error_in_activate_leaves_nothing_subscribed(make_node, tiny_model, m
     node.trigger_configure()
     before = len(list(node.subscriptions))
     with monkeypatch.context() as patch:
-        patch.setattr("lowlight_enhance.ros.subscriptions.Inputs._subscribe_image", lambda _: 1 / 0)
+        patch.setattr("lowlight_enhance.ros.subscriptions.Subscriptions._subscribe_image", lambda _: 1 / 0)
         assert node.trigger_activate() == TransitionCallbackReturn.ERROR
     assert len(list(node.subscriptions)) == before
     assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS

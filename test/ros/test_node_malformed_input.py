@@ -84,7 +84,7 @@ def node(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def published(node):
-    outputs = node.flight._outputs
+    outputs = node.handler.publishers
     return Published(outputs._image, outputs._compressed)
 
 
@@ -103,15 +103,15 @@ def test_what_is_published_has_size_and_header_of_what_came(node, published):
         wanted = {"metadata.max_wait": wait_s, "strength": strength, "output.encoding": encoding}
         results = node.set_parameters([Parameter(name, value=value) for name, value in wanted.items()])
         assert all(result.successful for result in results)
-        node.flight.enabled = enabled
-        feed(node.flight, published, messages)
+        node.handler.enabled = enabled
+        feed(node.handler, published, messages)
 
     check()
     errors = {value.key for value in node.status().values if value.key.startswith("errors.")}
     assert errors <= {"errors.ImageError", "errors.MetadataError"}
 
 
-def feed(flight, published, messages):
+def feed(handler, published, messages):
     """Give the messages to the node; the last picture that waits has its time up in the end."""
     in_work, is_complete = None, False
     for sent in [*messages, None]:
@@ -120,14 +120,14 @@ def feed(flight, published, messages):
             in_work, is_complete = sent, sent.is_good
         try:
             if sent is None:
-                flight._waiting._on_time()
+                handler._wait._on_timer()
             elif sent.type_name:
-                flight._on_metadata(sent.message)
+                handler._on_metadata(sent.message)
             else:
-                flight._on_image(sent.message)
+                handler._on_image(sent.message)
         except LowlightError:
             assert not is_complete
-        if flight._waiting.held is not None or in_work is None:
+        if handler._wait.image is not None or in_work is None:
             assert not published.images
             assert not published.files
         else:

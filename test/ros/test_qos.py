@@ -15,10 +15,10 @@ from std_msgs.msg import Float32
 
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.ros import qos, qos_diagnostics, topic_names
-from lowlight_enhance.ros.qos import Overrides, agreed_reliability
+from lowlight_enhance.ros.qos import QosOverrides, agreed_reliability
 
 RELIABLE, UNRELIABLE = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
-ENDS = topic_names.ends("/{}".format)
+ENDS = topic_names.endpoints("/{}".format)
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -61,7 +61,9 @@ def test_images_are_taken_only_while_an_output_is_listened_to(start_graph, messa
     node = graph.peer.node
     stop_listening(graph)
     graph.peer.spin_until(lambda: subscriptions(graph) == {"/camera_info"})
-    graph.peer.spin_until(lambda: graph.node.status().message == "idle: nobody listens, so no image is taken")
+    graph.peer.spin_until(
+        lambda: graph.node.status().message == "idle: no output topic has subscribers, so images are not subscribed to"
+    )
     received = []
     listener = node.create_subscription(message_type, topic, received.append, 1)
     graph.peer.spin_until(lambda: "/image_raw" in subscriptions(graph))
@@ -108,7 +110,7 @@ def test_images_that_nobody_wanted_are_not_counted_as_skipped(start_graph):
         graph.peer.image_publisher.publish(dark_image(number))
     graph.peer.node.create_subscription(Image, "image_enhanced", graph.peer.images.append, 1)
     graph.process(dark_image(9))
-    assert graph.node.reporter.skipped == 0
+    assert graph.node.diagnostics.skipped == 0
 
 
 def test_laziness_can_be_switched_off_in_flight(start_graph):
@@ -119,7 +121,7 @@ def test_laziness_can_be_switched_off_in_flight(start_graph):
     graph.peer.spin_until(lambda: "/image_raw" in subscriptions(graph))
 
 
-# Overrides
+# QosOverrides
 
 
 def test_the_users_quality_of_service_is_taken(start_graph):
@@ -153,15 +155,15 @@ def test_by_default_only_the_newest_image_waits(start_graph):
     ("name", "value", "said"),
     [
         ("/image_raw.subscription.reliability", "sometimes", "'reliable', 'best_effort'"),
-        ("/image_raw.subscription.depth", 0, "whole number from 1"),
-        ("/image_raw.subscription.depth", "1", "whole number from 1"),
+        ("/image_raw.subscription.depth", 0, "integer from 1"),
+        ("/image_raw.subscription.depth", "1", "integer from 1"),
         ("/image_raw.subscription.durability", "volatile", "history, depth, reliability"),
         ("/image_raw.depth", 1, "publisher or subscription"),
     ],
 )
 def test_an_override_that_cannot_be_is_refused_by_name(name, value, said):
     with pytest.raises(ConfigError, match=f"(?s)qos_overrides.{name}.*{said}"):
-        Overrides({f"qos_overrides.{name}": value}, ENDS)
+        QosOverrides({f"qos_overrides.{name}": value}, ENDS)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +179,7 @@ def test_an_override_that_cannot_be_is_refused_by_name(name, value, said):
     ],
 )
 def test_an_override_for_another_node_is_let_pass(name, value, is_told):
-    assert len(Overrides({f"qos_overrides.{name}": value}, ENDS).without_effect()) == is_told
+    assert len(QosOverrides({f"qos_overrides.{name}": value}, ENDS).warnings()) == is_told
 
 
 def test_a_parameter_file_of_all_nodes_does_not_keep_this_one_from_starting(start_graph, capfd):
@@ -221,13 +223,13 @@ def test_images_that_do_not_arrive_are_explained_once(start_graph, capfd):
 def test_a_subscriber_that_asks_for_too_much_is_told(start_graph, capfd):
     graph = start_graph()
     subscription = graph.peer.node.create_subscription(Image, "image_enhanced", print, LATCHED)
-    graph.peer.spin_until(lambda: "durability volatile" in graph.node.status().message)
+    graph.peer.spin_until(lambda: "durability must be volatile" in graph.node.status().message)
     seen = len(graph.peer.statuses)
     graph.peer.spin_until(lambda: len(graph.peer.statuses) > seen + 1)
-    assert "durability volatile" in graph.peer.statuses[-1].message
-    assert capfd.readouterr().err.count("durability volatile") == 1
+    assert "durability must be volatile" in graph.peer.statuses[-1].message
+    assert capfd.readouterr().err.count("durability must be volatile") == 1
     graph.peer.node.destroy_subscription(subscription)
-    graph.peer.spin_until(lambda: "durability volatile" not in graph.node.status().message)
+    graph.peer.spin_until(lambda: "durability must be volatile" not in graph.node.status().message)
 
 
 def test_a_publisher_that_offers_too_little_is_forgotten_when_it_goes(start_graph):
@@ -243,15 +245,15 @@ def test_a_publisher_that_offers_too_little_is_forgotten_when_it_goes(start_grap
 def test_lost_images_are_forgotten_when_no_more_are_lost(start_graph, capfd, monkeypatch):
     graph = start_graph()
     graph.process(dark_image(1))
-    flight = graph.node.flight
+    handler = graph.node.handler
 
     def lose(count):
-        flight._on_lost(SimpleNamespace(total_count=count, total_count_change=1))
+        handler._on_lost(SimpleNamespace(total_count=count, total_count_change=1))
 
     lose(1)
-    flight._complaints.look("", time.monotonic() + qos_diagnostics.LOST_S - 1.0)
+    handler._qos.update("", time.monotonic() + qos_diagnostics.LOST_S - 1.0)
     assert "has lost 1 images" in graph.node.status().message
-    flight._complaints.look("", time.monotonic() + qos_diagnostics.LOST_S)
+    handler._qos.update("", time.monotonic() + qos_diagnostics.LOST_S)
     assert "has lost" not in graph.node.status().message
     lose(2)
     assert "has lost 2 images" in graph.node.status().message
@@ -281,7 +283,7 @@ def test_latency_of_each_frame_can_be_listened_to(start_graph):
 def test_topics_are_those_that_the_readme_names(start_graph):
     graph = start_graph(output__compressed_format="jpeg", metadata__type="diagnostic_msgs/msg/DiagnosticArray")
     resolve = graph.node.resolve_topic_name
-    ends = set(topic_names.ends(resolve))
+    ends = set(topic_names.endpoints(resolve))
     assert {resolve(name) for name in topic_names.INPUTS} == {topic for topic, role in ends if role == "subscription"}
     published = {topic for topic, role in ends if role == "publisher"} | {"/diagnostics"}
     assert {resolve(name) for name in topic_names.OUTPUTS} == published

@@ -25,7 +25,7 @@ from rosgraph_msgs.msg import Clock
 
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.ros.initialization import environment_errors, initialize
-from lowlight_enhance.ros.messages import installed_class
+from lowlight_enhance.ros.message_types import installed_class
 from lowlight_enhance.tools.bags.recording import Bag
 from lowlight_enhance.tools.replay.restamp import NS_PER_S, HeaderRestamper
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from rclpy.serialization import deserialize_message, serialize_message
 
-from lowlight_enhance.ros.messages import installed_class
+from lowlight_enhance.ros.message_types import installed_class
 
 NS_PER_S = 1_000_000_000
 HEADER = "std_msgs/Header"

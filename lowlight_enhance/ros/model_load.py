@@ -1,0 +1,134 @@
+"""One model that is checked, opened and warmed up in a thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from lowlight_enhance.core.enhancement.enhancer import Enhancer, open_enhancer
+from lowlight_enhance.core.errors import ConfigError, LowlightError, ModelError
+from lowlight_enhance.core.inference.model_file import ModelFile, read_model
+from lowlight_enhance.core.inference.model_zoo import find_model
+from lowlight_enhance.ros.parameters import NodeParameters
+
+THREAD_NAME = "load_model"
+
+_Result = TypeVar("_Result")
+
+
+class ModelLoad:
+    """One model that is checked, opened and warmed up in a thread.
+
+    Attributes:
+        params: all parameters of the node when it was requested.
+        checked: set once the file has been checked, or rejected.
+        done: set once the thread has nothing more to do.
+        error: why the model cannot be used.
+        is_rejected: the file did not pass the check.
+        is_in_use: the file turned out to be the one in use, so nothing was opened.
+    """
+
+    def __init__(
+        self,
+        params: NodeParameters,
+        file: ModelFile | None = None,
+        in_use: ModelFile | None = None,
+        opens: bool = True,
+    ) -> None:
+        """Start the thread.
+
+        Args:
+            params: all parameters of the node.
+            file: a file that has been checked before; None reads and checks the one that ``params`` name.
+            in_use: do not open a file with the content of this one.
+            opens: False only checks the file.
+        """
+        self.params, self._file, self._in_use, self._opens = params, file, in_use, opens
+        self.checked, self.done = threading.Event(), threading.Event()
+        self.error: LowlightError | None = None
+        self.is_in_use = self.is_rejected = False
+        self._enhancer: Enhancer | None = None
+        self._is_closed = False
+        self._lock = threading.Lock()
+        threading.Thread(target=self._run, name=THREAD_NAME, daemon=True).start()
+
+    def checked_file(self) -> ModelFile:
+        """Return the content of the file; raise the error that prevents that."""
+        if self._file is None:
+            raise self.error or ConfigError("the model file was not read")
+        return self._file
+
+    def opened(self) -> tuple[ModelFile, Enhancer]:
+        """Return the file and its enhancer, once; raise the error that prevents that."""
+        enhancer, self._enhancer = self._enhancer, None
+        if self.error is not None or enhancer is None:
+            raise self.error or ConfigError("the model was not opened")
+        return self.checked_file(), enhancer
+
+    def close(self) -> None:
+        """Free the enhancer now, or as soon as the thread has opened it."""
+        with self._lock:
+            self._is_closed = True
+            enhancer, self._enhancer = self._enhancer, None
+        if enhancer is not None:
+            enhancer.close()
+
+    def _run(self) -> None:
+        try:
+            if self._file is None:
+                self._file = self._attempt(lambda: read_model(find_model(self.params.model)))
+            if self._file is None:
+                self.is_rejected = True
+                return
+            self.is_in_use = self._in_use is not None and self._in_use.sha256 == self._file.sha256
+            self.checked.set()
+            if self._opens and not self.is_in_use and not self._is_closed:
+                file = self._file
+                self._keep(self._attempt(lambda: _opened(file, self.params)))
+        finally:
+            self.checked.set()
+            self.done.set()
+
+    def _attempt(self, step: Callable[[], _Result]) -> _Result | None:
+        """Return the result of ``step``, or None with ``error`` set."""
+        try:
+            return step()
+        except LowlightError as error:
+            self.error = error
+        except Exception as error:  # of a runtime or the operating system; the node reports it
+            self.error = ModelError(f"model '{self.params.model}': {type(error).__name__}: {error}")
+        return None
+
+    def _keep(self, enhancer: Enhancer | None) -> None:
+        if enhancer is None:
+            return
+        with self._lock:
+            if not self._is_closed:
+                self._enhancer = enhancer
+                return
+        enhancer.close()
+
+
+def is_any_load_running() -> bool:
+    """True while the thread of any load runs in this process."""
+    return any(thread.name == THREAD_NAME for thread in threading.enumerate())
+
+
+def _opened(file: ModelFile, params: NodeParameters) -> Enhancer:
+    """Return a warm enhancer of ``file``."""
+    enhancer = open_enhancer(
+        runtime=params.runtime,  # type: ignore[arg-type]
+        precision=params.precision,  # type: ignore[arg-type]
+        model=file,
+        providers=params.providers,
+        threads=params.threads or None,
+        working_size=params.model_working_size,
+        output_resolution=params.output.resolution,  # type: ignore[arg-type]
+    )
+    try:
+        enhancer.warm_up()
+    except ModelError:
+        enhancer.close()
+        raise
+    return enhancer

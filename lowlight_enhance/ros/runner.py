@@ -1,0 +1,70 @@
+"""Starts, spins and ends the node in this process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+
+from lowlight_enhance.core.errors import LowlightError
+from lowlight_enhance.ros.initialization import initialize
+from lowlight_enhance.ros.model_load import is_any_load_running
+from lowlight_enhance.ros.node import EnhanceNode
+
+EXIT_USER_ERROR = 2
+
+
+def run(args: list[str] | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM.
+
+    Returns:
+        Exit status: 0 after a signal, 2 for an error that the user can fix, which is printed in one line.
+    """
+    try:
+        status = _run(args)
+    except KeyboardInterrupt:  # a second one, before the handlers of _end were installed
+        status = 0
+    if is_any_load_running():
+        # Ending the interpreter destroys the libraries that this thread still runs in, which can crash or hang.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
+
+
+def _run(args: list[str] | None) -> int:
+    try:
+        initialize(args=args)
+    except LowlightError as error:
+        print(f"enhance_node: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    node: EnhanceNode | None = None
+    try:
+        executor = SingleThreadedExecutor()
+        node = EnhanceNode()
+        if node.startup_params.autostart:
+            node.start()
+        rclpy.spin(node, executor)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except LowlightError as error:
+        rclpy.logging.get_logger("lowlight_enhance").fatal(str(error))
+        return EXIT_USER_ERROR
+    except Exception:
+        if rclpy.ok():
+            raise
+    finally:
+        _end(node)
+    return 0
+
+
+def _end(node: EnhanceNode | None) -> None:
+    """Destroy the node and shut down. Further signals are ignored: the end is bounded in time."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    if node is not None:
+        node.destroy_node()
+    rclpy.try_shutdown()
