@@ -15,11 +15,11 @@ Changeable = Literal["always", "unconfigured", "never"]
 """When a parameter may be set: at any time, only while the node is unconfigured, or only at start."""
 
 _TYPE_NAMES: dict[type, str] = {
-    bool: "boolean",
-    int: "integer",
-    float: "number",
-    str: "string",
-    tuple: "non-empty list of strings",
+    bool: "a boolean",
+    int: "an integer",
+    float: "a number",
+    str: "a string",
+    tuple: "a non-empty list of strings",
 }
 
 
@@ -68,9 +68,9 @@ class ParameterSpec:
         if expected is float and type(value) is int:
             value = float(value)
         if value is None:
-            raise ConfigError(f"parameter '{self.name}': it has no value; use a {_TYPE_NAMES[expected]}")
+            raise ConfigError(f"parameter '{self.name}': it has no value; use {_TYPE_NAMES[expected]}")
         if type(value) is not expected:
-            raise ConfigError(f"parameter '{self.name}': {value!r} is not a {_TYPE_NAMES[expected]}")
+            raise ConfigError(f"parameter '{self.name}': {value!r} is not {_TYPE_NAMES[expected]}")
         if self.limits and not (math.isfinite(value) and self.limits[0] <= value <= self.limits[1]):
             low, high = self.limits
             raise ConfigError(f"parameter '{self.name}': {value} is not between {low:g} and {high:g}")
