@@ -11,7 +11,7 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 128 + signal.SIGINT
@@ -25,37 +25,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: of the command line; None: those of this process.
 
     Returns:
-        The exit status: the command's own, 2 after an error that the user can fix, 130 after Ctrl-C.
+        The exit status: the command's own, 2 after an error that the user can fix, 130 after Ctrl-C unless
+        the command has another status for it.
 
     Raises:
         SystemExit: wrong arguments (status 2), ``--help`` (0), or SIGTERM (143).
     """
+    status = EXIT_INTERRUPTED
     try:
-        return _run(arguments)
+        from lowlight_enhance.core.signals import exit_on_sigterm, raise_on_sigint
+
+        with raise_on_sigint() as interrupted:
+            _escape_unencodable_output()
+            options = build_parser().parse_args(arguments)
+            status = getattr(options, "interrupted_status", EXIT_INTERRUPTED)
+            with exit_on_sigterm():
+                return _run(options, interrupted)
     except KeyboardInterrupt:
-        if (
-            arguments is None
-        ):  # this process ends; its threads and exit handlers answer a second Ctrl-C with tracebacks
+        if arguments is None:
+            # The process ends now. A second Ctrl-C would give a traceback from whatever exit handler it interrupts.
             signal.signal(signal.SIGINT, signal.SIG_DFL)
-        return EXIT_INTERRUPTED
+        return status
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def _run(options: argparse.Namespace, interrupted: Callable[[], bool]) -> int:
+    """Run the command; report errors that the user can fix.
+
+    Args:
+        options: of the command.
+        interrupted: tells whether Ctrl-C has been pressed.
+    """
     from lowlight_enhance.commands.failures import failure_message
-    from lowlight_enhance.core.signals import exit_on_sigterm
 
-    _escape_unencodable_output()
-    options = build_parser().parse_args(arguments)
     try:
         _check_outputs(options)
-        with exit_on_sigterm():
-            code: int = options.run(options)
+        code: int = options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader of the output, such as `head`, has ended. Python's own flush at exit must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
     except Exception as error:
+        if interrupted():
+            raise KeyboardInterrupt from None
         message = failure_message(error, options.command)
         if message is None:
             raise
@@ -85,7 +97,11 @@ def _escape_unencodable_output() -> None:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands. Each command sets ``run``, a function from the parsed options to an exit status."""
+    """The parser of all commands.
+
+    Each command sets ``run``, a function from the parsed options to an exit status. It may set
+    ``interrupted_status``, the exit status after Ctrl-C.
+    """
     from lowlight_enhance import __version__
     from lowlight_enhance.commands import bags, evaluate, node, pictures, training, video
 

@@ -387,6 +387,35 @@ def test_a_second_interrupt_is_no_traceback() -> None:
     assert process.communicate(timeout=DEADLINE_S)[1] == ""
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        # CPython itself ends with -2 after a KeyboardInterrupt in exec, even if it was caught.
+        "import os; exec('os.kill(os.getpid(), signal.SIGINT); time.sleep(1000.0)')",
+        # Compiled modules turn a KeyboardInterrupt during their import into another error.
+        """
+    import os
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1000.0)
+    except KeyboardInterrupt:
+        pass
+    raise ImportError("initialization failed")
+""",
+    ],
+)
+def test_an_interrupt_that_takes_another_form_exits_with_130(body: str) -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", COMMAND.format(body=body)],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+        env=ENVIRONMENT,
+    )
+    assert (process.returncode, process.stderr) == (130, "")
+
+
 def test_an_interrupt_while_a_module_is_imported_is_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(INTERRUPTING_IMPORT)
     process = run("bench", "--sizes", "64x48", cwd=tmp_path, PYTHONPATH=f"{tmp_path}{os.pathsep}{PACKAGE}")

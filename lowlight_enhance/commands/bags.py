@@ -134,26 +134,24 @@ def add_replay(commands: Commands[argparse.ArgumentParser]) -> None:
         metavar="SECONDS",
         help="longest wait for a first subscriber, after the pause; 0: do not wait (default: %(default)g)",
     )
-    parser.set_defaults(run=_run_replay)
+    # Ctrl-C is the usual way to end a replay: as after ros2 bag play, launch must not report a failure.
+    parser.set_defaults(run=_run_replay, interrupted_status=0)
 
 
 def _run_replay(options: argparse.Namespace) -> int:
-    try:
-        from lowlight_enhance.tools.replay import player
+    from lowlight_enhance.tools.replay import player
 
-        settings = player.ReplaySettings(
-            rate=options.rate,
-            loop=options.loop,
-            clock_hz=options.clock,
-            topics=tuple(dict.fromkeys(options.topics)),
-            start_offset_s=options.start_offset,
-            delay_s=options.delay,
-            wait_s=options.wait,
-            restamp=options.now,
-        )
-        player.replay_bag(options.bag, settings)
-    except KeyboardInterrupt:
-        pass  # the usual way to end a replay; as ros2 bag play does, so that launch does not report a failure
+    settings = player.ReplaySettings(
+        rate=options.rate,
+        loop=options.loop,
+        clock_hz=options.clock,
+        topics=tuple(dict.fromkeys(options.topics)),
+        start_offset_s=options.start_offset,
+        delay_s=options.delay,
+        wait_s=options.wait,
+        restamp=options.now,
+    )
+    player.replay_bag(options.bag, settings)
     return 0
 
 

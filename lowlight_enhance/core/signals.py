@@ -12,6 +12,14 @@ from types import FrameType
 Handler = Callable[[int, FrameType | None], None]
 
 
+class Interrupted(KeyboardInterrupt):
+    """SIGINT was received.
+
+    CPython ends a process with status -2 if a ``KeyboardInterrupt`` of exactly that type has passed through ``exec``,
+    which dataclasses use, even if it was caught afterwards. A subclass avoids that.
+    """
+
+
 @contextlib.contextmanager
 def handle_signals(handler: Handler, *numbers: signal.Signals) -> Iterator[None]:
     """Call ``handler`` for these signals inside the block, then restore the handlers that were installed before.
@@ -54,3 +62,25 @@ def exit_on_sigterm() -> Iterator[None]:
         except SystemExit as error:
             # A library that catches and raises again on the way may have replaced the status.
             raise (SystemExit(code) if received else error) from None
+
+
+@contextlib.contextmanager
+def raise_on_sigint() -> Iterator[Callable[[], bool]]:
+    """Raise ``Interrupted`` on SIGINT inside the block. A process that ignores SIGINT goes on ignoring it.
+
+    Yields:
+        A function that tells whether SIGINT was received. An interrupted import of a compiled module may raise another
+        error in its place: NumPy and pybind11 raise ImportError.
+    """
+    received = False
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        nonlocal received
+        received = True
+        raise Interrupted
+
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield lambda: False
+        return
+    with handle_signals(interrupt, signal.SIGINT):
+        yield lambda: received
