@@ -63,6 +63,7 @@ def add_detector_options(parser: argparse.ArgumentParser) -> None:
 def run_detector(options: argparse.Namespace) -> int:
     """Run ``lowlight evaluate --detector``; returns the exit code."""
     from lowlight_enhance.core.errors import DataError
+    from lowlight_enhance.core.files import make_folder
     from lowlight_enhance.core.inference.model_zoo import default_model
     from lowlight_enhance.evaluation.detection import compare, report
     from lowlight_enhance.evaluation.detection.labels import check_labels, read_labels
@@ -80,7 +81,7 @@ def run_detector(options: argparse.Namespace) -> int:
         raise DataError("no frames: give --pairs, --photos, --sequence or --bag, and check --split and --max-mean")
     shown = compare.renderings(enhance, options.baselines or BASELINES)
     if options.out:
-        report.make_folder(options.out)
+        make_folder(options.out)
     comparison = compare.compare(_progress(clips), shown, keypoints, detectors, labels)
     title = f"{chosen.name} on {', '.join(f'{path.parent.name}/{path.name}' for path in _sources(options))}"
     print(title)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-
-from lowlight_enhance.core.errors import LowlightError
+from lowlight_enhance.core.errors import LowlightError, system_error_remedy
 
 EXTRAS = {
     "rclpy": "ros",
@@ -41,16 +39,6 @@ EXTRAS = {
 OUT_OF_MEMORY = "not enough memory; use smaller images, fewer workers or a smaller batch"
 OPENCV_NO_MEMORY = -4
 """``cv::Error::StsNoMem``."""
-
-_REMEDIES = {
-    errno.ENOSPC: "free some space or choose another target",
-    errno.EDQUOT: "free some space or choose another target",
-    errno.EROFS: "choose a target that can be written",
-    errno.EACCES: "change the permissions or choose another path",
-    errno.EPERM: "change the permissions or choose another path",
-    errno.ENAMETOOLONG: "choose a shorter name",
-    errno.EMFILE: "raise the limit of open files (ulimit -n)",
-}
 
 
 def failure_message(error: Exception, command: str) -> str | None:
@@ -99,5 +87,4 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 def _system_error(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename is not None else ""
-    remedy = _REMEDIES.get(error.errno or 0)
-    return f"{where}{error.strerror}" + (f"; {remedy}" if remedy else "")
+    return f"{where}{system_error_remedy(error)}"

@@ -22,7 +22,7 @@ from lowlight_enhance.core.enhancement.bypass import LUMA
 from lowlight_enhance.core.enhancement.enhancer import Enhancer, MapEnhance
 from lowlight_enhance.core.enhancement.temporal_smoothing import SMOOTHING_S, Steady
 from lowlight_enhance.core.errors import ConfigError
-from lowlight_enhance.core.files import replacing
+from lowlight_enhance.core.files import atomic_file
 from lowlight_enhance.core.inference.model_input import to_8_bit
 from lowlight_enhance.core.inference.model_zoo import default_model
 from lowlight_enhance.simulation.sequences import SEQUENCES, Frame, Picture, SequenceOptions, sequence
@@ -146,7 +146,7 @@ def write_json(report: FlickerReport, target: Path) -> None:
     Raises:
         DataError: the target cannot be written.
     """
-    with replacing(target) as temporary:
+    with atomic_file(target) as temporary:
         temporary.write_text(report.to_json() + "\n")
 
 

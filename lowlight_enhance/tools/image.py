@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lowlight_enhance.core.enhancement.enhancer import open_enhancer
 from lowlight_enhance.core.errors import ConfigError, DataError, ImageError
-from lowlight_enhance.core.files import replacing
+from lowlight_enhance.core.files import atomic_file
 from lowlight_enhance.core.inference.model_input import Rgb
 from lowlight_enhance.core.inference.sessions import Runtime
 from lowlight_enhance.core.metadata.capture import EXPOSURE_LIMITS_S, ISO_LIMITS, UNKNOWN, CaptureMetadata, plausible
@@ -187,7 +187,7 @@ def write_rgb(rgb: NDArray[np.uint8], target: Path) -> None:
     Raises:
         DataError: it cannot be written.
     """
-    with replacing(target) as temporary:
+    with atomic_file(target) as temporary:
         try:
             written = cv2.imwrite(str(temporary), np.ascontiguousarray(rgb[:, :, ::-1]))
         except cv2.error as error:

@@ -17,7 +17,7 @@ from torchmetrics.functional.image import peak_signal_noise_ratio, structural_si
 from lowlight_enhance.core.enhancement.enhancer import Enhance, Enhancer
 from lowlight_enhance.core.enhancement.upsampling import Upsampling
 from lowlight_enhance.core.errors import DataError
-from lowlight_enhance.core.files import replacing
+from lowlight_enhance.core.files import atomic_file, make_folder
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.evaluation.binning import EXPOSURE_BINS_S, ISO_BINS, by_bin
 from lowlight_enhance.evaluation.colour import hue_error_deg
@@ -218,16 +218,16 @@ def tested(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 def write(rows: Sequence[Row], out: Path) -> None:
     """``frames.csv`` with every frame's scores and ``summary.json``, in the folder ``out``."""
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     names = [field.name for field in fields(Scores)]
     parts = ["before", "after", "withheld", "shuffled"]
-    with replacing(out / "frames.csv") as path, path.open("w", newline="") as file:
+    with atomic_file(out / "frames.csv") as path, path.open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["name", "scene", "iso", "exposure_s", *(f"{part}_{name}" for part in parts for name in names)])
         for row in rows:
             scores = [getattr(getattr(row, part), name, "") for part in parts for name in names]
             table.writerow([row.frame.name, row.frame.scene, iso_of(row), exposure_of(row), *scores])
-    with replacing(out / "summary.json") as path:
+    with atomic_file(out / "summary.json") as path:
         path.write_text(json.dumps(_finite(summary(rows)), indent=1))
 
 

@@ -22,7 +22,7 @@ from matplotlib.ticker import MaxNLocator
 
 from lowlight_enhance.core.enhancement.enhancer import Enhance
 from lowlight_enhance.core.errors import DataError
-from lowlight_enhance.core.files import replacing
+from lowlight_enhance.core.files import atomic_file, make_folder
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
 from lowlight_enhance.evaluation.binning import ISO_BINS
 from lowlight_enhance.training.data.pictures import Picture
@@ -103,7 +103,7 @@ def of_runs(folders: Sequence[Path], out: Path) -> list[str]:
         DataError: a folder without the log of a run, or one without a loss.
     """
     runs = [read_run(folder, name) for folder, name in zip(folders, short_names(folders), strict=True)]
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     draw_losses(runs, out / "losses.png")
     if not any("val_psnr" in run.curves for run in runs):
         return [f"{out / 'losses.png'} (no psnr.png: these runs have no validation pairs)"]
@@ -117,7 +117,7 @@ def of_evaluation(folder: Path, out: Path) -> list[str]:
     Raises:
         DataError: ``folder`` is not what ``lowlight evaluate --out`` wrote.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     draw_evaluation(folder, out / "evaluation.png")
     return [str(out / "evaluation.png")]
 
@@ -136,7 +136,7 @@ def of_models(models: Sequence[Path], frames: Sequence[Frame], how: Comparison, 
     shown = first_frames(frames, how.scenes)
     if not shown:
         raise DataError("no frames to show: check the index, --split and --max-mean")
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     draw_strips([strip(frame, enhance.values()) for frame in shown], list(enhance), out / "strips.png")
     times = time_enhance(enhance, square(shown[0].load().dark, how.size), shown[0].capture, how.rounds)
     draw_times(times, f"a frame of {how.size}x{how.size}, {how.rounds} interleaved rounds", out / "times.png")
@@ -387,5 +387,5 @@ def _colour(number: int) -> Any:
 
 
 def _save(figure: Figure, target: Path) -> None:
-    with replacing(target) as temporary:
+    with atomic_file(target) as temporary:
         figure.savefig(temporary, dpi=DPI)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from lowlight_enhance.core.errors import ConfigError
-from lowlight_enhance.core.files import replacing
+from lowlight_enhance.core.files import atomic_file
 from lowlight_enhance.core.metadata.capture import ISO_LIMITS, CaptureMetadata, plausible
 from lowlight_enhance.simulation.low_light import SENSORS, DarkExposure, SensorNoise, sense
 
@@ -71,6 +71,6 @@ def draw(target: Path, iso: float) -> float:
         largest = max(largest, float(np.abs(measured / expected - 1.0).max()))
     axes.legend(title="lines: model, points: measured")
     axes.grid(visible=True, alpha=0.3)
-    with replacing(target) as temporary:
+    with atomic_file(target) as temporary:
         figure.savefig(temporary, dpi=120)
     return largest

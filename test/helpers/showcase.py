@@ -17,7 +17,7 @@ import numpy as np
 
 from lowlight_enhance.core.enhancement.enhancer import Enhance, open_enhancer
 from lowlight_enhance.core.errors import ConfigError, LowlightError
-from lowlight_enhance.core.files import replacing
+from lowlight_enhance.core.files import atomic_file
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
 from lowlight_enhance.evaluation.baselines import auto_gamma
 from lowlight_enhance.evaluation.flicker import psnr_db
@@ -144,7 +144,7 @@ def write_jpeg(picture: Picture, target: Path) -> None:
             break
     else:
         raise ConfigError(f"{target} stays larger than {MOST_BYTES} bytes; show fewer or smaller pictures")
-    with replacing(target) as temporary:
+    with atomic_file(target) as temporary:
         temporary.write_bytes(encoded)
 
 

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowlight_enhance.core.errors import DataError
-from lowlight_enhance.core.files import replacing
+from lowlight_enhance.core.files import atomic_file, make_folder
 from lowlight_enhance.evaluation.detection.compare import (
     ALIGNED,
     BOXES,
@@ -168,18 +167,6 @@ def page_tables(comparison: Comparison) -> tuple[content.Table, ...]:
     )
 
 
-def make_folder(out: Path) -> None:
-    """Make the folder, before any work is done for it.
-
-    Raises:
-        DataError: it cannot be made.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"cannot make the folder {out} ({error.strerror}); name another") from error
-
-
 def write(comparison: Comparison, settings: Mapping[str, Any], out: Path) -> None:
     """``frames.csv`` with the counts of every frame and ``summary.json`` with tables and settings, in ``out``.
 
@@ -188,14 +175,14 @@ def write(comparison: Comparison, settings: Mapping[str, Any], out: Path) -> Non
     """
     make_folder(out)
     names = list(dict.fromkeys(name for entry in comparison.entries for name in entry.counts))
-    with replacing(out / "frames.csv") as path, path.open("w", newline="") as file:
+    with atomic_file(out / "frames.csv") as path, path.open("w", newline="") as file:
         sheet = csv.writer(file)
         sheet.writerow(["detector", "measure", "frame", "scene", "rendering", *names])
         for e in comparison.entries:
             counts = [f"{e.counts[name]:.6g}" if name in e.counts else "" for name in names]
             sheet.writerow([e.detector, e.measure, e.frame, e.scene, e.rendering, *counts])
     summary = {"settings": dict(settings), "tables": [asdict(table) for table in tables(comparison)]}
-    with replacing(out / "summary.json") as path:
+    with atomic_file(out / "summary.json") as path:
         path.write_text(json.dumps(_finite(summary), indent=1) + "\n")
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from lowlight_enhance.core.files import replacing
+from lowlight_enhance.core.files import atomic_file, make_folder
 from lowlight_enhance.evaluation.report.content import Chapter, FrameFigures, Likeness, Looks
 from lowlight_enhance.evaluation.report.figures import summary
 
@@ -23,9 +23,9 @@ def write_files(chapters: Sequence[Chapter], folder: Path) -> None:
     Raises:
         DataError: it cannot be written into.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     stages = list(dict.fromkeys(s for chapter in chapters for frame in chapter.frames for s in frame.latency_ms))
-    with replacing(folder / "frames.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
+    with atomic_file(folder / "frames.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(["camera", *_PLAIN, *_names(), *(f"{stage}_ms" for stage in stages)])
         for chapter in chapters:
@@ -33,7 +33,7 @@ def write_files(chapters: Sequence[Chapter], folder: Path) -> None:
                 table.writerow(
                     [chapter.title, *_values(frame), *(frame.latency_ms.get(stage, "") for stage in stages)]
                 )
-    with replacing(folder / "summary.json") as path:
+    with atomic_file(folder / "summary.json") as path:
         path.write_text(json.dumps([summary(chapter) for chapter in chapters], indent=1) + "\n", encoding="utf-8")
 
 

@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from lowlight_enhance import __version__
 from lowlight_enhance.core.errors import DataError
-from lowlight_enhance.core.files import replacing
+from lowlight_enhance.core.files import atomic_file
 from lowlight_enhance.core.process_info import processor_name
 from lowlight_enhance.evaluation.report import figures
 from lowlight_enhance.evaluation.report.content import Picture, Report, Sample
@@ -45,7 +45,7 @@ def write_page(report: Report, target: Path) -> None:
         DataError: the target cannot be written.
     """
     text = page(report)
-    with replacing(target) as temporary:
+    with atomic_file(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

@@ -14,7 +14,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from lowlight_enhance.core.errors import DataError, LowlightError
-from lowlight_enhance.core.files import replacing_folder
+from lowlight_enhance.core.files import atomic_folder
 from lowlight_enhance.core.process_info import cores
 from lowlight_enhance.tools.bags.enhance import Tell, enhance_bag
 from lowlight_enhance.tools.bags.settings import BagReport, BagSettings
@@ -95,11 +95,11 @@ def _check_free(target: Path, force: bool) -> None:
 
 @contextlib.contextmanager
 def writing(job: Job) -> Iterator[Path]:
-    """``replacing_folder`` of the job's target, with the folders around it, which go again where they stay empty."""
+    """``atomic_folder`` of the job's target, with the folders around it, which go again where they stay empty."""
     missing = [folder for folder in job.target.parents if not folder.exists()]
     job.target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with replacing_folder(job.target) as folder:
+        with atomic_folder(job.target) as folder:
             yield folder
     except BaseException:
         with contextlib.suppress(OSError):

@@ -27,7 +27,7 @@ from lowlight_enhance.core.enhancement.enhancer import Enhancer, open_enhancer, 
 from lowlight_enhance.core.enhancement.temporal_smoothing import SMOOTHING_S, Steady
 from lowlight_enhance.core.enhancement.upsampling import LocalAffine, Upsampling, enlarge
 from lowlight_enhance.core.errors import ConfigError
-from lowlight_enhance.core.files import replacing
+from lowlight_enhance.core.files import atomic_file
 from lowlight_enhance.core.health import Health
 from lowlight_enhance.core.imaging.messages import fill_message, rgb_from_message
 from lowlight_enhance.core.inference.sessions import Runtime, runtime_version
@@ -213,7 +213,7 @@ def write_json(figures: str, target: Path) -> None:
     Raises:
         DataError: the target cannot be written.
     """
-    with replacing(target) as temporary:
+    with atomic_file(target) as temporary:
         temporary.write_text(figures + "\n")
 
 

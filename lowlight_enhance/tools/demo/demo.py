@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lowlight_enhance.core.enhancement.enhancer import Enhancer
 from lowlight_enhance.core.errors import ConfigError, DataError
-from lowlight_enhance.core.files import check_output_folder
+from lowlight_enhance.core.files import check_output_folder, make_folder
 from lowlight_enhance.core.inference.model_zoo import default_model
 from lowlight_enhance.tools.demo.pictures import clip_panels, write_picture, write_video
 from lowlight_enhance.tools.demo.scene import HEIGHT, SHOTS, WIDTH, Clip, load_photo
@@ -128,7 +128,7 @@ def check_requirements(settings: DemoSettings) -> None:
     Enhancer(settings.model or default_model(), working_size=settings.working_size).close()
     check_output_folder(settings.out)
     try:
-        settings.out.mkdir(parents=True, exist_ok=True)
+        make_folder(settings.out)
     except OSError as error:
         raise DataError(f"cannot create the folder {settings.out} ({error.strerror}); choose another --out") from error
 

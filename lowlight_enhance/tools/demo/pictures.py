@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from lowlight_enhance.core.errors import DataError
-from lowlight_enhance.core.files import replacing
+from lowlight_enhance.core.files import atomic_file
 from lowlight_enhance.tools.demo.scene import Clip, Picture
 
 Panel = tuple[Picture, str]
@@ -38,7 +38,7 @@ def write_picture(rows: Iterable[Sequence[Panel]], target: Path) -> None:
         DataError: the file cannot be written.
     """
     picture = np.vstack([side_by_side(panels) for panels in rows])
-    with replacing(target) as temporary:
+    with atomic_file(target) as temporary:
         if not cv2.imwrite(str(temporary), picture[:, :, ::-1]):
             raise DataError(f"cannot write {target}; free some space or choose another folder")
 
@@ -49,7 +49,7 @@ def write_video(frames: Iterable[Sequence[Panel]], rate_hz: float, target: Path)
     Raises:
         DataError: this build of OpenCV has no MPEG-4 encoder, or the file cannot be written.
     """
-    with replacing(target) as temporary:
+    with atomic_file(target) as temporary:
         writer: cv2.VideoWriter | None = None
         try:
             for panels in frames:

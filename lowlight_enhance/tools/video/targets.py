@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowlight_enhance.core.errors import ConfigError, DataError
-from lowlight_enhance.core.files import replacing, replacing_folder
+from lowlight_enhance.core.files import atomic_file, atomic_folder
 from lowlight_enhance.core.paths import check_sources_survive
 from lowlight_enhance.tools.image import SUFFIXES, write_rgb
 from lowlight_enhance.tools.video.audio import Sound
@@ -131,14 +131,14 @@ def writing(target: Path, source: Source, codec: str | None, is_cut: bool) -> It
         DataError: the target cannot be written.
     """
     if is_file_name(target):
-        with replacing(target) as temporary:
+        with atomic_file(target) as temporary:
             file = VideoFile(temporary, target, source, _codec(target, codec), is_cut)
             try:
                 yield file
             finally:
                 file.close()
     else:
-        with replacing_folder(target) as folder:
+        with atomic_folder(target) as folder:
             folder.mkdir()
             yield PictureFolder(folder)
 

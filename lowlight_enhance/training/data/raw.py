@@ -28,7 +28,7 @@ import rawpy
 from PIL import Image
 
 from lowlight_enhance.core.errors import DataError, ImageError
-from lowlight_enhance.core.files import replacing
+from lowlight_enhance.core.files import atomic_file
 from lowlight_enhance.core.inference.model_input import Rgb
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
 
@@ -95,7 +95,7 @@ def develop_file(source: Path, target: Path, bits: Bits = 8) -> CaptureMetadata:
     if not encoded:
         raise DataError(f"cannot write {target}: OpenCV fails to encode {rgb.shape[1]}x{rgb.shape[0]} pixels as PNG")
     content = png.tobytes()
-    with replacing(target) as temporary, temporary.open("wb") as file:
+    with atomic_file(target) as temporary, temporary.open("wb") as file:
         file.write(content[:PNG_HEADER_SIZE])
         file.write(_exif_chunk(capture))
         file.write(content[PNG_HEADER_SIZE:])

@@ -26,8 +26,9 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from lowlight_enhance.core.errors import DataError, ImageError
-from lowlight_enhance.core.files import replacing
+from lowlight_enhance.core.files import atomic_file, make_folder
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
+from lowlight_enhance.core.scratch import remove_leftovers
 
 if TYPE_CHECKING:
     from lowlight_enhance.training.data.raw import Bits
@@ -183,14 +184,10 @@ def _png(out: Path, source: str) -> Path:
 
 
 def _make_folders(folders: set[Path]) -> None:
-    """Create ``folders``, and remove what a killed run left half-written in them."""
-    try:
-        for folder in folders:
-            folder.mkdir(parents=True, exist_ok=True)
-            for remains in folder.glob(".writing-*.png"):
-                remains.unlink()
-    except OSError as error:
-        raise DataError(f"cannot write into {error.filename} ({error.strerror}); name another --out") from error
+    """Create ``folders``, and remove what killed runs left in them."""
+    for folder in folders:
+        make_folder(folder)
+        remove_leftovers(folder)
 
 
 def _developed_before(sources: Sequence[str], out: Path, bits: Bits) -> Iterator[tuple[str, CaptureMetadata]]:
@@ -282,7 +279,7 @@ def _differences(listed: Mapping[str, Sequence[ListedPair]], captures: Mapping[s
 def _write_index(index: Path, pairs: Sequence[ListedPair], captures: Mapping[str, CaptureMetadata]) -> int:
     """Write the pairs whose both files were developed; returns their number."""
     whole = [pair for pair in pairs if pair.dark in captures and pair.bright in captures]
-    with replacing(index) as temporary, temporary.open("w", newline="") as file:
+    with atomic_file(index) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for pair in whole:

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from lowlight_enhance.core.errors import ConfigError, DataError
-from lowlight_enhance.core.files import replacing
+from lowlight_enhance.core.files import atomic_file
 from lowlight_enhance.training.config import build
 
 T = TypeVar("T")
@@ -62,8 +62,9 @@ def settings(config: Any) -> dict[str, Any]:
 def save(path: Path, state: State, step: int, best: float, config: Any) -> None:
     """Write ``state`` and what it belongs to; readers find the old file or the whole new one."""
     content = {name: part.state_dict() for name, part in state.items()}
-    with replacing(path) as temporary:
-        torch.save({**content, "step": step, "best": best, "about": settings(config)}, temporary)
+    # Given a path instead of a file, torch reports a full disk as a RuntimeError that does not say so.
+    with atomic_file(path) as temporary, temporary.open("wb") as file:
+        torch.save({**content, "step": step, "best": best, "about": settings(config)}, file)
 
 
 def resume(path: Path, state: State, config: Any) -> tuple[int, float]:

@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 
 from lowlight_enhance.core.errors import ConfigError, LowlightError
+from lowlight_enhance.core.files import make_folder
 from lowlight_enhance.training.config import check_range
 from lowlight_enhance.training.engine import checkpoint
 from lowlight_enhance.training.engine.checkpoint import State
@@ -236,7 +237,7 @@ def fit(
         LowlightError: a loss, or weights that were to be saved, are not finite; ``last.pt`` stays as it was.
         DataError: ``last.pt`` belongs to another run.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     torch.set_flush_denormal(True)  # numbers near 1e-40, as in averages that fade out, take a CPU many times as long
     start, best = checkpoint.resume(out / "last.pt", step.state, config)
     loader = _loader(batches, pace, start, accelerator)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from torch import nn
 
 from lowlight_enhance.core.enhancement.enhancer import Enhancer
 from lowlight_enhance.core.errors import ModelError
+from lowlight_enhance.core.files import atomic_file, make_folder
 from lowlight_enhance.core.inference.model_input import CHANNELS, METADATA_KEY, ModelInput
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
 from lowlight_enhance.training.engine.validation import as_picture
@@ -65,9 +65,9 @@ def export(
     model_input = model_input or its_own
     if working_size is not None:
         model_input = replace(model_input, working_size=working_size)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        file = Path(folder) / "fp32.onnx"
+    make_folder(target.parent)
+    with atomic_file(target) as temporary:
+        file = temporary.with_name(".float32.onnx")
         shown = reduction.calibration(model_input) if reduction else None
         ready = for_runtime(network, map(torch.from_numpy, shown) if shown else None)
         write_onnx(ready, model_input, file, {"lowlight_enhance.step": str(step)})
@@ -78,12 +78,10 @@ def export(
                 "try another torch or onnxruntime version"
             )
         if reduction is None:
-            file.replace(target)
+            file.replace(temporary)
             return Exported(difference)
-        smaller = Path(folder) / "smaller.onnx"
-        fidelity = write_reduced(file, smaller, reduction)
+        fidelity = write_reduced(file, temporary, reduction)
         fidelity.check(reduction.limits, target)
-        smaller.replace(target)
     return Exported(difference, fidelity)
 
 

@@ -233,7 +233,7 @@ def test_mistakes_are_said(
 def test_a_folder_that_cannot_be_is_said_before_the_work(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "out").write_text("a file")
     assert run(folder, "--detector", "orb", "--data", folder / "pairs.csv") == 2
-    assert "cannot make the folder" in capsys.readouterr().err
+    assert "cannot write into the folder" in capsys.readouterr().err
 
 
 def test_detectors_need_neither_torch_nor_rosbags_nor_the_report(folder: Path) -> None:

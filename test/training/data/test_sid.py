@@ -125,7 +125,9 @@ def test_what_is_missing_or_cut_short_is_made_again_and_nothing_else(raws: Path,
     gone, cut = sorted(out.rglob("*.png"))[2:4]
     gone.unlink()
     cut.write_bytes(cut.read_bytes()[:-20])
-    (gone.parent / ".writing-remains.png").write_bytes(b"half")
+    (gone.parent / ".writing-killed").mkdir()
+    (gone.parent / ".writing-killed" / ".lock").touch()
+    (gone.parent / ".writing-killed" / gone.name).write_bytes(b"half")
     assert prepare(raws, out).developed == 2
     second = versions(out)
     assert set(second) == set(first)
@@ -222,7 +224,7 @@ def test_a_folder_without_lists_or_photographs_is_named(raws: Path, out: Path) -
 
 def test_an_output_that_is_no_folder_is_named(raws: Path, out: Path) -> None:
     out.write_text("a file")
-    with pytest.raises(DataError, match="cannot write into"):
+    with pytest.raises(DataError, match="cannot create the folder"):
         prepare(raws, out)
 
 
