@@ -1,13 +1,20 @@
-import re
-import sys
+from __future__ import annotations
+
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
+try:
+    from setuptools.command.bdist_wheel import bdist_wheel
+except ImportError:  # setuptools before 70.1, as ROS 2 Humble and Jazzy have it: colcon builds no wheel
+    bdist_wheel = None
+
 NAME = "lowlight_enhance"
+VERSION = "0.1.0"
+"""Also in package.xml and lowlight_enhance/__init__.py; catkin_prepare_release changes this file and package.xml."""
 
 ROOT = Path(__file__).resolve().parent
-"""The checkout, also when `colcon build --symlink-install` runs this file from its build folder."""
+"""The checkout, also where `colcon build --symlink-install` runs this file from its build folder."""
 
 DATA_FOLDERS = ("launch", "config", "models")
 """Installed below share/lowlight_enhance as they are."""
@@ -61,14 +68,8 @@ EXTRAS = {
 }
 
 
-def version() -> str:
-    """The version, which stands once: in the package's ``__init__``."""
-    text = (ROOT / NAME / "__init__.py").read_text(encoding="utf-8")
-    return re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE)[1]
-
-
 def data_files() -> list[tuple[str, list[str]]]:
-    """What ROS looks for in an installed package, as (folder below the prefix, files of the checkout)."""
+    """Return the files that ROS 2 expects in an installed package, as (folder below the prefix, files)."""
     files = [
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
@@ -77,14 +78,29 @@ def data_files() -> list[tuple[str, list[str]]]:
         (f"share/{NAME}/{folder}", sorted(f"{folder}/{path.name}" for path in (ROOT / folder).glob("[!.]*.*")))
         for folder in DATA_FOLDERS
     )
-    if "bdist_wheel" in sys.argv:  # pip puts entry points into bin/ alone; colcon's `install` heeds setup.cfg
-        files.append((f"lib/{NAME}", ["resource/enhance_node"]))
     return files
+
+
+def commands() -> dict[str, type]:
+    """Return the changed setuptools commands: a wheel also holds lib/lowlight_enhance/enhance_node.
+
+    pip installs entry points into bin/ alone, but `ros2 run` looks into lib/. colcon installs them into lib/ itself
+    (setup.cfg).
+    """
+    if bdist_wheel is None:
+        return {}
+
+    class Wheel(bdist_wheel):  # type: ignore[misc]
+        def run(self) -> None:
+            self.distribution.data_files.append((f"lib/{NAME}", ["resource/enhance_node"]))
+            super().run()
+
+    return {"bdist_wheel": Wheel}
 
 
 setup(
     name=NAME,
-    version=version(),
+    version=VERSION,
     description="Low-light enhancement of camera topics, in real time on the CPU",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
@@ -92,8 +108,9 @@ setup(
     author_email="maintainers@lowlight-enhance.example",
     license="Apache-2.0",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["evaluation/report/page.*"]},
+    package_data={NAME: ["py.typed", "evaluation/report/page.*"]},
     data_files=data_files(),
+    cmdclass=commands(),
     python_requires=">=3.10,<3.14",
     install_requires=["numpy>=1.24,<3", "opencv-python-headless>=4.8,<5", "onnxruntime>=1.17,<2"],
     extras_require=EXTRAS,
