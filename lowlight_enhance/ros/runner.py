@@ -7,10 +7,11 @@ import signal
 import sys
 
 import rclpy
+from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
 from lowlight_enhance.core.errors import LowlightError
-from lowlight_enhance.ros.initialization import initialize
+from lowlight_enhance.ros.initialization import environment_errors, initialize
 from lowlight_enhance.ros.model_load import is_any_load_running
 from lowlight_enhance.ros.node import EnhanceNode
 
@@ -27,6 +28,9 @@ def run(args: list[str] | None = None) -> int:
         status = _run(args)
     except KeyboardInterrupt:  # a second one, before the handlers of _end were installed
         status = 0
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # The interpreter restores the default action of other handlers when it ends, which takes a moment.
+        signal.signal(number, signal.SIG_IGN)
     if is_any_load_running():
         # Ending the interpreter destroys the libraries that this thread still runs in, which can crash or hang.
         sys.stdout.flush()
@@ -44,13 +48,14 @@ def _run(args: list[str] | None) -> int:
     node: EnhanceNode | None = None
     try:
         executor = SingleThreadedExecutor()
-        node = EnhanceNode()
+        with environment_errors():
+            node = EnhanceNode()
         if node.startup_params.autostart:
             node.start()
         rclpy.spin(node, executor)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
-    except LowlightError as error:
+    except (LowlightError, ParameterException) as error:
         rclpy.logging.get_logger("lowlight_enhance").fatal(str(error))
         return EXIT_USER_ERROR
     except Exception:

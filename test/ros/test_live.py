@@ -139,6 +139,33 @@ def test_a_change_that_cannot_be_is_refused_with_the_reason(graph, name, value, 
     assert gain_of(graph) == pytest.approx(2.0, abs=0.02)
 
 
+@pytest.mark.parametrize(
+    "value", ["~no_such_user/x.onnx", "x" * 256 + ".onnx", "/proc/kmsg", "/dev/zero", "a\0b.onnx"]
+)
+def test_a_model_path_that_cannot_be_read_is_rejected(graph, value):
+    before = graph.node.get_parameter("model").value
+    [result] = graph.set_parameters(model=value)
+    graph.peer.spin_until(lambda: values(graph)["model_error"] != "")
+    assert not result.successful or graph.node.get_parameter("model").value == before
+    assert gain_of(graph) == pytest.approx(2.0, abs=0.02)
+
+
+def test_any_exception_in_a_parameter_change_rejects_it(graph, monkeypatch, capfd):
+    monkeypatch.setattr(graph.node, "_check_names", lambda _: 1 / 0)
+    [result] = graph.set_parameters(strength=0.5)
+    assert not result.successful
+    assert "ZeroDivisionError" in result.reason
+    assert "Traceback" in capfd.readouterr().err
+    assert gain_of(graph) == pytest.approx(2.0, abs=0.02)
+
+
+def test_the_hardware_id_is_bounded(graph):
+    sent = dark_image(4)
+    sent.header.frame_id = "x" * 1_000_000
+    graph.process(sent)
+    assert graph.node.status().hardware_id == "x" * 255
+
+
 # Model
 
 

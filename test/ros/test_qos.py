@@ -27,6 +27,13 @@ def subscriptions(graph):
     return {subscription.topic_name for subscription in graph.node.subscriptions}
 
 
+def shoot(graph):
+    """Publish an image that was taken now: only such an image has a latency."""
+    image = dark_image(1)
+    image.header.stamp = graph.peer.node.get_clock().now().to_msg()
+    graph.peer.image_publisher.publish(image)
+
+
 def stop_listening(graph):
     """To any output of the node under test."""
     for subscription in tuple(graph.peer.node.subscriptions):
@@ -54,7 +61,12 @@ def test_agreed_reliability(offered, current, agreed):
 
 @pytest.mark.parametrize(
     ("message_type", "topic"),
-    [(Image, "image_enhanced"), (CameraInfo, "enhanced/camera_info"), (CompressedImage, "image_enhanced/compressed")],
+    [
+        (Image, "image_enhanced"),
+        (CameraInfo, "enhanced/camera_info"),
+        (CompressedImage, "image_enhanced/compressed"),
+        (Float32, "lowlight_enhance/latency"),
+    ],
 )
 def test_images_are_taken_only_while_an_output_is_listened_to(start_graph, message_type, topic):
     graph = start_graph(output__compressed_format="jpeg")
@@ -68,7 +80,7 @@ def test_images_are_taken_only_while_an_output_is_listened_to(start_graph, messa
     listener = node.create_subscription(message_type, topic, received.append, 1)
     graph.peer.spin_until(lambda: "/image_raw" in subscriptions(graph))
     if message_type is not CameraInfo:
-        graph.peer.spin_until(lambda: received, repeating=lambda: graph.peer.image_publisher.publish(dark_image(1)))
+        graph.peer.spin_until(lambda: received, repeating=lambda: shoot(graph))
     node.destroy_subscription(listener)
     graph.peer.spin_until(lambda: "/image_raw" not in subscriptions(graph))
     graph.peer.spin_until(lambda: graph.peer.image_publisher.get_subscription_count() == 0)
