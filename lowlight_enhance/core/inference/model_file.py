@@ -115,7 +115,8 @@ def _read(path: Path, remedy: str) -> bytes:
             raise ModelError(f"the model {path} is no file; set the parameter 'model' (or --model) to an ONNX file")
         if status.st_size <= MAX_BYTES:
             with path.open("rb") as file:
-                content = file.read(MAX_BYTES + 1)
+                # Files of /proc have no size; reading /proc/kmsg would block for ever.
+                content = file.read(MAX_BYTES + 1) if status.st_size else b""
             if len(content) <= MAX_BYTES:
                 return content
     except (OSError, ValueError) as error:  # ValueError: a path with a null byte
