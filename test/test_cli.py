@@ -247,7 +247,7 @@ def test_demo_exits_with_1_after_a_failed_run(
     recorder = Recorder(outcome)
     monkeypatch.setattr("lowlight_enhance.tools.demo.demo.run_demo", recorder)
     assert cli.main(["demo", "--out", "pictures", "--seconds", "3", "--model", "m.onnx", "--rate", "20"]) == code
-    assert recorder.given == (DemoSettings(Path("pictures"), 3.0, Path("m.onnx"), None, 20),)
+    assert recorder.given[0] == DemoSettings(Path("pictures"), 3.0, Path("m.onnx"), None, 20)
     assert capsys.readouterr() == (out, err)
 
 

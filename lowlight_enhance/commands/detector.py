@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lowlight_enhance.commands.arguments import natural, positive
-from lowlight_enhance.commands.report import questions_of, target_of, wants_report
+from lowlight_enhance.commands.report import bag_config, check_outputs, load_enhance, report_path, writes_report
 
 if TYPE_CHECKING:
     from lowlight_enhance.core.enhancement.enhancer import Enhance
@@ -68,14 +68,15 @@ def run_detector(options: argparse.Namespace) -> int:
     from lowlight_enhance.evaluation.detection import compare, report
     from lowlight_enhance.evaluation.detection.labels import check_labels, read_labels
 
+    check_outputs(options)
     chosen = options.model or default_model()
     keypoints, detectors = _detectors(options)
     names = _names(options) or next((d.classes for d in detectors if d.name not in ("hog", "face")), ())
     labels = read_labels(options.labels, names) if options.labels else None
     if labels is not None:
         check_labels(labels, detectors)
-    reports = wants_report(options)
-    enhance = _enhance(options, chosen)
+    reports = writes_report(options)
+    enhance = load_enhance(options, chosen)
     clips = _clips(options, bool(keypoints)) + _recordings(options, enhance)
     if not clips:
         raise DataError("no frames: give --pairs, --photos, --sequence or --bag, and check --split and --max-mean")
@@ -99,12 +100,12 @@ def run_detector(options: argparse.Namespace) -> int:
 def _write_page(options: argparse.Namespace, title: str, comparison: Comparison) -> Path:
     """The tables as an HTML page; where it is."""
     from lowlight_enhance.evaluation.detection.report import page_tables
-    from lowlight_enhance.evaluation.report.content import Chapter, Report
+    from lowlight_enhance.evaluation.report.content import Report, Section
     from lowlight_enhance.evaluation.report.page import write_page
 
-    target = target_of(options) or Path("report.html")
+    target = report_path(options) or Path("report.html")
     facts = (("detectors", ", ".join(options.detectors)), ("gain", "of the enhanced frames, 95 % interval by scenes"))
-    write_page(Report(title, facts, (Chapter("Detectors", (), (), tables=page_tables(comparison)),)), target)
+    write_page(Report(title, facts, (Section("Detectors", (), (), tables=page_tables(comparison)),)), target)
     return target
 
 
@@ -179,7 +180,7 @@ def _recordings(options: argparse.Namespace, enhance: Enhance) -> list[Clip]:
         return []
     from lowlight_enhance.evaluation.detection.recordings import recordings
 
-    return recordings(options.bag, questions_of(options), enhance)
+    return recordings(options.bag, bag_config(options), enhance)
 
 
 def _spread(items: list[Any], limit: int | None) -> list[Any]:
@@ -187,16 +188,6 @@ def _spread(items: list[Any], limit: int | None) -> list[Any]:
     if limit is None or limit >= len(items):
         return items
     return [items[number * len(items) // limit] for number in range(limit)]
-
-
-def _enhance(options: argparse.Namespace, chosen: Path) -> Enhance:
-    if chosen.suffix == ".pt":
-        from lowlight_enhance.training.evaluate import load_enhance
-
-        return load_enhance(chosen, options.working_size, options.threads, options.upsampling)
-    from lowlight_enhance.core.enhancement.enhancer import Enhancer
-
-    return Enhancer(chosen, threads=options.threads, working_size=options.working_size, upsampling=options.upsampling)
 
 
 def _names(options: argparse.Namespace) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""`lowlight evaluate`: how good a model is."""
+"""`lowlight evaluate`: measure the quality of a model."""
 
 from __future__ import annotations
 
@@ -8,35 +8,43 @@ from typing import TYPE_CHECKING
 
 from lowlight_enhance.commands.arguments import Commands, model, natural, positive
 from lowlight_enhance.commands.detector import add_detector_options, run_detector
-from lowlight_enhance.commands.report import add_report_options, report_on_rows, run_bag, wants_report
+from lowlight_enhance.commands.report import (
+    add_report_options,
+    check_outputs,
+    load_enhance,
+    report_path,
+    run_bag,
+    writes_report,
+)
 
 if TYPE_CHECKING:
-    from lowlight_enhance.training.evaluate import Frame
+    from collections.abc import Sequence
+
+    from lowlight_enhance.evaluation.report.measured_enhance import MeasuredEnhance
+    from lowlight_enhance.evaluation.scoring import EvaluationImage, ScoredImage
 
 
 def add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
     """Declare `lowlight evaluate`."""
-    parser = commands.add_parser(
-        "evaluate", help="score a model on a bag, on pairs of photographs, or on darkened ones"
-    )
+    parser = commands.add_parser("evaluate", help="score a model on a bag, on image pairs or on darkened photographs")
     parser.add_argument(
         "model", type=model, nargs="?", help="shipped model, ONNX file or checkpoint (default: student_int8)"
     )
-    add_frame_options(parser, isos=[800.0])
+    add_image_options(parser, isos=[800.0])
     parser.add_argument(
         "--metadata-test",
         action="store_true",
-        help="also with metadata withheld and shuffled, of frames whose ISO or exposure time is known and differs",
+        help="also enhance with the metadata withheld and with those of another image",
     )
-    parser.add_argument("--working-size", type=natural, help="shorter side in pixels of the copy the network sees")
+    parser.add_argument("--working-size", type=natural, help="shorter side in pixels of the network's input")
     parser.add_argument(
         "--upsampling",
         choices=["auto", "local_affine", "guided", "gain", "resize"],
         default="auto",
-        help="way up to full size",
+        help="upsampling of the network's result to full size (default: %(default)s)",
     )
     parser.add_argument("--threads", type=positive, help="CPU threads (default: ONNX Runtime decides)")
-    parser.add_argument("--out", type=Path, help="folder for frames.csv and summary.json")
+    parser.add_argument("--out", type=Path, help="folder for frames.csv, summary.json and report.html")
     add_report_options(parser)
     add_detector_options(parser)
     parser.set_defaults(run=_run_evaluate)
@@ -48,19 +56,21 @@ def _run_evaluate(options: argparse.Namespace) -> int:
     if options.bag:
         return _run_bag(options)
     from lowlight_enhance.core.inference.model_zoo import default_model
-    from lowlight_enhance.evaluation.report.observed import Observed
-    from lowlight_enhance.training import evaluate
+    from lowlight_enhance.evaluation.report.measured_enhance import MeasuredEnhance
+    from lowlight_enhance.evaluation.score_summary import describe, write_scores
+    from lowlight_enhance.evaluation.scoring import score_images
 
-    frames = frames_of(options, options.command)
+    check_outputs(options)
+    images = evaluation_images(options, options.command)
     chosen = options.model or default_model()
-    enhance = Observed(evaluate.load_enhance(chosen, options.working_size, options.threads, options.upsampling))
-    reports = wants_report(options)
-    rows = evaluate.evaluate(frames, enhance if reports else enhance.enhance, options.metadata_test)
-    print(evaluate.describe(f"{chosen.name} on {options.data or options.photos}", rows))
+    measured = MeasuredEnhance(load_enhance(options, chosen))
+    has_report = writes_report(options)
+    scored = score_images(images, measured if has_report else measured.enhance, options.metadata_test)
+    print(describe(f"{chosen.name} on {options.data or options.photos}", scored))
     if options.out:
-        evaluate.write(rows, options.out)
-    if reports:
-        print(report_on_rows(options, chosen, rows, enhance))
+        write_scores(scored, options.out)
+    if has_report:
+        print(_write_report(options, chosen, scored, measured))
     return 0
 
 
@@ -68,21 +78,44 @@ def _run_bag(options: argparse.Namespace) -> int:
     from lowlight_enhance.core.errors import ConfigError
 
     if options.data or options.photos:
-        raise ConfigError("evaluate takes one of --bag, --pairs and --photos at a time")
+        raise ConfigError("evaluate accepts one of --bag, --pairs and --photos")
     return run_bag(options)
 
 
-def add_frame_options(parser: argparse.ArgumentParser, isos: list[float]) -> None:
-    """Which frames a model is shown: real pairs or darkened photographs."""
+def _write_report(
+    options: argparse.Namespace, chosen: Path, scored: Sequence[ScoredImage], measured: MeasuredEnhance
+) -> Path:
+    """Write the HTML report of scored images and return its path."""
+    from lowlight_enhance.core.enhancement.enhancer import Enhancer
+    from lowlight_enhance.evaluation.report import page
+    from lowlight_enhance.evaluation.report.card import checkpoint_card, model_card
+    from lowlight_enhance.evaluation.report.content import Report
+    from lowlight_enhance.evaluation.report.score_section import score_section
+
+    source, enhance = options.data or options.photos, measured.enhance
+    card = model_card(enhance) if isinstance(enhance, Enhancer) else checkpoint_card(chosen)
+    facts = [("frames", f"{len(scored)}"), ("enhanced by", card.name), ("split", options.split)]
+    facts.append(("shown", "from the lowest PSNR to the highest"))
+    if options.photos:
+        facts.append(("simulated", f"{options.stops:g} stops under-exposed, noise of {options.sensor}"))
+    title = f"{source.parent.name}/{source.name}"
+    target = report_path(options) or Path("report.html")
+    section = score_section(title, scored, measured)
+    page.write_page(Report(f"{card.name} on {title}", tuple(facts), (section,), card), target)
+    return target
+
+
+def add_image_options(parser: argparse.ArgumentParser, isos: list[float]) -> None:
+    """Declare the options that choose images: real pairs or darkened photographs."""
     parser.add_argument(
-        "--pairs", "--data", type=Path, metavar="CSV", dest="data", help="index of real pairs (--data is the same)"
+        "--pairs", "--data", type=Path, metavar="CSV", dest="data", help="manifest of image pairs (alias: --data)"
     )
-    parser.add_argument("--photos", type=Path, metavar="CSV", help="index of photographs to darken")
+    parser.add_argument("--photos", type=Path, metavar="CSV", help="manifest of photographs to darken")
     parser.add_argument(
-        "--split", choices=("val", "train", "test", "all"), default="val", help="which pictures (default: %(default)s)"
+        "--split", choices=("val", "train", "test", "all"), default="val", help="which images (default: %(default)s)"
     )
     parser.add_argument(
-        "--max-mean", type=float, default=255.0, help="largest mean (0..255) of a dark frame of a pair"
+        "--max-mean", type=float, default=255.0, metavar="MEAN", help="largest mean of the dark image, 0..255"
     )
     parser.add_argument(
         "--stops", type=float, default=3.0, help="under-exposure of photographs (default: %(default)g)"
@@ -92,18 +125,22 @@ def add_frame_options(parser: argparse.ArgumentParser, isos: list[float]) -> Non
         type=float,
         nargs="+",
         default=isos,
-        help=f"ISO of darkened photographs, in turn (default: {' '.join(f'{iso:g}' for iso in isos)})",
+        help=f"ISO of darkened photographs, used in turn (default: {' '.join(f'{iso:g}' for iso in isos)})",
     )
-    parser.add_argument("--sensor", default="SonyA7S2", help="whose noise darkened photographs have")
+    parser.add_argument("--sensor", default="SonyA7S2", help="sensor whose noise is simulated (default: %(default)s)")
 
 
-def frames_of(options: argparse.Namespace, asker: str) -> list[Frame]:
-    """The frames that the options name."""
+def evaluation_images(options: argparse.Namespace, command: str) -> list[EvaluationImage]:
+    """Return the images that the options choose.
+
+    Raises:
+        DataError: neither or both of --pairs and --photos, or an unreadable manifest.
+    """
     from lowlight_enhance.core.errors import DataError
     from lowlight_enhance.training import evaluate
 
     if (options.data is None) == (options.photos is None):
-        raise DataError(f"{asker} needs one of --pairs and --photos: pictures to enhance")
+        raise DataError(f"{command} needs one of --pairs and --photos")
     if options.data:
-        return evaluate.real_frames(options.data, options.split, options.max_mean)
-    return evaluate.darkened_frames(options.photos, options.stops, options.iso, options.split, options.sensor)
+        return evaluate.real_images(options.data, options.split, options.max_mean)
+    return evaluate.darkened_images(options.photos, options.stops, options.iso, options.split, options.sensor)

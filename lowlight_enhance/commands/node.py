@@ -112,9 +112,12 @@ def add_demo(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _run_demo(options: argparse.Namespace) -> int:
+    from lowlight_enhance.evaluation.metrics import psnr_db, ssim
     from lowlight_enhance.tools.demo.demo import DemoSettings, run_demo
+    from lowlight_enhance.tools.demo.score import Score
 
-    result = run_demo(DemoSettings(options.out, options.seconds, options.model, options.working_size, options.rate))
+    settings = DemoSettings(options.out, options.seconds, options.model, options.working_size, options.rate)
+    result = run_demo(settings, lambda image, reference: Score(psnr_db(image, reference), ssim(image, reference)))
     print(result.report())
     return _verdict("demo", result.failures())
 

@@ -91,7 +91,7 @@ def _run_flicker(options: argparse.Namespace) -> int:
     width, height = options.size
     how = SequenceOptions(width, height, options.frames, options.rate, options.iso, options.stops, options.step)
     smoothing_s = SMOOTHING_S if options.smoothing is None else options.smoothing
-    report = flicker.run(options.photographs, how, smoothing_s, options.model, options.threads)
+    report = flicker.measure_flicker(options.photographs, how, smoothing_s, options.model, options.threads)
     print(report.table())
     if options.json:
         flicker.write_json(report, options.json)

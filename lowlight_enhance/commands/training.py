@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from lowlight_enhance.commands.arguments import Commands, natural, positive
-from lowlight_enhance.commands.evaluate import add_frame_options, frames_of
+from lowlight_enhance.commands.evaluate import add_image_options, evaluation_images
 
 
 def add_prepare_sid(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -228,7 +228,7 @@ def add_figures(commands: Commands[argparse.ArgumentParser]) -> None:
         metavar="MODEL",
         help="ONNX files or checkpoints, e.g. teacher and student: strips.png and times.png; on --data or --photos",
     )
-    add_frame_options(parser, isos=[200.0, 800.0, 2000.0, 6400.0, 25600.0])
+    add_image_options(parser, isos=[200.0, 800.0, 2000.0, 6400.0, 25600.0])
     parser.add_argument("--scenes", type=positive, default=1, help="strips of each ISO bin (default: %(default)s)")
     parser.add_argument(
         "--size", type=positive, default=256, help="pixels of the square frame that is timed (default: %(default)s)"
@@ -245,7 +245,7 @@ def _run_figures(options: argparse.Namespace) -> int:
 
     if not options.runs and not options.evaluation and not options.models:
         raise DataError("nothing to draw: give --run, --evaluation, or --models with --data or --photos")
-    frames = frames_of(options, "--models") if options.models else []
+    frames = evaluation_images(options, "--models") if options.models else []
     drawn: list[str] = []
     if options.runs:
         drawn += figures.of_runs(options.runs, options.out)

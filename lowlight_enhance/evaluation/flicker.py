@@ -1,8 +1,9 @@
-"""How steady brightness and colour are from frame to frame, with and without smoothing.
+"""Measure flicker: how brightness and colour change from frame to frame, with and without temporal smoothing.
 
-Sequences are made of photographs: each frame is a window of one, darkened by the physics of a camera with noise of its
-own. Without noise and with a perfect network every frame would show the photograph, so what changes between two frames
-at one place of the photograph, beyond what the photograph itself does, is flicker. docs/steadiness.md has figures.
+The sequences are made of photographs (``simulation.sequences``): each frame is a window of a photograph, darkened with
+its own noise. A perfect network on noiseless frames would show the photograph in every frame. Flicker is therefore the
+change between two frames at one place of the photograph, minus the change of the photograph itself.
+docs/steadiness.md shows results.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,33 +19,35 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lowlight_enhance.core.enhancement.bypass import LUMA
 from lowlight_enhance.core.enhancement.enhancer import Enhancer, MapEnhance
 from lowlight_enhance.core.enhancement.temporal_smoothing import SMOOTHING_S, Steady
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.files import atomic_file
 from lowlight_enhance.core.inference.model_input import to_8_bit
 from lowlight_enhance.core.inference.model_zoo import default_model
+from lowlight_enhance.evaluation.metrics import LUMA_WEIGHTS, psnr_db
 from lowlight_enhance.simulation.sequences import SEQUENCES, Frame, Picture, SequenceOptions, sequence
 from lowlight_enhance.tools.image import decode, read_bytes
 
+LUMA = np.array(LUMA_WEIGHTS)
+
 BLOCKS = 8
-"""The picture is judged by the means of so many blocks each way."""
+"""Blocks per row and per column whose means are compared."""
 
 SETTLED = 0.1
-"""A change has been followed where less than this part of it remains."""
+"""Share of a change below which the remaining difference counts as settled."""
 
 
 @dataclass(frozen=True, slots=True)
-class Steadiness:
-    """Figures of one kind of sequence; means over the photographs, of flicker and colour root mean squares.
+class FlickerMetrics:
+    """Metrics of one kind of sequence: root mean squares of flicker and colour, means of the others.
 
     Attributes:
-        flicker: change of a block's mean luma (0..255) from frame to frame beyond the reference's.
-        colour: the same of its mean R, G and B, less the change of luma.
+        flicker: change of the mean luma (0..255) of a block from frame to frame, minus that of the reference.
+        colour: the same for R, G and B, minus the change of luma.
         psnr_db: against the photograph.
-        response_frames: frames that a change needs until ``SETTLED``, counted from the first that shows it (0: at
-            once); None where nothing changes.
+        response_frames: frames from a change until it is followed (0: immediately), see ``response_frames``; None
+            where nothing changes.
     """
 
     flicker: float
@@ -55,9 +58,17 @@ class Steadiness:
 
 @dataclass(frozen=True, slots=True)
 class FlickerReport:
-    """Figures by kind of sequence, ``off`` without and ``on`` with smoothing, and what they were measured with.
+    """Results by kind of sequence.
 
-    ``inherited`` is the flicker of the dark frames themselves times the mean gain in brightness.
+    Attributes:
+        model: file name of the model.
+        sha256: of the model.
+        photographs: number of photographs.
+        options: how the sequences were made.
+        smoothing_s: time constant of the smoothing.
+        input_flicker: flicker of the dark frames multiplied by the mean gain in brightness.
+        off: without smoothing.
+        on: with smoothing.
     """
 
     model: str
@@ -65,83 +76,83 @@ class FlickerReport:
     photographs: int
     options: SequenceOptions
     smoothing_s: float
-    inherited: dict[str, float]
-    off: dict[str, Steadiness]
-    on: dict[str, Steadiness]
+    input_flicker: dict[str, float]
+    off: dict[str, FlickerMetrics]
+    on: dict[str, FlickerMetrics]
 
     def to_json(self) -> str:
-        """Everything."""
+        """Return all values as JSON."""
         return json.dumps(dataclasses.asdict(self), indent=2)
 
     def table(self) -> str:
-        """The figures as text, one row a kind of sequence."""
+        """Return the results as a text table with one row per kind of sequence."""
         o = self.options
         lines = [
             f"{self.model} ({self.sha256[:12]}), {self.photographs} photographs, {o.frames} frames of "
             f"{o.width}x{o.height} at {o.rate_hz:g} Hz,",
             f"ISO {o.iso:g}, {o.stops:g} stops under; smoothing {self.smoothing_s:g} s",
             "",
-            f"{'':16}{'input x gain':>14}{'flicker':>16}{'colour':>16}{'PSNR dB':>16}{'frames to follow':>18}",
+            f"{'':16}{'input x gain':>14}{'flicker':>16}{'colour':>16}{'PSNR dB':>16}{'response frames':>18}",
             f"{'':16}{'':>14}" + f"{'off':>8}{'on':>8}" * 3 + f"{'on':>18}",
         ]
         for name, off in self.off.items():
             on = self.on[name]
-            follow = "" if on.response_frames is None else f"{on.response_frames:.1f}"
+            response = "" if on.response_frames is None else f"{on.response_frames:.1f}"
             lines.append(
-                f"{name:16}{self.inherited[name]:14.2f}{off.flicker:8.2f}{on.flicker:8.2f}{off.colour:8.2f}"
-                f"{on.colour:8.2f}{off.psnr_db:8.2f}{on.psnr_db:8.2f}{follow:>18}"
+                f"{name:16}{self.input_flicker[name]:14.2f}{off.flicker:8.2f}{on.flicker:8.2f}{off.colour:8.2f}"
+                f"{on.colour:8.2f}{off.psnr_db:8.2f}{on.psnr_db:8.2f}{response:>18}"
             )
         return "\n".join(lines)
 
 
-def run(
+def measure_flicker(
     photographs: Sequence[Path],
     options: SequenceOptions | None = None,
     smoothing_s: float = SMOOTHING_S,
     model: Path | None = None,
     threads: int | None = None,
 ) -> FlickerReport:
-    """Measure a model on every kind of sequence of every photograph.
+    """Measure the flicker of a model on every kind of sequence of every photograph.
 
     Args:
-        photographs: files of well-lit pictures.
-        options: how sequences are made of them; None for the defaults.
-        smoothing_s: time constant of the smoothing, as in ``StreamConfig``.
-        model: ONNX file; None for the one that is shipped.
+        photographs: files of well-lit photographs.
+        options: how sequences are made; None for the defaults.
+        smoothing_s: time constant of the smoothing in seconds, as in ``StreamConfig``.
+        model: ONNX file; None for the default model.
         threads: as in ``Enhancer``.
 
     Raises:
         ConfigError: no photograph, or a value out of range.
-        ImageError: a file that is no picture.
-        ModelError: no usable model.
+        ImageError: a file that is not an image.
+        ModelError: the model cannot be used.
     """
     options = options or SequenceOptions()
     if not photographs:
-        raise ConfigError("no photographs: name at least one well-lit picture")
+        raise ConfigError("no photographs: give at least one well-lit photograph")
     if not (math.isfinite(smoothing_s) and smoothing_s > 0.0):
         raise ConfigError(f"smoothing_s {smoothing_s}: must be a finite number of seconds above 0")
     enhancer = Enhancer(model or default_model(), threads=threads)
     pictures = [to_8_bit(decode(read_bytes(path), path)) for path in photographs]
-    kinds: dict[str, list[tuple[float, Steadiness, Steadiness]]] = {name: [] for name in SEQUENCES}
+    kinds: dict[str, list[tuple[float, FlickerMetrics, FlickerMetrics]]] = {name: [] for name in SEQUENCES}
     for number, picture in enumerate(pictures):
         other = pictures[(number + 1) % len(pictures)]
         for name in SEQUENCES:
             frames = sequence(name, picture, other, options, number)
-            kinds[name].append(judge(frames, enhancer, smoothing_s, options.rate_hz))
+            kinds[name].append(measure_sequence(frames, enhancer, smoothing_s, options.rate_hz))
     return FlickerReport(
         model=enhancer.path.name,
         sha256=enhancer.sha256,
         photographs=len(pictures),
         options=options,
         smoothing_s=smoothing_s,
-        inherited={name: float(np.mean([entry[0] for entry in each])) for name, each in kinds.items()},
+        input_flicker={name: float(np.mean([entry[0] for entry in each])) for name, each in kinds.items()},
         off={name: _mean([entry[1] for entry in each]) for name, each in kinds.items()},
         on={name: _mean([entry[2] for entry in each]) for name, each in kinds.items()},
     )
 
 
 def write_json(report: FlickerReport, target: Path) -> None:
-    """Write the figures for another program to read.
+    """Write the results as JSON.
 
     Raises:
         DataError: the target cannot be written.
@@ -150,15 +161,15 @@ def write_json(report: FlickerReport, target: Path) -> None:
         temporary.write_text(report.to_json() + "\n")
 
 
-def judge(
-    frames: Iterator[Frame], enhance: MapEnhance, smoothing_s: float, rate_hz: float
-) -> tuple[float, Steadiness, Steadiness]:
+def measure_sequence(
+    frames: Iterable[Frame], enhance: MapEnhance, smoothing_s: float, rate_hz: float
+) -> tuple[float, FlickerMetrics, FlickerMetrics]:
     """Enhance a sequence with and without smoothing.
 
     Returns:
-        Flicker of the dark frames times the mean gain in brightness; figures without smoothing; and with it.
+        Flicker of the dark frames multiplied by the mean gain in brightness; metrics without smoothing; and with it.
     """
-    steady, off, on, dark = Steady(), _Tally(), _Tally(), _Tally()
+    steady, off, on, dark = Steady(), _FrameChanges(), _FrameChanges(), _FrameChanges()
     stamp_ns = 1_000_000_000
     for frame in frames:
         maps, small = enhance.maps(frame.dark, frame.capture)
@@ -169,11 +180,11 @@ def judge(
         dark.add(frame.dark, frame, is_output=False)
     gain = float(np.sum(off.means) / max(float(np.sum(dark.means)), 1e-6))
     response = response_frames(off.blocks, on.blocks, off.change_at)
-    return dark.steadiness(None).flicker * gain, off.steadiness(None), on.steadiness(response)
+    return dark.metrics(None).flicker * gain, off.metrics(None), on.metrics(response)
 
 
-class _Tally:
-    """What is kept of a sequence's outputs."""
+class _FrameChanges:
+    """Block means and changes of the frames of one sequence."""
 
     def __init__(self) -> None:
         self.blocks: list[NDArray[np.float64]] = []
@@ -181,42 +192,42 @@ class _Tally:
         self.change_at: int | None = None
         self._psnrs_db: list[float] = []
         self._changes: list[NDArray[np.float64]] = []
-        self._before: tuple[Picture, Picture] | None = None
+        self._previous: tuple[Picture, Picture] | None = None
 
     def add(self, output: Picture, frame: Frame, is_output: bool = True) -> None:
-        """Take the next frame; one that is no output is not expected to follow the reference."""
+        """Add the next frame. The change of the reference is subtracted from that of outputs alone."""
         reference = frame.reference if is_output else np.zeros_like(output)
         if frame.is_change:
             self.change_at = len(self.blocks)
-        elif self._before is not None:
-            own = change_of_blocks(self._before[0], output, frame.shift)
-            self._changes.append(own - change_of_blocks(self._before[1], reference, frame.shift))
-        self._before = (output, reference)
+        elif self._previous is not None:
+            change = block_change(self._previous[0], output, frame.shift)
+            self._changes.append(change - block_change(self._previous[1], reference, frame.shift))
+        self._previous = (output, reference)
         self.blocks.append(block_means(output))
         self.means.append(float(self.blocks[-1].mean()))
         self._psnrs_db.append(psnr_db(output, reference))
 
-    def steadiness(self, response: float | None) -> Steadiness:
-        """The figures so far."""
+    def metrics(self, response: float | None) -> FlickerMetrics:
+        """Return the metrics of the frames so far."""
         changes = np.array(self._changes)
         luma = changes @ LUMA
         colour = changes - luma[..., None]
-        return Steadiness(_rms(luma), _rms(colour), float(np.mean(self._psnrs_db)), response)
+        return FlickerMetrics(_rms(luma), _rms(colour), float(np.mean(self._psnrs_db)), response)
 
 
 def block_means(picture: Picture) -> NDArray[np.float64]:
-    """(BLOCKS, BLOCKS, 3) means of equal blocks of an (H, W, 3) picture."""
+    """Return the (BLOCKS, BLOCKS, 3) means of equal blocks of an (H, W, 3) image."""
     means = cv2.resize(picture.astype(np.float64), (BLOCKS, BLOCKS), interpolation=cv2.INTER_AREA)
     return np.asarray(means, dtype=np.float64)
 
 
-def change_of_blocks(before: Picture, after: Picture, shift: tuple[int, int]) -> NDArray[np.float64]:
-    """Change of the block means of what both pictures show, when the camera moved by ``shift`` (x, y) between them.
+def block_change(before: Picture, after: Picture, shift: tuple[int, int]) -> NDArray[np.float64]:
+    """Return the change of the block means of the area that both images show.
 
     Args:
-        before: (H, W, 3).
-        after: (H, W, 3); its pixel (0, 0) shows what ``before`` has at ``shift``, which is 0 or more each way.
-        shift: in pixels.
+        before: (H, W, 3) image.
+        after: (H, W, 3) image; its pixel (0, 0) shows what ``before`` shows at ``shift``.
+        shift: (x, y) motion of the camera in pixels, not negative.
     """
     x, y = shift
     height, width = before.shape[:2]
@@ -226,17 +237,17 @@ def change_of_blocks(before: Picture, after: Picture, shift: tuple[int, int]) ->
 def response_frames(
     plain: Sequence[NDArray[np.float64]], smoothed: Sequence[NDArray[np.float64]], change_at: int | None
 ) -> float | None:
-    """Frames after a change until the smoothed output is what the change asks for.
+    """Return how many frames the smoothed output needs to follow a change.
 
     Args:
         plain: block means of the outputs without smoothing.
-        smoothed: with it.
-        change_at: index of the first frame after the change.
+        smoothed: block means of the outputs with smoothing.
+        change_at: index of the first frame after the change; None: no change.
 
     Returns:
-        The number of frames from ``change_at`` on until the smoothed output first is as close to the plain one as
-        ``SETTLED`` of the plain one's jump, or as in the last quarter of the sequence where that is further away:
-        there the distance is no more than the flicker that smoothing takes out. None where nothing changes.
+        Frames from ``change_at`` until the distance between both outputs is at most ``SETTLED`` times the jump of the
+        plain one, or at most the largest distance in the last quarter of the sequence: there the distance is the
+        flicker that smoothing removes. None where nothing changes.
     """
     if change_at is None:
         return None
@@ -247,19 +258,19 @@ def response_frames(
     return float(next(frames for frames, distance in enumerate(distances[change_at:]) if distance <= allowed))
 
 
-def psnr_db(picture: Picture, reference: Picture) -> float:
-    """Peak signal-to-noise ratio; at most 100, which stands for equality."""
-    error = float(np.mean(np.square(picture.astype(np.float64) - reference)))
-    return min(100.0, 10.0 * math.log10(255.0**2 / error)) if error > 0.0 else 100.0
+def luma_change(before: Picture, after: Picture) -> NDArray[np.float64]:
+    """Return the (BLOCKS, BLOCKS) change of the mean luma of equal blocks between two (H, W, 3) images."""
+    change: NDArray[np.float64] = (block_means(after) - block_means(before)) @ LUMA
+    return change
 
 
 def _rms(values: NDArray[np.float64]) -> float:
     return float(np.sqrt(np.mean(np.square(values))))
 
 
-def _mean(each: Sequence[Steadiness]) -> Steadiness:
+def _mean(each: Sequence[FlickerMetrics]) -> FlickerMetrics:
     responses = [entry.response_frames for entry in each if entry.response_frames is not None]
-    return Steadiness(
+    return FlickerMetrics(
         _rms(np.array([entry.flicker for entry in each])),
         _rms(np.array([entry.colour for entry in each])),
         float(np.mean([entry.psnr_db for entry in each])),

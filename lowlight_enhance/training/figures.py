@@ -25,8 +25,10 @@ from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.files import atomic_file, make_folder
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
 from lowlight_enhance.evaluation.binning import ISO_BINS
+from lowlight_enhance.evaluation.metrics import psnr_db
+from lowlight_enhance.evaluation.scoring import EvaluationImage
 from lowlight_enhance.training.data.pictures import Picture
-from lowlight_enhance.training.evaluate import MAX_PSNR_DB, Frame, load_enhance
+from lowlight_enhance.training.evaluate import load_enhance
 
 DPI = 120
 SHOWN_PIXELS = 480
@@ -122,7 +124,7 @@ def of_evaluation(folder: Path, out: Path) -> list[str]:
     return [str(out / "evaluation.png")]
 
 
-def of_models(models: Sequence[Path], frames: Sequence[Frame], how: Comparison, out: Path) -> list[str]:
+def of_models(models: Sequence[Path], frames: Sequence[EvaluationImage], how: Comparison, out: Path) -> list[str]:
     """Draw ``strips.png`` and ``times.png`` of ``models`` into ``out``; returns a line for each, with the medians.
 
     Raises:
@@ -300,12 +302,12 @@ def draw_times(times: Mapping[str, Sequence[float]], title: str, target: Path) -
     _save(figure, target)
 
 
-def first_frames(frames: Iterable[Frame], count: int) -> list[Frame]:
+def first_frames(frames: Iterable[EvaluationImage], count: int) -> list[EvaluationImage]:
     """The first frame of each of the first ``count`` scenes in every ISO bin, from low ISO to high, then unknown.
 
     So no frame is picked by its looks.
     """
-    bins: dict[int, dict[str, Frame]] = {}
+    bins: dict[int, dict[str, EvaluationImage]] = {}
     for frame in frames:
         iso = frame.capture.iso
         scenes = bins.setdefault(len(ISO_BINS) if iso is None else bisect_left(ISO_BINS, iso), {})
@@ -314,11 +316,11 @@ def first_frames(frames: Iterable[Frame], count: int) -> list[Frame]:
     return [frame for _, scenes in sorted(bins.items()) for frame in scenes.values()]
 
 
-def strip(frame: Frame, models: Iterable[Enhance]) -> Strip:
+def strip(frame: EvaluationImage, models: Iterable[Enhance]) -> Strip:
     """``frame`` enhanced by each of ``models``; PSNR is of the full size, the pictures are shrunk to be shown."""
     pair = frame.load()
     outputs = [np.asarray(enhance(pair.dark, frame.capture), dtype=np.uint8) for enhance in models]
-    scores = [min(float(cv2.PSNR(output, pair.bright)), MAX_PSNR_DB) for output in outputs]
+    scores = [psnr_db(output, pair.bright) for output in outputs]
     shown = [(_shrunk(output), score) for output, score in zip(outputs, scores, strict=True)]
     return Strip(described(frame.capture), _shrunk(pair.dark), _shrunk(pair.bright), shown)
 

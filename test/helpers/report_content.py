@@ -1,4 +1,4 @@
-"""Reports made by hand, small and quick."""
+"""Small reports for tests of the report page."""
 
 from __future__ import annotations
 
@@ -7,26 +7,28 @@ from typing import Any
 
 import numpy as np
 
-from lowlight_enhance.evaluation.report.content import Card, Chapter, FrameFigures, Likeness, Looks, Report, Sample
+from lowlight_enhance.evaluation.image_statistics import ImageStatistics
+from lowlight_enhance.evaluation.metrics import ReferenceMetrics
+from lowlight_enhance.evaluation.report.content import FrameMetrics, ModelCard, Report, Sample, Section
 
 HOSTILE = "/cam<script>document.title='taken'</script>&amp;"
 
 
-def looks(mean: float) -> Looks:
-    return Looks(mean, mean / 20, mean * 2, mean * 3)
+def statistics(mean: float) -> ImageStatistics:
+    return ImageStatistics(mean, mean / 20, mean * 2, mean * 3)
 
 
-def frame(number: int = 0, **changed: Any) -> FrameFigures:
-    """Of a recording, 10 Hz, ISO 800 and then 6400, the first without flicker."""
+def frame(number: int = 0, **changed: Any) -> FrameMetrics:
+    """A frame of a recording of 10 Hz: ISO 800, from frame 5 on ISO 6400; frame 0 has no flicker."""
     values: dict[str, Any] = {
         "name": f"frame {number}",
         "scene": f"{number}",
-        "before": looks(20.0 + number),
-        "after": looks(100.0 + number),
+        "input": statistics(20.0 + number),
+        "output": statistics(100.0 + number),
         "iso": 800.0 if number < 5 else 6400.0,
         "exposure_s": 1 / 50,
-        "likeness_before": Likeness(10.0, 0.3, 20.0),
-        "likeness_after": Likeness(20.0 + number, 0.8, math.nan),
+        "input_metrics": ReferenceMetrics(10.0, 0.3, 20.0),
+        "output_metrics": ReferenceMetrics(20.0 + number, 0.8, math.nan),
         "time_s": number / 10,
         "match": "exact" if number % 3 else "last",
         "metadata_age_s": 0.0 if number % 3 else 0.1,
@@ -34,7 +36,7 @@ def frame(number: int = 0, **changed: Any) -> FrameFigures:
         "flicker_input": number / 5 if number else None,
         "latency_ms": {"decode": 1.0, "total": 10.0 + number},
     }
-    return FrameFigures(**(values | changed))
+    return FrameMetrics(**(values | changed))
 
 
 def sample(number: int = 0, side: int = 48) -> Sample:
@@ -42,8 +44,8 @@ def sample(number: int = 0, side: int = 48) -> Sample:
     return Sample(frame(number), dark, dark * 5, dark * 6)
 
 
-def report(frames: int = 10, title: str = "night", chapters: int = 1) -> Report:
+def report(frames: int = 10, title: str = "night", sections: int = 1) -> Report:
     figures = tuple(frame(number) for number in range(frames))
-    chapter = Chapter(f"{title} camera", figures, (sample(0), sample(1)), (f"metadata from {title}",))
-    card = Card(title, (("sha256", "ab" * 32),), "# A model\n\n| a | b |\n|---|---|\n| 1 | <b>2</b> |\n")
-    return Report(title, (("frames", f"{frames}"),), (chapter,) * chapters, card)
+    section = Section(f"{title} camera", figures, (sample(0), sample(1)), (f"metadata from {title}",))
+    card = ModelCard(title, (("sha256", "ab" * 32),), "# A model\n\n| a | b |\n|---|---|\n| 1 | <b>2</b> |\n")
+    return Report(title, (("frames", f"{frames}"),), (section,) * sections, card)

@@ -20,7 +20,7 @@ from lowlight_enhance.core.errors import ConfigError, LowlightError
 from lowlight_enhance.core.files import atomic_file
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
 from lowlight_enhance.evaluation.baselines import auto_gamma
-from lowlight_enhance.evaluation.flicker import psnr_db
+from lowlight_enhance.evaluation.metrics import psnr_db
 from lowlight_enhance.simulation.low_light import DarkExposure, darken
 from lowlight_enhance.tools.demo.pictures import side_by_side
 from lowlight_enhance.tools.demo.scene import HEIGHT, SENSOR, WIDTH, Picture, load_photo

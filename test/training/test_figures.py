@@ -14,9 +14,10 @@ from lowlight_enhance import cli
 from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.inference.model_input import ModelInput
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
-from lowlight_enhance.training import evaluate as ev
+from lowlight_enhance.evaluation.metrics import MAX_PSNR_DB, psnr_db
+from lowlight_enhance.evaluation.score_summary import write_scores
+from lowlight_enhance.evaluation.scoring import EvaluationImage, ImagePair, score_images
 from lowlight_enhance.training import figures
-from lowlight_enhance.training.data.pictures import LoadedPair
 
 GREY = np.full((32, 48, 3), 128, np.uint8)
 
@@ -28,9 +29,9 @@ LOG: list[dict[str, Any]] = [
 ]
 
 
-def frame(scene: str, iso: float | None, exposure_s: float | None = 0.04) -> ev.Frame:
+def frame(scene: str, iso: float | None, exposure_s: float | None = 0.04) -> EvaluationImage:
     capture = CaptureMetadata(iso, exposure_s)
-    return ev.Frame(scene, scene, capture, lambda: LoadedPair(GREY // 4, GREY, capture))
+    return EvaluationImage(scene, scene, capture, lambda: ImagePair(GREY // 4, GREY, capture))
 
 
 def write_log(folder: Path, rows: Sequence[dict[str, Any]] = LOG) -> Path:
@@ -129,15 +130,15 @@ def test_an_evaluation_is_drawn_by_iso_with_the_metadata_test(tmp_path: Path, sa
         return rgb * (3 if capture.iso else 2)
 
     frames = [frame("a", 200.0), frame("b", 6400.0)]
-    rows = ev.evaluate(frames, brighter_when_told, metadata_test=True)
-    ev.write(rows, tmp_path / "told")
+    rows = score_images(frames, brighter_when_told, metadata_test=True)
+    write_scores(rows, tmp_path / "told")
     figures.of_evaluation(tmp_path / "told", tmp_path)
     psnr = heights(saved[0].axes[0])
     assert set(psnr) == {"true", "withheld", "shuffled"}
     scores = [row.after.psnr for row in rows]
     assert psnr["true"] == pytest.approx([*scores, sum(scores) / 2])  # the last bars are those of all
     assert min(psnr["true"]) > max(psnr["withheld"])
-    ev.write(ev.evaluate(frames, brighter_when_told), tmp_path / "plain")
+    write_scores(score_images(frames, brighter_when_told), tmp_path / "plain")
     figures.of_evaluation(tmp_path / "plain", tmp_path)
     assert heights(saved[1].axes[0]) == {"output": pytest.approx(scores)}
 
@@ -175,12 +176,12 @@ def test_strips_show_the_first_scenes_of_each_iso_bin_from_low_to_high() -> None
 def test_a_strip_scores_at_full_size_and_shows_less() -> None:
     bright = np.random.default_rng(0).integers(0, 255, (500, 960, 3), dtype=np.uint8)
     capture = CaptureMetadata(800.0, 1 / 30)
-    big = ev.Frame("a", "a", capture, lambda: LoadedPair(bright // 2, bright, capture))
+    big = EvaluationImage("a", "a", capture, lambda: ImagePair(bright // 2, bright, capture))
     found = figures.strip(big, [lambda rgb, _: bright, lambda rgb, _: bright + 1])
     assert found.label == "ISO 800\n0.0333 s"
     assert {p.shape for p in (found.dark, found.reference, found.outputs[0][0])} == {(250, 480, 3)}
-    assert found.outputs[0][1] == ev.MAX_PSNR_DB
-    assert found.outputs[1][1] == pytest.approx(ev.measure(bright + 1, bright).psnr, abs=1e-3)
+    assert found.outputs[0][1] == MAX_PSNR_DB
+    assert found.outputs[1][1] == pytest.approx(psnr_db(bright + 1, bright), abs=1e-3)
 
 
 def test_the_timed_frame_is_the_middle_of_a_picture() -> None:
@@ -204,7 +205,7 @@ def test_the_command_draws_all_of_them(
     tmp_path: Path, pairs: Path, saved: list[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_log(tmp_path / "run")
-    ev.write(ev.evaluate([frame("a", 200.0)], lambda rgb, _: rgb), tmp_path / "evaluation")
+    write_scores(score_images([frame("a", 200.0)], lambda rgb, _: rgb), tmp_path / "evaluation")
     models = [
         write_tiny_model(tmp_path / name, gain, 0.0, ModelInput(0))
         for name, gain in (("a.onnx", 2.0), ("b.onnx", 4.0))

@@ -13,7 +13,7 @@ from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.imaging.messages import decode, stamp_ns
 from lowlight_enhance.core.inference.model_input import to_8_bit
 from lowlight_enhance.core.pipeline import NS_PER_S
-from lowlight_enhance.evaluation.bags import BagQuestions, cameras_of
+from lowlight_enhance.evaluation.bags import BagEvaluationConfig, find_evaluated_cameras
 from lowlight_enhance.evaluation.detection.clips import Clip, Shot
 from lowlight_enhance.tools.bags.camera_stream import Lane, read_ahead
 from lowlight_enhance.tools.bags.cameras import Camera
@@ -22,7 +22,7 @@ from lowlight_enhance.tools.bags.reference_images import RecordedPictures
 from lowlight_enhance.tools.bags.settings import CameraReport
 
 
-def recordings(source: Path, questions: BagQuestions, enhance: Enhance) -> list[Clip]:
+def recordings(source: Path, questions: BagEvaluationConfig, enhance: Enhance) -> list[Clip]:
     """One clip a camera of a bag.
 
     Args:
@@ -37,10 +37,10 @@ def recordings(source: Path, questions: BagQuestions, enhance: Enhance) -> list[
     def clip(camera: Camera) -> Clip:
         return Clip(camera.image, camera.image, lambda: _shots(source, camera, questions, enhance))
 
-    return [clip(camera) for camera in cameras_of(source, questions)]
+    return [clip(camera) for camera in find_evaluated_cameras(source, questions)]
 
 
-def _shots(source: Path, camera: Camera, questions: BagQuestions, enhance: Enhance) -> Iterator[Shot]:
+def _shots(source: Path, camera: Camera, questions: BagEvaluationConfig, enhance: Enhance) -> Iterator[Shot]:
     """Frames in the order of the bag; those that cannot be read, or lack an enhanced partner, are left out."""
     types, report = MessageTypes(), CameraReport(camera)
     with contextlib.ExitStack() as stack:
@@ -52,7 +52,7 @@ def _shots(source: Path, camera: Camera, questions: BagQuestions, enhance: Enhan
         ((_, known),) = read_ahead(bag, types, [report])
         chosen: Enhance = (lambda rgb, _: to_8_bit(rgb)) if enhanced else enhance
         lane = Lane(report, known, types, chosen, questions.stream)
-        wanted = questions.frames_of(camera)
+        wanted = questions.frame_count(camera)
         for number, (_, received_ns, raw) in enumerate(bag.messages(bag.of_topic(camera.image))):
             if number % questions.every:
                 continue

@@ -1,1 +1,1 @@
-"""What an evaluation found, as one HTML page that needs nothing else: content, figures, plots, page."""
+"""Report of an evaluation as one self-contained HTML page."""

@@ -1,4 +1,4 @@
-"""What is known of a model: its file's facts, and the model card where it is one that this package ships."""
+"""Facts about a model file, and the model card of models that this package ships."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from lowlight_enhance.core.enhancement.enhancer import Enhancer
 from lowlight_enhance.core.inference.model_zoo import SHIPPED, find_model
 from lowlight_enhance.core.inference.protobuf_reader import VARINT, Wire
 from lowlight_enhance.core.resources import resource
-from lowlight_enhance.evaluation.report.content import Card
-from lowlight_enhance.evaluation.report.figures import exposure
+from lowlight_enhance.evaluation.report.aggregation import exposure_text
+from lowlight_enhance.evaluation.report.content import ModelCard
 
 MODEL_CARD = "models/MODEL_CARD.md"
 
 _GRAPH, _TENSOR, _DIMS = 7, 5, 1
-"""Numbers of ``ModelProto.graph``, ``GraphProto.initializer`` and ``TensorProto.dims`` in ONNX's protobuf."""
+"""Field numbers of ``ModelProto.graph``, ``GraphProto.initializer`` and ``TensorProto.dims`` in ONNX's protobuf."""
 
 
-def card_of(enhancer: Enhancer) -> Card:
-    """The card of an ONNX file.
+def model_card(enhancer: Enhancer) -> ModelCard:
+    """Return the card of an ONNX file.
 
     Raises:
-        ConfigError: the package is not installed with its models.
+        ConfigError: the package is installed without its models.
     """
-    own = enhancer.model_input
-    (low_iso, high_iso), (short, long) = own.iso_range, own.exposure_range_s
+    model_input = enhancer.model_input
+    (low_iso, high_iso), (shortest, longest) = model_input.iso_range, model_input.exposure_range_s
     shipped = _shipped_name(enhancer.sha256)
     facts = (
         ("file", enhancer.path.name),
@@ -34,25 +34,29 @@ def card_of(enhancer: Enhancer) -> Card:
         ("sha256", enhancer.sha256),
         ("parameters", f"{_parameters(enhancer.path.read_bytes()) / 1e6:.2f} million"),
         ("size", f"{enhancer.path.stat().st_size / 1e6:.1f} MB"),
-        ("working size", f"{own.working_size} pixels on the shorter side" if own.working_size else "the frame's own"),
-        ("sizes are multiples of", f"{own.size_multiple} pixels"),
+        ("working size", _working_size(model_input.working_size)),
+        ("sizes are multiples of", f"{model_input.size_multiple} pixels"),
         ("ISO range", f"{low_iso:g} to {high_iso:g}"),
-        ("exposure range", f"{exposure(short)} to {exposure(long)}"),
-        ("way up to full size", enhancer.upsampling),
-        ("runs on", f"{enhancer.runtime}: {', '.join(enhancer.providers)}"),
+        ("exposure range", f"{exposure_text(shortest)} to {exposure_text(longest)}"),
+        ("upsampling", enhancer.upsampling),
+        ("runtime", f"{enhancer.runtime}: {', '.join(enhancer.providers)}"),
     )
     text = resource(MODEL_CARD).read_text(encoding="utf-8") if shipped else ""
-    return Card(shipped or enhancer.name, facts, text)
+    return ModelCard(shipped or enhancer.name, facts, text)
 
 
-def checkpoint_card(path: Path) -> Card:
-    """The card of a training's checkpoint."""
+def checkpoint_card(path: Path) -> ModelCard:
+    """Return the card of a training checkpoint."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Card(path.stem, (("checkpoint", path.name), ("sha256", digest)))
+    return ModelCard(path.stem, (("checkpoint", path.name), ("sha256", digest)))
+
+
+def _working_size(pixels: int) -> str:
+    return f"{pixels} pixels on the shorter side" if pixels else "size of the frame"
 
 
 def _parameters(content: bytes) -> int:
-    """Numbers in the tensors that an ONNX file's graph brings along; single numbers are settings, not weights."""
+    """Count the values of the initializers of an ONNX graph. Scalars are left out: they are settings."""
     wire, count = Wire(content), 0
     graphs = [field for field in wire.fields(0, len(content)) if field.number == _GRAPH]
     tensors = [field for graph in graphs for field in wire.fields(graph.start, graph.end) if field.number == _TENSOR]
@@ -64,7 +68,7 @@ def _parameters(content: bytes) -> int:
 
 
 def _shipped_name(sha256: str) -> str:
-    """Name of the shipped model that has this digest, or ""."""
+    """Name of the shipped model with this digest, or ""."""
     for name in SHIPPED:
         if hashlib.sha256(find_model(name).read_bytes()).hexdigest() == sha256:
             return name

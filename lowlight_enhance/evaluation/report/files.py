@@ -1,4 +1,4 @@
-"""A report's figures as files for other programs: ``frames.csv`` and ``summary.json``."""
+"""Write the measurements of a report for other programs: ``frames.csv`` and ``summary.json``."""
 
 from __future__ import annotations
 
@@ -10,41 +10,48 @@ from pathlib import Path
 from typing import Any
 
 from lowlight_enhance.core.files import atomic_file, make_folder
-from lowlight_enhance.evaluation.report.content import Chapter, FrameFigures, Likeness, Looks
-from lowlight_enhance.evaluation.report.figures import summary
+from lowlight_enhance.evaluation.image_statistics import ImageStatistics
+from lowlight_enhance.evaluation.metrics import ReferenceMetrics
+from lowlight_enhance.evaluation.report.aggregation import summary
+from lowlight_enhance.evaluation.report.content import FrameMetrics, Section
 
 _PLAIN = ("name", "time_s", "iso", "exposure_s", "match", "metadata_age_s", "bypassed", "flicker_input", "flicker")
-_PARTS = (("before", Looks), ("after", Looks), ("likeness_before", Likeness), ("likeness_after", Likeness))
+_PARTS = (
+    ("input", "input", ImageStatistics),
+    ("output", "output", ImageStatistics),
+    ("input_metrics", "input", ReferenceMetrics),
+    ("output_metrics", "output", ReferenceMetrics),
+)
+"""Attribute of ``FrameMetrics``, prefix of its columns, and its class."""
 
 
-def write_files(chapters: Sequence[Chapter], folder: Path) -> None:
-    """Write both into ``folder``, which is made where it is not there.
+def write_files(sections: Sequence[Section], folder: Path) -> None:
+    """Write both files into ``folder``, which is created where it does not exist.
 
     Raises:
-        DataError: it cannot be written into.
+        DataError: the folder cannot be written.
     """
     make_folder(folder)
-    stages = list(dict.fromkeys(s for chapter in chapters for frame in chapter.frames for s in frame.latency_ms))
+    stages = list(dict.fromkeys(s for section in sections for frame in section.frames for s in frame.latency_ms))
     with atomic_file(folder / "frames.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow(["camera", *_PLAIN, *_names(), *(f"{stage}_ms" for stage in stages)])
-        for chapter in chapters:
-            for frame in chapter.frames:
-                table.writerow(
-                    [chapter.title, *_values(frame), *(frame.latency_ms.get(stage, "") for stage in stages)]
-                )
+        table.writerow(["camera", *_PLAIN, *_columns(), *(f"{stage}_ms" for stage in stages)])
+        for section in sections:
+            for frame in section.frames:
+                latencies = [frame.latency_ms.get(stage, "") for stage in stages]
+                table.writerow([section.title, *_values(frame), *latencies])
     with atomic_file(folder / "summary.json") as path:
-        path.write_text(json.dumps([summary(chapter) for chapter in chapters], indent=1) + "\n", encoding="utf-8")
+        path.write_text(json.dumps([summary(section) for section in sections], indent=1) + "\n", encoding="utf-8")
 
 
-def _names() -> list[str]:
-    return [f"{part}_{field.name}" for part, kind in _PARTS for field in fields(kind)]
+def _columns() -> list[str]:
+    return [f"{prefix}_{field.name}" for _, prefix, kind in _PARTS for field in fields(kind)]
 
 
-def _values(frame: FrameFigures) -> list[Any]:
-    """In the order of the headers; what is not known is empty."""
+def _values(frame: FrameMetrics) -> list[Any]:
+    """Values in the order of the columns; "" for unknown ones."""
     values = [getattr(frame, name) for name in _PLAIN]
-    for part, kind in _PARTS:
-        found = getattr(frame, part)
+    for attribute, _, kind in _PARTS:
+        found = getattr(frame, attribute)
         values += ["" for _ in fields(kind)] if found is None else asdict(found).values()
     return ["" if value is None else value for value in values]

@@ -3,7 +3,7 @@
   const style = () => getComputedStyle(document.documentElement);
   const isTouched = matchMedia("(pointer: coarse)").matches;
 
-  // The line between two pictures: the range input tells where it is; a drag anywhere on the picture moves it.
+  // The range input holds the position of the line between two pictures. A drag anywhere on the picture moves it.
   for (const sample of document.querySelectorAll(".sample")) {
     const frame = sample.querySelector(".compare");
     const range = frame.querySelector("input");
@@ -42,7 +42,7 @@
     move();
   }
 
-  // Plots name colours of the page; here they become what the page's scheme makes of them.
+  // Plots use the names of CSS variables as colours; replace them by the values of the current colour scheme.
   const plots = JSON.parse(document.getElementById("plots").textContent);
   const coloured = (value) => {
     if (typeof value === "string") return value.startsWith("--") ? style().getPropertyValue(value).trim() : value;
@@ -76,7 +76,7 @@
     drawn.add(name);
     Plotly.react(name, coloured(plots[name].data), layout(plots[name].layout), config);
   };
-  // Each is drawn when it comes near, so that a page of many cameras opens at once.
+  // Draw a plot only when it is scrolled near, so that a page with many cameras opens quickly.
   const near = new IntersectionObserver((entries) => {
     for (const { isIntersecting, target } of entries) {
       if (!isIntersecting) continue;

@@ -1,4 +1,4 @@
-"""The report as one HTML page: everything is in it, so it opens anywhere and asks no network for anything."""
+"""Render a report as one HTML page without external resources, so that it opens offline and on any machine."""
 
 from __future__ import annotations
 
@@ -19,46 +19,47 @@ from lowlight_enhance import __version__
 from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.files import atomic_file
 from lowlight_enhance.core.process_info import processor_name
-from lowlight_enhance.evaluation.report import figures
-from lowlight_enhance.evaluation.report.content import Picture, Report, Sample
+from lowlight_enhance.evaluation.report.aggregation import exposure_text, frame_label, iso_text
+from lowlight_enhance.evaluation.report.content import Image, Picture, Report, Sample
 from lowlight_enhance.evaluation.report.plots import plots
+from lowlight_enhance.evaluation.report.tables import section_tables, tiles
 
 FOLDER = Path(__file__).parent
-"""Where the page's template, style and script lie."""
+"""Folder of the template, the style sheet and the script."""
 
-MAX_PICTURE_BYTES = 12_000_000
-"""Of all pictures together, as files; for more of them each becomes smaller and coarser."""
+MAX_IMAGE_BYTES = 12_000_000
+"""Largest size of all images of a page. Beyond it every image is encoded smaller and coarser."""
 
-FORMS = ((1280, 92), (960, 90), (800, 85), (640, 80), (480, 75), (320, 70), (200, 60))
-"""Longest side in pixels and JPEG quality of pictures, tried in turn."""
+JPEG_SETTINGS = ((1280, 92), (960, 90), (800, 85), (640, 80), (480, 75), (320, 70), (200, 60))
+"""Longest side in pixels and JPEG quality, tried in turn until ``MAX_IMAGE_BYTES`` suffice."""
 
-BROAD = 5
-"""Tables of more columns take the page's whole width."""
+WIDE_COLUMNS = 5
+"""Tables with more columns take the full width of the page."""
 
 _HEADINGS = {"h1": "h3", "h2": "h4", "h3": "h5", "h4": "h6"}
 
 
 def write_page(report: Report, target: Path) -> None:
-    """Write it.
+    """Write a report as an HTML file.
 
     Raises:
         DataError: the target cannot be written.
     """
-    text = page(report)
+    text = render_page(report)
     with atomic_file(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def page(report: Report) -> str:
-    """The HTML.
+def render_page(report: Report) -> str:
+    """Return the HTML of a report.
 
-    Every text of the report is shown as text, whatever it holds: names of topics come from bags of strangers. Scripts
-    other than the page's own two do not run (Content-Security-Policy).
+    All texts are escaped, because topic names come from untrusted bags. The Content-Security-Policy allows only the
+    two scripts of the page.
     """
     plotly_js = plotly.offline.get_plotlyjs().replace("\r\n", "\n").replace("\r", "\n")
     script = (FOLDER / "page.js").read_text(encoding="utf-8")
-    chapters = list(_chapters(report))
-    drawn = {f"plot-{c['id']}-{n}": plot for c in chapters for n, plot in enumerate(c["plots"])}
+    sections = list(_sections(report))
+    drawn = {f"plot-{s['id']}-{n}": plot for s in sections for n, plot in enumerate(s["plots"])}
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
@@ -66,11 +67,12 @@ def page(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    card = report.model_card
     return environment.get_template("page.html").render(
         report=report,
-        chapters=chapters,
+        sections=sections,
         plots={name: {"data": plot.data, "layout": plot.layout} for name, plot in drawn.items()},
-        card=Markup(_html_of(report.card.text)) if report.card and report.card.text else "",
+        card=Markup(_html_of(card.markdown)) if card and card.markdown else "",
         style=Markup((FOLDER / "page.css").read_text(encoding="utf-8")),
         plotly_js=Markup(plotly_js),
         script=Markup(script),
@@ -79,77 +81,82 @@ def page(report: Report) -> str:
     )
 
 
-def _chapters(report: Report) -> Iterator[dict[str, Any]]:
-    """What the template shows of each chapter."""
-    pictures = _pictures([sample for chapter in report.chapters for sample in chapter.samples])
-    for number, chapter in enumerate(report.chapters):
-        tables = figures.tables(chapter) if chapter.frames else chapter.tables
+def _sections(report: Report) -> Iterator[dict[str, Any]]:
+    """Values of each section for the template."""
+    samples = [sample for section in report.sections for sample in section.samples]
+    pictures = [picture for section in report.sections for row in section.pictures for picture in row]
+    encoded = iter(_encode_all([_sample_images(sample) for sample in samples] + [_picture_image(p) for p in pictures]))
+    sample_uris = {id(sample): next(encoded) for sample in samples}
+    picture_uris = {id(picture): next(encoded)["picture"] for picture in pictures}
+    for number, section in enumerate(report.sections):
+        tables = section_tables(section) if section.frames else section.tables
         yield {
             "id": f"{number}",
-            "title": chapter.title,
-            "notes": chapter.notes,
-            "frames": len(chapter.frames),
-            "tiles": figures.tiles(chapter) if chapter.frames else [],
-            "broad_tables": [table for table in tables if len(table.columns) > BROAD],
-            "small_tables": [table for table in tables if len(table.columns) <= BROAD],
-            "plots": plots(chapter) if chapter.frames else [],
-            "samples": [_shown(sample, next(pictures)) for sample in chapter.samples],
+            "title": section.title,
+            "notes": section.notes,
+            "frames": len(section.frames),
+            "tiles": tiles(section) if section.frames else [],
+            "wide_tables": [table for table in tables if len(table.columns) > WIDE_COLUMNS],
+            "narrow_tables": [table for table in tables if len(table.columns) <= WIDE_COLUMNS],
+            "plots": plots(section) if section.frames else [],
+            "samples": [_sample_values(sample, sample_uris[id(sample)]) for sample in section.samples],
+            "pictures": [
+                [{"caption": picture.caption, "uri": picture_uris[id(picture)]} for picture in row]
+                for row in section.pictures
+            ],
         }
 
 
-def _shown(sample: Sample, pictures: Mapping[str, str]) -> dict[str, Any]:
+def _sample_values(sample: Sample, uris: Mapping[str, str]) -> dict[str, Any]:
     frame = sample.frame
     facts = [
-        f"ISO {figures.iso(frame.iso)}" if frame.iso else "ISO unknown",
-        figures.exposure(frame.exposure_s) if frame.exposure_s else "exposure unknown",
-        f"brightness {frame.before.mean:.0f} → {frame.after.mean:.0f}",
+        f"ISO {iso_text(frame.iso)}" if frame.iso else "ISO unknown",
+        exposure_text(frame.exposure_s) if frame.exposure_s else "exposure unknown",
+        f"brightness {frame.input.mean_luma:.0f} → {frame.output.mean_luma:.0f}",
     ]
-    if frame.likeness_before and frame.likeness_after:
-        facts.append(f"PSNR {frame.likeness_before.psnr_db:.1f} → {frame.likeness_after.psnr_db:.1f} dB")
+    if frame.input_metrics and frame.output_metrics:
+        facts.append(f"PSNR {frame.input_metrics.psnr_db:.1f} → {frame.output_metrics.psnr_db:.1f} dB")
     if frame.bypassed:
-        facts.append("passed through untouched")
-    height, width = sample.before.shape[:2]
-    return {"name": figures.label(frame), "facts": facts, "pictures": pictures, "width": width, "height": height}
+        facts.append("passed through unchanged")
+    height, width = sample.input.shape[:2]
+    return {"name": frame_label(frame), "facts": facts, "pictures": uris, "width": width, "height": height}
 
 
-def _pictures(samples: list[Sample]) -> Iterator[Mapping[str, str]]:
-    """Data URIs by what they show, sample by sample, all together within ``MAX_PICTURE_BYTES``."""
-    parts = [
-        {
-            name: picture
-            for name, picture in (
-                ("input", sample.before),
-                ("output", sample.after),
-                ("reference", sample.reference),
-            )
-            if picture is not None
-        }
-        for sample in samples
-    ]
+def _sample_images(sample: Sample) -> dict[str, Image]:
+    images = {"input": sample.input, "output": sample.output}
+    return images if sample.reference is None else images | {"reference": sample.reference}
+
+
+def _picture_image(picture: Picture) -> dict[str, Image]:
+    return {"picture": picture.image}
+
+
+def _encode_all(groups: list[dict[str, Image]]) -> list[dict[str, str]]:
+    """Encode images as data URIs that together stay within ``MAX_IMAGE_BYTES`` where possible."""
     encoded: list[dict[str, bytes]] = []
-    for side, quality in FORMS:
-        encoded = [{name: _jpeg(picture, side, quality) for name, picture in part.items()} for part in parts]
-        if sum(len(content) for part in encoded for content in part.values()) <= MAX_PICTURE_BYTES:
+    for side, quality in JPEG_SETTINGS:
+        encoded = [{name: _jpeg(image, side, quality) for name, image in group.items()} for group in groups]
+        if sum(len(content) for group in encoded for content in group.values()) <= MAX_IMAGE_BYTES:
             break
-    for part in encoded:
-        yield {name: f"data:image/jpeg;base64,{base64.b64encode(data).decode()}" for name, data in part.items()}
+    prefix = "data:image/jpeg;base64,"
+    return [{name: prefix + base64.b64encode(data).decode() for name, data in group.items()} for group in encoded]
 
 
-def _jpeg(picture: Picture, longest_side: int, quality: int) -> bytes:
-    height, width = picture.shape[:2]
+def _jpeg(image: Image, longest_side: int, quality: int) -> bytes:
+    height, width = image.shape[:2]
     scale = longest_side / max(height, width)
-    bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     if scale < 1.0:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         bgr = cv2.resize(bgr, size, interpolation=cv2.INTER_AREA)
     done, content = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
-        raise DataError(f"cannot write a picture of {width}x{height} pixels as JPEG; leave frames of that size out")
+        raise DataError(f"cannot encode an image of {width}x{height} pixels as JPEG; leave out frames of that size")
     return content.tobytes()
 
 
 def _html_of(markdown: str) -> str:
-    """Markdown as HTML: HTML within it is shown as text, and headings stand below the page's own."""
+    """Convert Markdown to HTML. HTML inside is escaped, and headings are two levels lower."""
     reader = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = reader.parse(markdown)
     for token in tokens:

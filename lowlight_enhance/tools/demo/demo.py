@@ -18,7 +18,7 @@ from lowlight_enhance.core.files import check_output_folder, make_folder
 from lowlight_enhance.core.inference.model_zoo import default_model
 from lowlight_enhance.tools.demo.pictures import clip_panels, write_picture, write_video
 from lowlight_enhance.tools.demo.scene import HEIGHT, SHOTS, WIDTH, Clip, load_photo
-from lowlight_enhance.tools.demo.score import DemoResult, evenly_spaced, middle_frames, score_frames
+from lowlight_enhance.tools.demo.score import DemoResult, ScoreFrame, evenly_spaced, middle_frames, score_frames
 from lowlight_enhance.tools.harness.harness import NodeHarness, counter_increase, percentile
 from lowlight_enhance.tools.harness.processes import ProcessError
 
@@ -70,11 +70,14 @@ class DemoSettings:
         return parameters
 
 
-def run_demo(settings: DemoSettings, progress: Callable[[str], None] = print) -> DemoResult:
+def run_demo(
+    settings: DemoSettings, score_frame: ScoreFrame, progress: Callable[[str], None] = print
+) -> DemoResult:
     """Run the demo and write its picture and video.
 
     Args:
         settings: the options.
+        score_frame: metrics of one frame.
         progress: called with one line of text at each step.
 
     Raises:
@@ -97,7 +100,9 @@ def run_demo(settings: DemoSettings, progress: Callable[[str], None] = print) ->
             )
         write_results(clip, kept, settings.out, progress)
         scored = evenly_spaced(list(kept), MAX_SCORED_FRAMES)
-        dark_score, enhanced_score = score_frames(clip, {index: kept[index] for index in scored})
+        dark_score, enhanced_score = score_frames(
+            clip, {index: kept[index] for index in scored}, score_frame
+        )
     return DemoResult(
         rate_hz=clip.rate_hz,
         sent=len(harness.log.sent or {}),

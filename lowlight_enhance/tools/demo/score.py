@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -81,12 +80,17 @@ class DemoResult:
         return found
 
 
-def score_frames(clip: Clip, enhanced: Mapping[int, Path]) -> tuple[Score, Score]:
+ScoreFrame = Callable[[Picture, Picture], Score]
+"""Scores an (H, W, 3) uint8 RGB image against its reference."""
+
+
+def score_frames(clip: Clip, enhanced: Mapping[int, Path], score_frame: ScoreFrame) -> tuple[Score, Score]:
     """Mean scores of the dark and of the enhanced frames.
 
     Args:
         clip: the frames' clip.
         enhanced: ``.npy`` files of (H, W, 3) RGB by frame index.
+        score_frame: metrics of one frame; a parameter because ``evaluation`` is a layer above ``tools``.
     """
 
     def score(index: int) -> tuple[Score, Score]:
@@ -96,18 +100,6 @@ def score_frames(clip: Clip, enhanced: Mapping[int, Path]) -> tuple[Score, Score
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         pairs = list(pool.map(score, enhanced))
     return mean_score([dark for dark, _ in pairs]), mean_score([bright for _, bright in pairs])
-
-
-def score_frame(picture: Picture, reference: Picture) -> Score:
-    """PSNR in dB and SSIM of one frame, by scikit-image."""
-    from skimage import metrics
-
-    psnr: Callable[..., Any] = metrics.peak_signal_noise_ratio
-    ssim: Callable[..., Any] = metrics.structural_similarity
-    return Score(
-        float(psnr(reference, picture, data_range=255)),
-        float(ssim(reference, picture, channel_axis=2, data_range=255)),
-    )
 
 
 def mean_score(scores: Sequence[Score]) -> Score:

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 from lowlight_enhance.core.inference.model_input import ModelInput
 from lowlight_enhance.core.metadata.capture import UNKNOWN
+from lowlight_enhance.evaluation import metrics
 from lowlight_enhance.training.data.dataset import to_tensor
 from lowlight_enhance.training.data.pictures import LoadedPair, Opened
 from lowlight_enhance.training.engine.run_log import Validation
@@ -87,16 +87,12 @@ def validate(
 
 
 def scores(output: Tensor, target: Tensor) -> dict[str, float]:
-    """PSNR in dB, SSIM (torchmetrics) and L1 of (1, 3, H, W) pictures in 0..1."""
-    similarity = structural_similarity_index_measure(output, target, data_range=1.0)
-    assert isinstance(similarity, Tensor)
+    """Return PSNR in dB, SSIM and L1 of (1, 3, H, W) images in 0..1."""
+    image, reference = (
+        np.ascontiguousarray(tensor[0].permute(1, 2, 0).cpu().numpy(), np.float32) for tensor in (output, target)
+    )
     return {
-        "psnr": psnr_db(float((output - target).square().mean())),
-        "ssim": float(similarity),
-        "l1": float((output - target).abs().mean()),
+        "psnr": metrics.psnr_db(image, reference),
+        "ssim": metrics.ssim(image, reference),
+        "l1": metrics.l1(image, reference),
     }
-
-
-def psnr_db(mse: float) -> float:
-    """PSNR of a mean squared difference of values in 0..1; 100 dB at most, so that means stay finite."""
-    return float(-10.0 * np.log10(max(mse, 1e-10)))

@@ -22,9 +22,9 @@ from lowlight_enhance.core.enhancement.enhancer import Enhance, Enhancer
 from lowlight_enhance.core.errors import ConfigError, ModelError
 from lowlight_enhance.core.inference.model_input import ModelInput, Tensor
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
+from lowlight_enhance.evaluation.metrics import psnr_db
 from lowlight_enhance.training.data.manifest import Shot
-from lowlight_enhance.training.data.pictures import Picture, load_rgb
-from lowlight_enhance.training.engine.validation import psnr_db
+from lowlight_enhance.training.data.pictures import load_rgb
 
 Precision = Literal["fp16", "int8"]
 
@@ -228,12 +228,8 @@ def measure(full: Enhance, reduced: Enhance, shots: Sequence[Shot]) -> Fidelity:
     for shot in shots:
         rgb = load_rgb(shot.picture)
         a, b = full(rgb, shot.capture), reduced(rgb, shot.capture)
-        near.append(_psnr_db(a, b))
+        near.append(psnr_db(a, b))
         if shot.reference is not None:
             reference = load_rgb(shot.reference)
-            losses.append(_psnr_db(a, reference) - _psnr_db(b, reference))
+            losses.append(psnr_db(a, reference) - psnr_db(b, reference))
     return Fidelity(len(near), float(np.mean(near)), float(np.mean(losses)) if losses else None)
-
-
-def _psnr_db(a: Picture, b: Picture) -> float:
-    return psnr_db(float(np.square((a.astype(np.float32) - b) / np.float32(255.0)).mean()))

@@ -26,8 +26,9 @@ from lowlight_enhance.core.errors import ConfigError, DataError
 from lowlight_enhance.core.inference.model_input import ModelInput
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
 from lowlight_enhance.core.pipeline import StreamConfig
-from lowlight_enhance.evaluation.bags import SAMPLES, BagQuestions, cameras_of, evaluate_bag, frames_in
-from lowlight_enhance.evaluation.report.content import Chapter
+from lowlight_enhance.evaluation.bags import BagEvaluationConfig, evaluate_bag, find_evaluated_cameras, total_frames
+from lowlight_enhance.evaluation.camera_evaluation import SAMPLES
+from lowlight_enhance.evaluation.report.content import Section
 
 REFERENCE, ENHANCED = "/reference/image", "/mine/image_bright"
 
@@ -53,25 +54,25 @@ def doubled(number: int, topic: str, received_ns: int, **size: int) -> BagMessag
     return BagMessage(topic, received_ns, IMAGE, message)
 
 
-def evaluated(path: Path, enhance: Any, **questions: Any) -> list[Chapter]:
-    return evaluate_bag(path, enhance, BagQuestions(**questions), lambda frames: None)
+def evaluated(path: Path, enhance: Any, **config: Any) -> list[Section]:
+    return evaluate_bag(path, enhance, BagEvaluationConfig(**config), lambda frames: None)
 
 
 @pytest.mark.parametrize("style", DRIVER_RECORDINGS)
 def test_each_frame_is_measured_with_its_own_metadata(style: str, tmp_path: Path, doubling: Enhancer) -> None:
     made = DRIVER_RECORDINGS[style](frames=5)
-    (chapter,) = evaluated(write_bag(tmp_path / "night", made.sent), doubling)
-    assert chapter.title == made.image
-    assert [(f.iso, f.exposure_s) for f in chapter.frames] == [pytest.approx(capture) for capture in made.captures]
-    assert {f.match for f in chapter.frames} == {"exact"}
-    assert [f.time_s for f in chapter.frames] == pytest.approx([n * PERIOD_NS / 1e9 for n in range(5)])
-    for frame in chapter.frames:
-        assert frame.after.mean == pytest.approx(2 * frame.before.mean, rel=0.02)
-        assert frame.likeness_after is None
-        assert set(frame.latency_ms) == {"decode", "network", "upsample", "steady", "total"}
+    (section,) = evaluated(write_bag(tmp_path / "night", made.sent), doubling)
+    assert section.title == made.image
+    assert [(f.iso, f.exposure_s) for f in section.frames] == [pytest.approx(capture) for capture in made.captures]
+    assert {f.match for f in section.frames} == {"exact"}
+    assert [f.time_s for f in section.frames] == pytest.approx([n * PERIOD_NS / 1e9 for n in range(5)])
+    for frame in section.frames:
+        assert frame.output.mean_luma == pytest.approx(2 * frame.input.mean_luma, rel=0.02)
+        assert frame.output_metrics is None
+        assert set(frame.latency_ms) == {"decode", "network", "upsample", "temporal", "total"}
         stages = [taken for stage, taken in frame.latency_ms.items() if stage != "total"]
         assert sum(stages) == pytest.approx(frame.latency_ms["total"])
-    assert len(chapter.samples) == len(made.captures)
+    assert len(section.samples) == len(made.captures)
 
 
 def test_flicker_is_of_what_changes(tmp_path: Path, doubling: Enhancer) -> None:
@@ -80,41 +81,41 @@ def test_flicker_is_of_what_changes(tmp_path: Path, doubling: Enhancer) -> None:
     for number, seed in enumerate((1, 1, 1, 2)):
         ns = FIRST_NS + number * PERIOD_NS
         sent.append(BagMessage("/image_raw", ns, IMAGE, bag_maker.image(ns, seed)))
-    (chapter,) = evaluated(write_bag(tmp_path / "night", sent), doubling)
-    flicker = [frame.flicker for frame in chapter.frames]
+    (section,) = evaluated(write_bag(tmp_path / "night", sent), doubling)
+    flicker = [frame.flicker for frame in section.frames]
     assert flicker[0] is None
     assert flicker[1:3] == pytest.approx([0.0, 0.0], abs=1e-6)
     assert flicker[3] is not None
     assert flicker[3] > 1.0
-    assert chapter.frames[3].flicker_input == pytest.approx(flicker[3], rel=0.1)
+    assert section.frames[3].flicker_input == pytest.approx(flicker[3], rel=0.1)
 
 
 def test_the_work_can_be_bounded(tmp_path: Path, doubling: Enhancer) -> None:
     path = write_bag(tmp_path / "night", DRIVER_RECORDINGS["realsense"](frames=20).sent)
     told: list[int] = []
-    questions = BagQuestions(every=3, max_frames=5)
-    (chapter,) = evaluate_bag(path, doubling, questions, told.append)
-    assert [round((f.time_s or 0) * 30) for f in chapter.frames] == [0, 3, 6, 9, 12]
-    assert sum(told) == frames_in(cameras_of(path, questions), questions) == 5
-    assert "one frame in 3" in " ".join(chapter.notes)
-    (chapter,) = evaluated(path, doubling)
-    assert SAMPLES <= len(chapter.samples) <= SAMPLES + 1
+    config = BagEvaluationConfig(every=3, max_frames=5)
+    (section,) = evaluate_bag(path, doubling, config, told.append)
+    assert [round((f.time_s or 0) * 30) for f in section.frames] == [0, 3, 6, 9, 12]
+    assert sum(told) == total_frames(find_evaluated_cameras(path, config), config) == 5
+    assert "one frame in 3" in " ".join(section.notes)
+    (section,) = evaluated(path, doubling)
+    assert SAMPLES <= len(section.samples) <= SAMPLES + 1
 
 
 def test_references_are_found_by_stamp_whenever_they_were_recorded(tmp_path: Path, doubling: Enhancer) -> None:
     made = DRIVER_RECORDINGS["realsense"](frames=4)
     late = [doubled(n, REFERENCE, FIRST_NS + (100 - n) * PERIOD_NS) for n in range(3)]
     path = write_bag(tmp_path / "night", made.sent + late)
-    (chapter,) = evaluated(path, doubling, reference_topic=REFERENCE)
-    assert chapter.title == made.image
-    for frame in chapter.frames[:3]:
-        assert frame.likeness_before is not None
-        assert frame.likeness_after is not None
-        assert frame.likeness_after.psnr_db > 40.0 > frame.likeness_before.psnr_db
-        assert frame.likeness_after.ssim > 0.99
-    assert chapter.frames[3].likeness_after is None
-    assert "frames without a reference of their stamp: 1" in chapter.notes
-    assert [sample.reference is not None for sample in chapter.samples] == [True, True, True, False]
+    (section,) = evaluated(path, doubling, reference_topic=REFERENCE)
+    assert section.title == made.image
+    for frame in section.frames[:3]:
+        assert frame.input_metrics is not None
+        assert frame.output_metrics is not None
+        assert frame.output_metrics.psnr_db > 40.0 > frame.input_metrics.psnr_db
+        assert frame.output_metrics.ssim > 0.99
+    assert section.frames[3].output_metrics is None
+    assert "frames without a reference of their stamp: 1" in section.notes
+    assert [sample.reference is not None for sample in section.samples] == [True, True, True, False]
 
 
 @pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
@@ -122,11 +123,11 @@ def test_frames_that_are_enhanced_already_need_no_model(storage: str, tmp_path: 
     made = DRIVER_RECORDINGS["realsense"](frames=3)
     enhanced = [doubled(n, ENHANCED, FIRST_NS + n * PERIOD_NS + 2500) for n in range(2)]
     path = write_bag(tmp_path / "night", made.sent + enhanced, storage=storage)
-    (chapter,) = evaluated(path, None, enhanced_topic=ENHANCED)
-    assert [f.after.mean / f.before.mean for f in chapter.frames] == pytest.approx([2.0, 2.0])
-    assert [dict(f.latency_ms) for f in chapter.frames] == [{}, {}]
-    assert [f.iso for f in chapter.frames] == [1600.0, 1600.0]
-    assert "frames left out for want of an enhanced image of their stamp: 1" in chapter.notes
+    (section,) = evaluated(path, None, enhanced_topic=ENHANCED)
+    assert [f.output.mean_luma / f.input.mean_luma for f in section.frames] == pytest.approx([2.0, 2.0])
+    assert [dict(f.latency_ms) for f in section.frames] == [{}, {}]
+    assert [f.iso for f in section.frames] == [1600.0, 1600.0]
+    assert "frames left out without an enhanced image of their stamp: 1" in section.notes
 
 
 def test_references_of_another_size_are_an_error(tmp_path: Path, doubling: Enhancer) -> None:
@@ -141,9 +142,9 @@ def test_damaged_frames_are_counted_and_left_out(tmp_path: Path, doubling: Enhan
         *DRIVER_RECORDINGS["realsense"]().sent,
         BagMessage("/camera/camera/color/image_raw", FIRST_NS + 2500, IMAGE, b"\0\1\0\0x"),
     ]
-    (chapter,) = evaluated(write_bag(tmp_path / "night", sent), doubling)
-    assert len(chapter.frames) == 4
-    assert any("damaged frames left out: 1" in note for note in chapter.notes)
+    (section,) = evaluated(write_bag(tmp_path / "night", sent), doubling)
+    assert len(section.frames) == 4
+    assert any("damaged frames left out: 1" in note for note in section.notes)
 
 
 def test_a_bag_without_a_readable_frame_is_an_error(tmp_path: Path, doubling: Enhancer) -> None:
@@ -155,12 +156,12 @@ def test_a_bag_without_a_readable_frame_is_an_error(tmp_path: Path, doubling: En
 def test_several_cameras_are_several_chapters_and_need_no_common_reference(tmp_path: Path, doubling: Enhancer) -> None:
     left, right = DRIVER_RECORDINGS["realsense"](namespace="/left"), DRIVER_RECORDINGS["flir"](namespace="/right")
     path = write_bag(tmp_path / "night", [*left.sent, *right.sent, doubled(0, REFERENCE, FIRST_NS)])
-    chapters = evaluated(path, doubling)
-    assert {chapter.title for chapter in chapters} >= {left.image, right.image}
+    sections = evaluated(path, doubling)
+    assert {section.title for section in sections} >= {left.image, right.image}
     with pytest.raises(ConfigError, match="--topic"):
         evaluated(path, doubling, reference_topic=REFERENCE)
-    (chapter,) = evaluated(path, doubling, reference_topic=REFERENCE, images=(left.image,))
-    assert chapter.title == left.image
+    (section,) = evaluated(path, doubling, reference_topic=REFERENCE, images=(left.image,))
+    assert section.title == left.image
 
 
 def test_topics_that_are_not_there_are_named(tmp_path: Path, doubling: Enhancer) -> None:
@@ -168,15 +169,15 @@ def test_topics_that_are_not_there_are_named(tmp_path: Path, doubling: Enhancer)
     with pytest.raises(ConfigError, match="no images on /nowhere; name one of /camera/camera/color/image_raw"):
         evaluated(path, doubling, reference_topic="/nowhere")
     with pytest.raises(ConfigError, match="1 or more"):
-        BagQuestions(every=0)
+        BagEvaluationConfig(every=0)
 
 
 def test_bright_frames_that_pass_are_told(tmp_path: Path, doubling: Enhancer) -> None:
     path = write_bag(tmp_path / "night", DRIVER_RECORDINGS["realsense"]().sent)
     stream = StreamConfig(bypass_above=1.0, fallback=CaptureMetadata(100.0, None))
-    (chapter,) = evaluated(path, doubling, stream=stream)
-    assert all(frame.bypassed for frame in chapter.frames)
-    assert chapter.frames[0].after == chapter.frames[0].before
+    (section,) = evaluated(path, doubling, stream=stream)
+    assert all(frame.bypassed for frame in section.frames)
+    assert section.frames[0].output == section.frames[0].input
 
 
 # The command
@@ -200,7 +201,7 @@ def test_the_command_needs_neither_torch_nor_ros_and_writes_the_same_again(
     assert f"{made.image}: 4 frames" in said
     assert str(tmp_path / "first" / "report.html") in said
     assert {entry.name for entry in (tmp_path / "first").iterdir()} == {"report.html", "frames.csv", "summary.json"}
-    rows = [figures_of(tmp_path / folder / "frames.csv") for folder in ("first", "second")]
+    rows = [rows_of(tmp_path / folder / "frames.csv") for folder in ("first", "second")]
     assert rows[0] == rows[1]
     assert [row["iso"] for row in rows[0]] == ["1600.0"] * 4
     assert rows[0][0]["name"] == f"{FIRST_NS // 10**9}.{FIRST_NS % 10**9:09d}"
@@ -209,7 +210,7 @@ def test_the_command_needs_neither_torch_nor_ros_and_writes_the_same_again(
     assert made.image in (tmp_path / "first" / "report.html").read_text(encoding="utf-8")
 
 
-def figures_of(file: Path) -> list[dict[str, str]]:
+def rows_of(file: Path) -> list[dict[str, str]]:
     """All but the timings."""
     with file.open(newline="") as lines:
         return [{k: v for k, v in row.items() if not k.endswith("_ms")} for row in csv.DictReader(lines)]
@@ -241,6 +242,6 @@ def test_changes_of_size_within_a_topic_break_nothing(tmp_path: Path, doubling: 
     for number, size in enumerate(({}, {"height": 48, "width": 64}, {})):
         ns = FIRST_NS + number * PERIOD_NS
         sent.append(BagMessage("/image_raw", ns, IMAGE, bag_maker.image(ns, number, **size)))
-    (chapter,) = evaluated(write_bag(tmp_path / "night", sent), doubling)
-    assert [frame.flicker for frame in chapter.frames] == [None, None, None]
-    assert np.array_equal([s.before.shape[0] for s in chapter.samples], [24, 48, 24])
+    (section,) = evaluated(write_bag(tmp_path / "night", sent), doubling)
+    assert [frame.flicker for frame in section.frames] == [None, None, None]
+    assert np.array_equal([s.input.shape[0] for s in section.samples], [24, 48, 24])

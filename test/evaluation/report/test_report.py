@@ -1,4 +1,4 @@
-"""The report's figures and page, without a browser."""
+"""Aggregates, tables and plots of a report, and its HTML page, without a browser."""
 
 from __future__ import annotations
 
@@ -18,127 +18,74 @@ pytest.importorskip("jinja2", reason="of the extra 'report'")
 pytest.importorskip("plotly", reason="of the extra 'report'")
 pytest.importorskip("markdown_it", reason="of the extra 'report'")
 
-from report_content import HOSTILE, frame, looks, report, sample
+from report_content import HOSTILE, frame, report, sample, statistics
 
 from lowlight_enhance.core.enhancement.enhancer import Enhancer
-from lowlight_enhance.core.errors import DataError, ImageError
+from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.inference.model_zoo import find_model
-from lowlight_enhance.evaluation.report import card, figures, measures, page, plots
-from lowlight_enhance.evaluation.report.content import Chapter, Report, Table
+from lowlight_enhance.evaluation.report import aggregation, card, page, plots, tables
+from lowlight_enhance.evaluation.report.content import Report, Section, Table
 
-GREY = np.full((64, 80, 3), 128, np.uint8)
-
-
-def grain(deviation: float) -> Any:
-    noise = np.random.default_rng(0).normal(0.0, deviation, (*GREY.shape[:2], 1))
-    return np.clip(128.0 + np.repeat(noise, 3, 2), 0, 255).astype(np.uint8)
+# Aggregates and tables
 
 
-def scene() -> Any:
-    coarse = np.random.default_rng(1).integers(0, 256, (9, 12, 3), np.uint8)
-    return cv2.resize(coarse, (96, 72), interpolation=cv2.INTER_CUBIC)
+def section_of(*frames: Any) -> Section:
+    return Section("camera", tuple(frames), ())
 
 
-# Measures
-
-
-@pytest.mark.parametrize("deviation", [2.0, 8.0])
-def test_noise_is_estimated_and_a_slope_is_none(deviation: float) -> None:
-    assert measures.looks(grain(deviation)).noise == pytest.approx(deviation, rel=0.1)
-    slope = np.repeat(np.tile(np.arange(0, 160, 2, np.uint8), (64, 1))[..., None], 3, 2)
-    assert measures.looks(slope).noise == pytest.approx(0.0, abs=1e-4)
-
-
-def test_a_blurred_picture_is_less_sharp_and_as_bright() -> None:
-    sharp, blurred = measures.looks(scene()), measures.looks(cv2.GaussianBlur(scene(), (0, 0), 2.0))
-    assert blurred.laplacian < 0.7 * sharp.laplacian
-    assert blurred.tenengrad < sharp.tenengrad
-    assert blurred.mean == pytest.approx(sharp.mean, abs=1.0)
-
-
-def test_likeness_is_what_training_measures() -> None:
-    pytest.importorskip("torchmetrics", reason="to compare with")
-    pytest.importorskip("skimage", reason="of the extra 'report'")
-    from lowlight_enhance.training.evaluate import measure
-
-    noisy = np.clip(scene() + np.random.default_rng(2).normal(0, 25, scene().shape), 0, 255).astype(np.uint8)
-    ours, theirs = measures.likeness(noisy, scene()), measure(noisy, scene())
-    assert ours.ssim == pytest.approx(theirs.ssim, abs=1e-3)
-    assert ours.psnr_db == pytest.approx(theirs.psnr, abs=1e-3)
-    assert ours.hue_deg == theirs.hue_deg
-
-
-def test_pictures_of_other_sizes_are_refused() -> None:
-    with pytest.raises(ImageError, match="80x64 and its reference 80x60"):
-        measures.likeness(GREY, GREY[:60])
-    with pytest.raises(ImageError, match="3x3"):
-        measures.looks(GREY[:2])
-
-
-def test_a_change_of_brightness_is_a_change_of_every_block() -> None:
-    assert measures.change_of_luma(GREY, GREY + 3) == pytest.approx(np.full((8, 8), 3.0))
-
-
-# Figures
-
-
-def chapter_of(*frames: Any) -> Chapter:
-    return Chapter("camera", tuple(frames), ())
-
-
-def table(chapter: Chapter, title: str) -> Table:
-    return next(table for table in figures.tables(chapter) if table.title == title)
+def table(section: Section, title: str) -> Table:
+    return next(table for table in tables.section_tables(section) if table.title == title)
 
 
 def test_every_scene_counts_once_and_nan_not_at_all() -> None:
     frames = [frame(0, scene="a"), frame(0, scene="a"), frame(6, scene="b")]
-    assert figures.mean(frames, lambda f: f.after.mean) == pytest.approx((100.0 + 106.0) / 2)
-    assert figures.mean(frames, lambda f: f.likeness_after.hue_deg if f.likeness_after else None) is None
+    assert aggregation.mean(frames, lambda f: f.output.mean_luma) == pytest.approx((100.0 + 106.0) / 2)
+    assert aggregation.mean(frames, lambda f: f.output_metrics.hue_error_deg if f.output_metrics else None) is None
 
 
 def test_scores_stand_by_iso_and_exposure() -> None:
-    chapter = chapter_of(frame(0), frame(6), frame(8, iso=None))
-    by_iso = table(chapter, "By ISO")
+    section = section_of(frame(0), frame(6), frame(8, iso=None))
+    by_iso = table(section, "By ISO")
     assert [row[0] for row in by_iso.rows] == ["all", "400 to 1600", "3200 to 12800", "unknown"]
     assert by_iso.rows[0][1:4] == ("3", "10.00", "24.67")
     assert by_iso.rows[1][1:6] == ("1", "10.00", "20.00", "0.300", "0.800")
-    assert by_iso.rows[1][-2:] == ("20.0", figures.DASH)
-    assert [row[0] for row in table(chapter, "By exposure time").rows] == ["all", "1/250 s to 1/30 s"]
+    assert by_iso.rows[1][-2:] == ("20.0", aggregation.MISSING)
+    assert [row[0] for row in table(section, "By exposure time").rows] == ["all", "1/250 s to 1/30 s"]
 
 
 def test_where_nothing_is_known_all_frames_are_one_row() -> None:
-    tables = figures.tables(chapter_of(*(frame(n, iso=None, exposure_s=None) for n in range(3))))
-    assert "unknown" in tables[0].title
-    assert [row[:2] for row in tables[0].rows] == [("all", "3")]
-    assert tables[1].title == "Least alike"
+    found = tables.section_tables(section_of(*(frame(n, iso=None, exposure_s=None) for n in range(3))))
+    assert "unknown" in found[0].title
+    assert [row[:2] for row in found[0].rows] == [("all", "3")]
+    assert found[1].title == "Lowest PSNR"
 
 
 def test_scenes_are_counted_where_they_hold_several_frames() -> None:
-    by_iso = table(chapter_of(frame(0, scene="a"), frame(1, scene="a"), frame(2)), "By ISO")
+    by_iso = table(section_of(frame(0, scene="a"), frame(1, scene="a"), frame(2)), "By ISO")
     assert by_iso.columns[1] == "frames / scenes"
     assert by_iso.rows[0][1] == "3 / 2"
 
 
 def test_the_worst_frames_are_named_first() -> None:
-    worst = table(chapter_of(*(frame(n) for n in (7, 3, 9, 4, 5, 8))), "Least alike")
+    worst = table(section_of(*(frame(n) for n in (7, 3, 9, 4, 5, 8))), "Lowest PSNR")
     assert [row[0] for row in worst.rows] == ["0.30 s", "0.40 s", "0.50 s", "0.70 s", "0.80 s"]
 
 
 def test_without_references_there_are_no_scores() -> None:
-    frames = [frame(number, likeness_before=None, likeness_after=None) for number in range(3)]
-    titles = [entry.title for entry in figures.tables(chapter_of(*frames))]
-    assert titles == ["Without a reference", "Where metadata came from", "Latency"]
-    assert "PSNR" not in [tile.label for tile in figures.tiles(chapter_of(*frames))]
-    assert "PSNR" not in [plot.title for plot in plots.plots(chapter_of(*frames))]
+    frames = [frame(number, input_metrics=None, output_metrics=None) for number in range(3)]
+    titles = [entry.title for entry in tables.section_tables(section_of(*frames))]
+    assert titles == ["Without a reference", "Source of the metadata", "Latency"]
+    assert "PSNR" not in [tile.label for tile in tables.tiles(section_of(*frames))]
+    assert "PSNR" not in [plot.title for plot in plots.plots(section_of(*frames))]
 
 
 def test_flicker_is_a_root_mean_square() -> None:
-    (tile,) = [t for t in figures.tiles(chapter_of(frame(0), frame(3), frame(4))) if t.label == "flicker"]
-    assert (tile.before, tile.after) == ("0.71", "0.35")
+    (tile,) = [t for t in tables.tiles(section_of(frame(0), frame(3), frame(4))) if t.label == "flicker"]
+    assert (tile.input, tile.output) == ("0.71", "0.35")
 
 
 def test_a_summary_holds_plain_values() -> None:
-    found = figures.summary(chapter_of(*(frame(number) for number in range(10))))
+    found = aggregation.summary(section_of(*(frame(number) for number in range(10))))
     json.dumps(found, allow_nan=False)
     assert found["output"]["brightness"] == pytest.approx(104.5)
     assert found["metadata"] == {"exact": 6, "last": 4}
@@ -149,41 +96,41 @@ def test_a_summary_holds_plain_values() -> None:
     ("seconds", "text"), [(None, "-"), (1 / 50, "1/50 s"), (2.0, "2 s"), (0.5, "0.5 s"), (1 / 8000, "1/8000 s")]
 )
 def test_exposures_are_written_as_photographers_do(seconds: float | None, text: str) -> None:
-    assert figures.exposure(seconds) == text
+    assert aggregation.exposure_text(seconds) == text
 
 
 # Plots
 
 
 def test_a_recording_is_drawn_over_time_and_photographs_by_darkness() -> None:
-    recording = [plot.title for plot in plots.plots(chapter_of(*(frame(n) for n in range(4))))]
+    recording = [plot.title for plot in plots.plots(section_of(*(frame(n) for n in range(4))))]
     assert recording[:3] == ["PSNR", "SSIM", "Hue error"]
     assert recording[3:] == ["Brightness", "Noise", "Sharpness", "Flicker", "Latency", "Metadata"]
-    photographs = plots.plots(chapter_of(frame(0, time_s=None, name="<b>x</b>"), frame(1, time_s=None)))
+    photographs = plots.plots(section_of(frame(0, time_s=None, name="<b>x</b>"), frame(1, time_s=None)))
     assert [plot.title for plot in photographs][:2] == ["PSNR by darkness", "SSIM by darkness"]
     assert photographs[0].data[0]["text"][0] == "&lt;b&gt;x&lt;/b&gt;"
 
 
 def test_plots_hold_what_json_can() -> None:
-    frames = [frame(n, before=looks(0.0), exposure_s=None, metadata_age_s=None) for n in range(3)]
-    for plot in plots.plots(chapter_of(*frames)):
+    frames = [frame(n, input=statistics(0.0), exposure_s=None, metadata_age_s=None) for n in range(3)]
+    for plot in plots.plots(section_of(*frames)):
         json.dumps([plot.data, plot.layout], allow_nan=False)
 
 
 def test_metadata_that_nobody_told_are_not_drawn() -> None:
-    unknown = chapter_of(*(frame(n, iso=None, exposure_s=None, match="none") for n in range(3)))
+    unknown = section_of(*(frame(n, iso=None, exposure_s=None, match="none") for n in range(3)))
     assert "Metadata" not in [plot.title for plot in plots.plots(unknown)]
 
 
 def test_a_long_recording_is_thinned_and_few_slow_frames_do_not_squeeze_the_histogram(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(plots, "MOST_POINTS", 100)
+    monkeypatch.setattr(plots, "MAX_POINTS", 100)
     slow = frame(999, latency_ms={"total": 9000.0})
-    drawn = {plot.title: plot for plot in plots.plots(chapter_of(*(frame(n) for n in range(999)), slow))}
+    drawn = {plot.title: plot for plot in plots.plots(section_of(*(frame(n) for n in range(999)), slow))}
     assert len(drawn["Brightness"].data[0]["x"]) == 100
     assert max(drawn["Latency"].data[0]["x"]) < 2000.0
-    assert "9000.0 ms at most" in drawn["Latency"].note
+    assert "at most 9000.0 ms" in drawn["Latency"].note
 
 
 # Page
@@ -222,7 +169,7 @@ class Parts(HTMLParser):
 
 @pytest.fixture(scope="module")
 def parts() -> Parts:
-    return Parts(page.page(report(title=HOSTILE, chapters=2)))
+    return Parts(page.render_page(report(title=HOSTILE, sections=2)))
 
 
 def test_the_page_needs_nothing_else(parts: Parts) -> None:
@@ -250,21 +197,21 @@ def test_the_plots_are_json_with_no_way_out_of_it(parts: Parts) -> None:
 
 
 def test_a_chapter_without_frames_is_its_tables() -> None:
-    alone = Chapter("detectors", (), (), ("of 3 clips",), (Table("Gain", ("", "gain"), (("orb", "2.0"),)),))
-    parts = Parts(page.page(Report("night", (), (alone,))))
+    alone = Section("detectors", (), (), ("of 3 clips",), (Table("Gain", ("", "gain"), (("orb", "2.0"),)),))
+    parts = Parts(page.render_page(Report("night", (), (alone,))))
     assert all(text in parts.text for text in ("of 3 clips", "Gain", "orb"))
     assert json.loads(parts.scripts[0]) == {}
 
 
 def test_pictures_are_there_and_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     def sizes() -> list[tuple[int, int]]:
-        (found,) = page._pictures([sample(0, side=480)])
+        (found,) = page._encode_all([page._sample_images(sample(0, side=480))])
         raw = [base64.b64decode(uri.partition(",")[2]) for uri in found.values()]
         assert list(found) == ["input", "output", "reference"]
         return [cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape[:2] for data in raw]
 
     assert sizes() == [(480, 640)] * 3
-    monkeypatch.setattr(page, "MAX_PICTURE_BYTES", 6000)
+    monkeypatch.setattr(page, "MAX_IMAGE_BYTES", 6000)
     assert sizes()[0] < (480, 640)
 
 
@@ -287,11 +234,11 @@ def test_shipped_models_bring_their_card_and_others_their_facts(tmp_path: Path) 
     pytest.importorskip("onnx", reason="the onnx package writes the tests' models")
     from tiny_model import write_tiny_model
 
-    shipped = card.card_of(Enhancer(find_model("student_int8"), threads=1))
+    shipped = card.model_card(Enhancer(find_model("student_int8"), threads=1))
     assert shipped.name == "student_int8"
-    assert "Training data" in shipped.text
+    assert "Training data" in shipped.markdown
     assert dict(shipped.facts)["parameters"].startswith("2.4"), "as the model card says"
-    own = card.card_of(Enhancer(write_tiny_model(tmp_path / "mine.onnx"), threads=1))
-    assert (own.name, own.text) == ("mine", "")
+    own = card.model_card(Enhancer(write_tiny_model(tmp_path / "mine.onnx"), threads=1))
+    assert (own.name, own.markdown) == ("mine", "")
     assert dict(own.facts)["sha256"] == hashlib.sha256((tmp_path / "mine.onnx").read_bytes()).hexdigest()
     assert dict(own.facts)["exposure range"] == "1/16000 s to 30 s"

@@ -1,4 +1,4 @@
-"""Stopwatch: how long the halves of a ``MapEnhance`` take."""
+"""StageTimer: measure how long the two halves of a ``MapEnhance`` take."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from lowlight_enhance.core.metadata.capture import CaptureMetadata
 T = TypeVar("T")
 
 
-class Stopwatch:
-    """The same ``MapEnhance``, timed."""
+class StageTimer:
+    """Wrapper of a ``MapEnhance`` that sums the time of each stage."""
 
     def __init__(self, enhance: MapEnhance) -> None:
         self._enhance = enhance
-        self._taken_ns: dict[str, int] = {}
+        self._elapsed_ns: dict[str, int] = {}
 
     def __call__(self, rgb: Rgb, capture: CaptureMetadata) -> NDArray[np.uint8]:
-        """Both halves."""
+        """Run both stages."""
         return self.apply(*self.maps(rgb, capture), rgb)
 
     def maps(self, rgb: Rgb, capture: CaptureMetadata) -> tuple[Tensor, Tensor]:
-        """First half, the stage ``network``: shrink, encode, infer."""
+        """Stage ``network``: resize, encode and infer."""
         return self._timed("network", lambda: self._enhance.maps(rgb, capture))
 
     def apply(self, maps: Tensor, small: Tensor, rgb: Rgb, correction: Tensor | None = None) -> NDArray[np.uint8]:
-        """Second half, the stage ``upsample``."""
+        """Stage ``upsample``: apply the maps at full size."""
         return self._timed("upsample", lambda: self._enhance.apply(maps, small, rgb, correction))
 
     def untouched(self, rgb: Rgb) -> NDArray[np.uint8]:
-        """The frame as it is; no stage."""
+        """Return the frame unchanged; not timed."""
         return self._enhance.untouched(rgb)
 
-    def lap_ns(self) -> dict[str, int]:
-        """Nanoseconds by stage since the last call."""
-        taken, self._taken_ns = self._taken_ns, {}
-        return taken
+    def take_ns(self) -> dict[str, int]:
+        """Return nanoseconds by stage since the last call, and reset them."""
+        elapsed, self._elapsed_ns = self._elapsed_ns, {}
+        return elapsed
 
     def _timed(self, stage: str, work: Callable[[], T]) -> T:
         start = time.perf_counter_ns()
         try:
             return work()
         finally:
-            self._taken_ns[stage] = self._taken_ns.get(stage, 0) + time.perf_counter_ns() - start
+            self._elapsed_ns[stage] = self._elapsed_ns.get(stage, 0) + time.perf_counter_ns() - start

@@ -1,4 +1,4 @@
-"""Observed: an ``Enhance`` of which each call leaves its measures."""
+"""MeasuredEnhance: an ``Enhance`` that records statistics and the latency of each call."""
 
 from __future__ import annotations
 
@@ -11,25 +11,24 @@ from numpy.typing import NDArray
 from lowlight_enhance.core.enhancement.enhancer import Enhance
 from lowlight_enhance.core.inference.model_input import Rgb, to_8_bit
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
-from lowlight_enhance.evaluation.report.content import Looks
-from lowlight_enhance.evaluation.report.measures import looks
+from lowlight_enhance.evaluation.image_statistics import ImageStatistics, image_statistics
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What one call took and gave."""
+    """Statistics of the input and the output of one call, and its latency."""
 
-    before: Looks
-    after: Looks
+    input: ImageStatistics
+    output: ImageStatistics
     latency_ms: float
 
 
-class Observed:
-    """The same ``Enhance``.
+class MeasuredEnhance:
+    """Wrapper of an ``Enhance``.
 
     Attributes:
-        enhance: what it calls.
-        calls: those so far.
+        enhance: the wrapped ``Enhance``.
+        calls: measurements of the calls so far.
     """
 
     def __init__(self, enhance: Enhance) -> None:
@@ -37,9 +36,9 @@ class Observed:
         self.enhance = enhance
 
     def __call__(self, rgb: Rgb, capture: CaptureMetadata) -> NDArray[np.uint8]:
-        """Enhance a frame, and measure it and the result."""
+        """Enhance an (H, W, 3) frame and measure input, output and latency."""
         start = time.perf_counter_ns()
         enhanced = self.enhance(rgb, capture)
-        taken_ms = (time.perf_counter_ns() - start) / 1e6
-        self.calls.append(Call(looks(to_8_bit(rgb)), looks(enhanced), taken_ms))
+        latency_ms = (time.perf_counter_ns() - start) / 1e6
+        self.calls.append(Call(image_statistics(to_8_bit(rgb)), image_statistics(enhanced), latency_ms))
         return enhanced
