@@ -70,9 +70,7 @@ class DemoSettings:
         return parameters
 
 
-def run_demo(
-    settings: DemoSettings, score_frame: ScoreFrame, progress: Callable[[str], None] = print
-) -> DemoResult:
+def run_demo(settings: DemoSettings, score_frame: ScoreFrame, progress: Callable[[str], None] = print) -> DemoResult:
     """Run the demo and write its picture and video.
 
     Args:
@@ -100,9 +98,7 @@ def run_demo(
             )
         write_results(clip, kept, settings.out, progress)
         scored = evenly_spaced(list(kept), MAX_SCORED_FRAMES)
-        dark_score, enhanced_score = score_frames(
-            clip, {index: kept[index] for index in scored}, score_frame
-        )
+        dark_score, enhanced_score = score_frames(clip, {index: kept[index] for index in scored}, score_frame)
     return DemoResult(
         rate_hz=clip.rate_hz,
         sent=len(harness.log.sent or {}),
