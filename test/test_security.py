@@ -203,7 +203,7 @@ def test_the_limits_that_the_page_names_are_the_codes() -> None:
         f"nested deeper than {model_file.MAX_GRAPH_DEPTH}",
         f"names longer than {model_file.MAX_TEXT_BYTES // 2**10} KiB",
         f"at most {model_input.MAX_JSON_CHARACTERS} characters",
-        f"{pipeline.StreamConfig().max_pixels // 10**6} million",
+        f"{pipeline.PipelineConfig().max_pixels // 10**6} million",
         f"at most {values.MAX_JSON_CHARACTERS // 2**10} Ki characters",
         f"{values.MAX_JSON_BRACKETS} brackets",
         f"{health.MAX_SAMPLES} samples",

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lowlight_enhance.core.pipeline import StreamConfig
+    from lowlight_enhance.core.pipeline import PipelineConfig
 
 Commands = argparse._SubParsersAction  # argparse names the type of its command list only so
 
-STREAM_OPTIONS: dict[str, type] = {
+PIPELINE_OPTIONS: dict[str, type] = {
     "strength": float,
     "bypass_above": float,
     "bypass_hysteresis": float,
@@ -22,7 +22,7 @@ STREAM_OPTIONS: dict[str, type] = {
     "metadata_tolerance_s": float,
     "metadata_max_age_s": float,
 }
-"""Fields of ``StreamConfig`` that are options by their names."""
+"""Fields of ``PipelineConfig`` that are options by their names."""
 
 METADATA_OPTIONS: dict[str, type] = {
     "exposure_unit_s": float,
@@ -145,8 +145,8 @@ def natural(text: str) -> int:
     return number
 
 
-def stream_config(options: argparse.Namespace, iso: float | None, exposure_s: float | None) -> StreamConfig:
-    """What those of ``STREAM_OPTIONS`` and ``METADATA_OPTIONS`` say that a command has and was given.
+def pipeline_config(options: argparse.Namespace, iso: float | None, exposure_s: float | None) -> PipelineConfig:
+    """What those of ``PIPELINE_OPTIONS`` and ``METADATA_OPTIONS`` say that a command has and was given.
 
     Args:
         options: of the command.
@@ -157,10 +157,10 @@ def stream_config(options: argparse.Namespace, iso: float | None, exposure_s: fl
         LowlightError: a value out of range.
     """
     from lowlight_enhance.core.metadata.readers import MetadataSettings
-    from lowlight_enhance.core.pipeline import StreamConfig
+    from lowlight_enhance.core.pipeline import PipelineConfig
     from lowlight_enhance.tools.image import given_capture
 
     given = vars(options)
     metadata = MetadataSettings(**{k: given[f"metadata_{k}"] for k in METADATA_OPTIONS if f"metadata_{k}" in given})
-    stream = {name: given[name] for name in STREAM_OPTIONS if name in given}
-    return StreamConfig(**stream, fallback=given_capture(iso, exposure_s), metadata=metadata)
+    stream = {name: given[name] for name in PIPELINE_OPTIONS if name in given}
+    return PipelineConfig(**stream, fallback=given_capture(iso, exposure_s), metadata=metadata)

@@ -12,14 +12,14 @@ from lowlight_enhance.commands.arguments import (
     EXIT_LEFT_OUT,
     EXIT_USER_ERROR,
     METADATA_OPTIONS,
-    STREAM_OPTIONS,
+    PIPELINE_OPTIONS,
     Commands,
     add_fields,
     add_network_options,
     network_settings,
+    pipeline_config,
     positive,
     seconds,
-    stream_config,
 )
 from lowlight_enhance.core.errors import ConfigError, LowlightError
 
@@ -78,7 +78,7 @@ def add_bag(commands: Commands[argparse.ArgumentParser]) -> None:
     add_network_options(parser)
     _add_files(parser)
     same = parser.add_argument_group("as the node's parameters of these names")
-    add_fields(same, STREAM_OPTIONS, "")
+    add_fields(same, PIPELINE_OPTIONS, "")
     add_fields(same, METADATA_OPTIONS, "metadata_")
     parser.set_defaults(run=_run_bag)
 
@@ -170,7 +170,7 @@ def _settings(options: argparse.Namespace) -> BagSettings:
             replaces=options.replace,
             format=options.format,
         ),
-        stream=stream_config(options, options.iso, options.exposure_s),
+        stream=pipeline_config(options, options.iso, options.exposure_s),
         storage=options.storage,
         compression=options.compression,
         **network_settings(options),

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from lowlight_enhance.commands.arguments import (
     METADATA_OPTIONS,
-    STREAM_OPTIONS,
+    PIPELINE_OPTIONS,
     add_fields,
+    pipeline_config,
     positive,
     seconds,
-    stream_config,
 )
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lowlight_enhance.evaluation.bags import BagEvaluationConfig
     from lowlight_enhance.evaluation.report.content import ModelCard, Section
 
-BAG_STREAM_OPTIONS = {name: kind for name, kind in STREAM_OPTIONS.items() if name != "output_encoding"}
+BAG_STREAM_OPTIONS = {name: kind for name, kind in PIPELINE_OPTIONS.items() if name != "output_encoding"}
 
 
 def add_report_options(parser: argparse.ArgumentParser) -> None:
@@ -105,7 +105,7 @@ def bag_config(options: argparse.Namespace) -> BagEvaluationConfig:
         metadata=tuple(options.metadata),
         reference_topic=options.reference_topic,
         enhanced_topic=options.enhanced_topic,
-        stream=stream_config(options, options.default_iso, options.default_exposure),
+        stream=pipeline_config(options, options.default_iso, options.default_exposure),
         every=options.every,
         max_frames=options.max_frames,
     )

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from lowlight_enhance.commands.arguments import (
     EXIT_LEFT_OUT,
-    STREAM_OPTIONS,
+    PIPELINE_OPTIONS,
     Commands,
     add_fields,
     add_network_options,
     network_settings,
+    pipeline_config,
     positive,
     seconds,
     size,
-    stream_config,
 )
 from lowlight_enhance.core.signals import handle_signals
 
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from lowlight_enhance.tools.video.enhance import VideoSettings
     from lowlight_enhance.tools.video.frames import Source
 
-FRAME_OPTIONS = {name: STREAM_OPTIONS[name] for name in STREAM_OPTIONS if not name.startswith(("metadata", "output"))}
+FRAME_OPTIONS = {
+    name: PIPELINE_OPTIONS[name] for name in PIPELINE_OPTIONS if not name.startswith(("metadata", "output"))
+}
 """Those of the stream's options that mean something without messages."""
 
 
@@ -81,7 +83,7 @@ def _settings(options: argparse.Namespace) -> VideoSettings:
     from lowlight_enhance.tools.video.enhance import VideoSettings
 
     return VideoSettings(
-        stream=stream_config(options, options.iso, options.exposure_s),
+        stream=pipeline_config(options, options.iso, options.exposure_s),
         side_by_side=options.side_by_side,
         max_frames=options.max_frames,
         max_seconds=options.seconds,

@@ -1,4 +1,4 @@
-"""FrameStream: an image, the capture metadata and the camera_info that belong to it -> one enhanced frame.
+"""Pipeline: an image, the capture metadata and the camera_info that belong to it -> one enhanced frame.
 
 Messages are read by attribute, so live rclpy messages and recorded ones serve alike.
 """
@@ -35,7 +35,7 @@ NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class StreamConfig:
+class PipelineConfig:
     """How frames are matched, enhanced and written.
 
     Attributes:
@@ -106,8 +106,8 @@ class EnhancedFrame:
 
 
 @dataclass(frozen=True, slots=True)
-class BegunFrame:
-    """A frame that the network has seen, and that ``FrameStream.finish`` makes an ``EnhancedFrame`` of.
+class PendingFrame:
+    """A frame that the network has seen, and that ``Pipeline.finish`` makes an ``EnhancedFrame`` of.
 
     Attributes:
         message: the input image.
@@ -133,13 +133,13 @@ class BegunFrame:
     match: Match
     metadata_age_ns: int | None
     calibration: Any | None
-    config: StreamConfig
+    config: PipelineConfig
     enhance: Enhance
     made: tuple[Tensor, Tensor] | NDArray[np.uint8] | None
     timings_ns: dict[str, int]
 
 
-class FrameStream:
+class Pipeline:
     """One camera's stream. Not for several threads at once, but one may ``begin`` what another will ``finish``.
 
     Attributes:
@@ -148,7 +148,7 @@ class FrameStream:
         health: where frames and errors are counted.
     """
 
-    def __init__(self, enhance: Enhance, config: StreamConfig, health: Health) -> None:
+    def __init__(self, enhance: Enhance, config: PipelineConfig, health: Health) -> None:
         self.enhance, self.config, self.health = enhance, config, health
         self._metadata: StampedBuffer[CaptureMetadata] = StampedBuffer()
         self._camera_info: Any | None = None
@@ -222,7 +222,7 @@ class FrameStream:
         """
         return self.finish(self.begin(image_msg, now_ns))
 
-    def begin(self, image_msg: Any, now_ns: int) -> BegunFrame:
+    def begin(self, image_msg: Any, now_ns: int) -> PendingFrame:
         """The first half of ``process``, up to the network; arguments and errors as there."""
         self.health.received(now_ns)
         try:
@@ -231,7 +231,7 @@ class FrameStream:
             self.health.failed(error)
             raise
 
-    def finish(self, begun: BegunFrame) -> EnhancedFrame:
+    def finish(self, begun: PendingFrame) -> EnhancedFrame:
         """The second half of ``process``, for frames in the order in which they were begun.
 
         Raises:
@@ -243,7 +243,7 @@ class FrameStream:
             self.health.failed(error)
             raise
 
-    def _begun(self, image_msg: Any) -> BegunFrame:
+    def _begun(self, image_msg: Any) -> PendingFrame:
         start = time.perf_counter_ns()
         config, enhance = self.config, self.enhance
         rgb, encoding = decode(image_msg, config.output_encoding, config.max_pixels)
@@ -255,7 +255,7 @@ class FrameStream:
         if not self._passes(rgb):
             made = enhance.maps(rgb, capture) if isinstance(enhance, MapEnhance) else enhance(rgb, capture)
         timings_ns = {"decode": decoded - start, "enhance": time.perf_counter_ns() - decoded}
-        return BegunFrame(
+        return PendingFrame(
             message=image_msg,
             rgb=rgb,
             encoding=encoding,
@@ -270,7 +270,7 @@ class FrameStream:
             timings_ns=timings_ns,
         )
 
-    def _finished(self, begun: BegunFrame) -> EnhancedFrame:
+    def _finished(self, begun: PendingFrame) -> EnhancedFrame:
         start = time.perf_counter_ns()
         header, rgb, passes = begun.message.header, begun.rgb, begun.made is None
         output = self._output(begun)
@@ -318,7 +318,7 @@ class FrameStream:
         is_bright = self._bypass(rgb, self.config.bypass_above, self.config.bypass_hysteresis)
         return is_bright or self.config.strength == 0.0
 
-    def _output(self, begun: BegunFrame) -> NDArray[np.uint8]:
+    def _output(self, begun: PendingFrame) -> NDArray[np.uint8]:
         """The frame, steadied and weakened as the configuration asks; on the network's maps where there are any."""
         enhance, made, strength = begun.enhance, begun.made, begun.config.strength
         if made is None:
@@ -352,12 +352,12 @@ class FrameStream:
             return None
 
 
-def _untouched(begun: BegunFrame) -> NDArray[np.uint8]:
+def _untouched(begun: PendingFrame) -> NDArray[np.uint8]:
     enhance = begun.enhance
     return enhance.untouched(begun.rgb) if isinstance(enhance, MapEnhance) else to_8_bit(begun.rgb)
 
 
-def _is_written_so(begun: BegunFrame) -> bool:
+def _is_written_so(begun: PendingFrame) -> bool:
     """Whether the message holds its picture in the way in which the output is to be written."""
     if hasattr(begun.message, "format"):
         return begun.config.output_encoding == "same"

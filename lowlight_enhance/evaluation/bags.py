@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lowlight_enhance.core.enhancement.enhancer import Enhance
 from lowlight_enhance.core.errors import ConfigError
-from lowlight_enhance.core.pipeline import StreamConfig
+from lowlight_enhance.core.pipeline import PipelineConfig
 from lowlight_enhance.evaluation.camera_evaluation import CameraEvaluation
 from lowlight_enhance.evaluation.report.content import Section
 from lowlight_enhance.tools.background import ahead
@@ -45,7 +45,7 @@ class BagEvaluationConfig:
     metadata: tuple[str, ...] = ()
     reference_topic: str = ""
     enhanced_topic: str = ""
-    stream: StreamConfig = field(default_factory=StreamConfig)
+    stream: PipelineConfig = field(default_factory=PipelineConfig)
     every: int = 1
     max_frames: int | None = None
 

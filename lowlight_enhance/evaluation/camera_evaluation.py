@@ -13,7 +13,7 @@ from lowlight_enhance.core.enhancement.enhancer import Enhance, MapEnhance
 from lowlight_enhance.core.errors import ConfigError, DataError, ImageError
 from lowlight_enhance.core.imaging.messages import decode, stamp_ns
 from lowlight_enhance.core.inference.model_input import Rgb, to_8_bit
-from lowlight_enhance.core.pipeline import NS_PER_S, EnhancedFrame, StreamConfig
+from lowlight_enhance.core.pipeline import NS_PER_S, EnhancedFrame, PipelineConfig
 from lowlight_enhance.evaluation.flicker import luma_change
 from lowlight_enhance.evaluation.image_statistics import image_statistics
 from lowlight_enhance.evaluation.metrics import reference_metrics
@@ -50,7 +50,7 @@ class CameraEvaluation:
         known: Known,
         types: MessageTypes,
         enhance: Enhance | None,
-        stream: StreamConfig,
+        stream: PipelineConfig,
         reference: RecordedPictures | None,
         enhanced: RecordedPictures | None,
         expected: int,

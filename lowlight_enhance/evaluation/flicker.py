@@ -117,7 +117,7 @@ def measure_flicker(
     Args:
         photographs: files of well-lit photographs.
         options: how sequences are made; None for the defaults.
-        smoothing_s: time constant of the smoothing in seconds, as in ``StreamConfig``.
+        smoothing_s: time constant of the smoothing in seconds, as in ``PipelineConfig``.
         model: ONNX file; None for the default model.
         threads: as in ``Enhancer``.
 

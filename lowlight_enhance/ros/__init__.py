@@ -1,1 +1,1 @@
-"""The live node: topics to FrameStream to topics."""
+"""The live node: topics to Pipeline to topics."""

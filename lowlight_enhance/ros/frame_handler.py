@@ -14,7 +14,7 @@ from lowlight_enhance.core.errors import LowlightError
 from lowlight_enhance.core.imaging.messages import decode, stamp_ns
 from lowlight_enhance.core.inference.model_input import Rgb, to_8_bit
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
-from lowlight_enhance.core.pipeline import FrameStream
+from lowlight_enhance.core.pipeline import Pipeline
 from lowlight_enhance.ros.camera_parameter_client import CameraParameterClient
 from lowlight_enhance.ros.diagnostics import Diagnostics
 from lowlight_enhance.ros.message_types import message_class
@@ -72,7 +72,7 @@ class FrameHandler:
         self.model = ModelLoader(params, is_running=node.context.ok)
         self.enabled, self.is_active = True, False
         self.model_error, self.frame_id = "", ""
-        self.pipeline = FrameStream(self.model.enhancer, params.pipeline_config(), diagnostics.health)
+        self.pipeline = Pipeline(self.model.enhancer, params.pipeline_config(), diagnostics.health)
         guarded = diagnostics.guarded
         self.camera: CameraParameterClient | None = None
         self.subscriptions = Subscriptions(node, overrides, self._callbacks())

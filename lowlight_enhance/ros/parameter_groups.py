@@ -13,10 +13,10 @@ from lowlight_enhance.core.imaging.messages import OUTPUT_ENCODINGS
 from lowlight_enhance.core.metadata.capture import GAIN_KINDS, CaptureMetadata
 from lowlight_enhance.core.metadata.driver_parameters import DRIVERS, ParameterSource, parameter_source
 from lowlight_enhance.core.metadata.readers import READERS, MetadataSettings, reader_of
-from lowlight_enhance.core.pipeline import StreamConfig
+from lowlight_enhance.core.pipeline import PipelineConfig
 from lowlight_enhance.ros.parameter_spec import parameter
 
-_CONFIG, _METADATA = StreamConfig(), MetadataSettings()
+_CONFIG, _METADATA = PipelineConfig(), MetadataSettings()
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, get_args
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.inference.model_zoo import DEFAULT, SHIPPED
 from lowlight_enhance.core.inference.sessions import DEFAULT_PROVIDERS, Precision, Runtime
-from lowlight_enhance.core.pipeline import StreamConfig
+from lowlight_enhance.core.pipeline import PipelineConfig
 from lowlight_enhance.ros.parameter_groups import (
     BypassParameters,
     CameraParameters,
@@ -23,7 +23,7 @@ from lowlight_enhance.ros.parameter_groups import (
 )
 from lowlight_enhance.ros.parameter_spec import parameter, parameter_specs
 
-_CONFIG = StreamConfig()
+_CONFIG = PipelineConfig()
 
 _Group = TypeVar("_Group")
 
@@ -119,9 +119,9 @@ class NodeParameters:
         """The working size in pixels, or None if the model file decides."""
         return None if self.working_size < 0 else self.working_size
 
-    def pipeline_config(self) -> StreamConfig:
+    def pipeline_config(self) -> PipelineConfig:
         """Return the configuration of the pipeline."""
-        return StreamConfig(
+        return PipelineConfig(
             metadata_tolerance_s=self.metadata.sync_tolerance,
             metadata_max_age_s=self.metadata.max_age,
             fallback=self.metadata.fallback,

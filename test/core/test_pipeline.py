@@ -13,7 +13,7 @@ from lowlight_enhance.core.health import Health
 from lowlight_enhance.core.inference.model_input import ModelInput
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.core.metadata.readers import MetadataSettings
-from lowlight_enhance.core.pipeline import FrameStream, StreamConfig
+from lowlight_enhance.core.pipeline import Pipeline, PipelineConfig
 
 FLIR = "flir_camera_msgs/msg/ImageMetaData"
 MS = 1_000_000
@@ -70,9 +70,9 @@ class Recorder:
         return (rgb * 2).astype(np.uint8)
 
 
-def stream(**config: Any) -> tuple[FrameStream, Recorder, Health]:
+def stream(**config: Any) -> tuple[Pipeline, Recorder, Health]:
     enhance, health = Recorder(), Health()
-    return FrameStream(enhance, StreamConfig(**config), health), enhance, health
+    return Pipeline(enhance, PipelineConfig(**config), health), enhance, health
 
 
 def test_a_frame_keeps_its_header_size_and_encoding() -> None:
@@ -209,7 +209,7 @@ def test_camera_info_follows_the_image() -> None:
 
 def test_camera_info_is_rescaled_for_a_smaller_result() -> None:
     health = Health()
-    frames = FrameStream(lambda rgb, _: rgb[::2, ::2].copy(), StreamConfig(), health)
+    frames = Pipeline(lambda rgb, _: rgb[::2, ::2].copy(), PipelineConfig(), health)
     frames.add_camera_info(camera_info())
     info = frames.process(image(), 0).camera_info
     assert info is not None
@@ -254,7 +254,7 @@ def test_a_failing_model_is_counted() -> None:
 
     health = Health()
     with pytest.raises(ModelError):
-        FrameStream(broken, StreamConfig(), health).process(image(), 0)
+        Pipeline(broken, PipelineConfig(), health).process(image(), 0)
     assert health.report(1).values["errors.ModelError"] == "1"
 
 
@@ -286,12 +286,12 @@ def test_frames_begun_ahead_and_finished_in_another_thread_are_the_same(
     levels = (20, 22, 90, 21, 20)
     pixels = [rng.integers(level // 2, level * 2, (96, 128, 3), dtype=np.uint8) for level in levels]
     messages = [image(10**9 + n * 33 * MS, 96, 128, data=p.tobytes()) for n, p in enumerate(pixels)]
-    at_once, ahead = (FrameStream(enhancer, StreamConfig(**settings), Health()) for _ in range(2))
+    at_once, ahead = (Pipeline(enhancer, PipelineConfig(**settings), Health()) for _ in range(2))
     for frames in (at_once, ahead):
         frames.add_camera_info(camera_info(96, 128))
     expected = [at_once.process(msg, 0) for msg in messages]
     begun = [ahead.begin(msg, 0) for msg in messages]
-    ahead.config = StreamConfig(output_encoding="mono8")  # concerns frames that begin from now on
+    ahead.config = PipelineConfig(output_encoding="mono8")  # concerns frames that begin from now on
     ahead.add_camera_info(camera_info(10, 10))
     with ThreadPoolExecutor(1) as pool:
         finished = [pool.submit(ahead.finish, frame).result() for frame in begun]

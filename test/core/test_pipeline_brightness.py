@@ -19,7 +19,7 @@ from lowlight_enhance.core.health import Health
 from lowlight_enhance.core.inference.model_input import ModelInput
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.core.metadata.readers import MetadataSettings
-from lowlight_enhance.core.pipeline import FrameStream, StreamConfig
+from lowlight_enhance.core.pipeline import Pipeline, PipelineConfig
 
 MS = 1_000_000
 HALF = 0.1 / math.log(2.0)
@@ -71,8 +71,8 @@ def never(_rgb: np.ndarray, _capture: CaptureMetadata) -> np.ndarray:
     raise AssertionError("a frame that is to stay as it is was enhanced")
 
 
-def stream(enhance: Any, **config: Any) -> FrameStream:
-    return FrameStream(enhance, StreamConfig(**config), Health())
+def stream(enhance: Any, **config: Any) -> Pipeline:
+    return Pipeline(enhance, PipelineConfig(**config), Health())
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_strength_keeps_the_size_of_the_models_resolution(tiny: Any, strength: f
 )
 def test_senseless_settings_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(values))):
-        StreamConfig(**values)
+        PipelineConfig(**values)
 
 
 # Bypass

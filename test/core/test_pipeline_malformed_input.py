@@ -19,7 +19,7 @@ from lowlight_enhance.core.imaging.camera_info import image_size
 from lowlight_enhance.core.imaging.messages import OUTPUT_ENCODINGS, decode, fill_message
 from lowlight_enhance.core.inference.model_input import ModelInput
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
-from lowlight_enhance.core.pipeline import EnhancedFrame, FrameStream, StreamConfig
+from lowlight_enhance.core.pipeline import EnhancedFrame, Pipeline, PipelineConfig
 
 MAX_PIXELS = 20_000
 """More than any good picture here has."""
@@ -39,7 +39,7 @@ def enhancer(tmp_path_factory: pytest.TempPathFactory) -> Enhancer:
 
 
 configs = st.builds(
-    StreamConfig,
+    PipelineConfig,
     fallback=st.sampled_from([UNKNOWN, CaptureMetadata(400.0, None), CaptureMetadata(800.0, 0.03)]),
     strength=st.sampled_from([0.0, 0.3, 1.0]),
     bypass_above=st.sampled_from([0.0, 100.0]),
@@ -70,8 +70,8 @@ def check_frame(frame: EnhancedFrame, picture: GeneratedMessage) -> None:
     assert len(written.data) == written.step * written.height
 
 
-def check_stream(enhance: Enhance, messages: list[Any], config: StreamConfig) -> None:
-    stream, came, failed = FrameStream(enhance, config, Health()), 0, 0
+def check_stream(enhance: Enhance, messages: list[Any], config: PipelineConfig) -> None:
+    stream, came, failed = Pipeline(enhance, config, Health()), 0, 0
     for each in messages:
         if each.type_name == CAMERA_INFO:
             stream.add_camera_info(each.message)
@@ -97,7 +97,7 @@ def check_stream(enhance: Enhance, messages: list[Any], config: StreamConfig) ->
 @settings(deadline=None, max_examples=1500)
 @given(messages=st.lists(sent, min_size=1, max_size=5), config=configs)
 def test_header_and_size_are_the_inputs_or_it_is_our_own_error(
-    messages: list[GeneratedMessage], config: StreamConfig
+    messages: list[GeneratedMessage], config: PipelineConfig
 ) -> None:
     check_stream(brighter, messages, config)
 
@@ -105,6 +105,6 @@ def test_header_and_size_are_the_inputs_or_it_is_our_own_error(
 @settings(deadline=None, max_examples=500)
 @given(messages=st.lists(sent, min_size=1, max_size=5), config=configs)
 def test_a_network_changes_nothing_about_that(
-    enhancer: Enhancer, messages: list[GeneratedMessage], config: StreamConfig
+    enhancer: Enhancer, messages: list[GeneratedMessage], config: PipelineConfig
 ) -> None:
     check_stream(enhancer, messages, config)

@@ -22,7 +22,7 @@ from lowlight_enhance.core.enhancement.enhancer import Enhancer, open_enhancer
 from lowlight_enhance.core.inference.model_zoo import find_model
 from lowlight_enhance.core.malloc import keep_image_buffers
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
-from lowlight_enhance.core.pipeline import StreamConfig
+from lowlight_enhance.core.pipeline import PipelineConfig
 from lowlight_enhance.tools.bags.enhance import copy_enhanced
 from lowlight_enhance.tools.bags.recording import Bag
 from lowlight_enhance.tools.bags.settings import BagSettings
@@ -55,11 +55,11 @@ def main() -> None:
     parser.add_argument("--storage", default="sqlite3")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--model")
-    parser.add_argument("--smoothing-s", type=float, default=StreamConfig().smoothing_s)
+    parser.add_argument("--smoothing-s", type=float, default=PipelineConfig().smoothing_s)
     options = parser.parse_args()
     keep_image_buffers()
     frame = dark_frame(WIDTH, HEIGHT, CAPTURE)
-    settings = BagSettings(stream=StreamConfig(smoothing_s=options.smoothing_s))
+    settings = BagSettings(stream=PipelineConfig(smoothing_s=options.smoothing_s))
     with tempfile.TemporaryDirectory() as folder:
         source = write_night(Path(folder) / "in", frame, options.frames, options.storage)
         enhancer = open_enhancer(model=find_model(options.model), threads=options.threads)

@@ -79,7 +79,7 @@ def test_an_internal_error_in_configure_is_logged_and_leaves_it_unconfigured(
 ):
     node = make_node(model=str(tiny_model))
     with monkeypatch.context() as patch:
-        patch.setattr("lowlight_enhance.ros.frame_handler.FrameStream", lambda *_: 1 / 0)
+        patch.setattr("lowlight_enhance.ros.frame_handler.Pipeline", lambda *_: 1 / 0)
         assert node.trigger_configure() == TransitionCallbackReturn.ERROR
     assert "ZeroDivisionError" in capfd.readouterr().err
     assert node.status().level == b"\x02"

@@ -5,7 +5,7 @@ import pytest
 
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.metadata.readers import READERS, MetadataSettings
-from lowlight_enhance.core.pipeline import StreamConfig
+from lowlight_enhance.core.pipeline import PipelineConfig
 from lowlight_enhance.ros import parameter_docs
 from lowlight_enhance.ros.parameters import SPECS, NodeParameters, flat_values
 
@@ -24,7 +24,7 @@ def test_metadata_defaults_are_those_of_the_readers():
 
 
 def test_defaults_are_those_of_the_pipeline():
-    assert NodeParameters().pipeline_config() == StreamConfig()
+    assert NodeParameters().pipeline_config() == PipelineConfig()
 
 
 def test_the_defaults_pass_the_validation():

@@ -15,7 +15,7 @@ from lowlight_enhance.core.health import Health
 from lowlight_enhance.core.imaging.messages import stamp_ns
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
 from lowlight_enhance.core.metadata.readers import reader_of
-from lowlight_enhance.core.pipeline import NS_PER_S, BegunFrame, EnhancedFrame, FrameStream, StreamConfig
+from lowlight_enhance.core.pipeline import NS_PER_S, EnhancedFrame, PendingFrame, Pipeline, PipelineConfig
 from lowlight_enhance.tools.bags.cameras import CAMERA_INFO, Camera
 from lowlight_enhance.tools.bags.recording import Bag, MessageTypes
 from lowlight_enhance.tools.bags.settings import CameraReport
@@ -87,20 +87,20 @@ def _keep(message: Any, type_name: str, received_ns: int, camera: Camera, known:
 
 
 class Lane:
-    """One camera's images on their way through a ``FrameStream``, in the order of the bag."""
+    """One camera's images on their way through a ``Pipeline``, in the order of the bag."""
 
     def __init__(
-        self, report: CameraReport, known: Known, types: MessageTypes, enhance: Enhance, config: StreamConfig
+        self, report: CameraReport, known: Known, types: MessageTypes, enhance: Enhance, config: PipelineConfig
     ) -> None:
         self.report, self.camera = report, report.camera
         self._known, self._types = known, types
-        self._stream = FrameStream(enhance, config, Health())
+        self._stream = Pipeline(enhance, config, Health())
         self._capture_stamps = [stamp for stamp, _ in known.captures]
         self._calibration_stamps = [stamp for stamp, _ in known.calibrations]
         self._tolerance_ns = round(config.metadata_tolerance_s * NS_PER_S)
         self._told = 0
 
-    def begin(self, raw: bytes, received_ns: int) -> BegunFrame | None:
+    def begin(self, raw: bytes, received_ns: int) -> PendingFrame | None:
         """The frame that the bytes are, seen by the network; None where they are no such message, or no picture.
 
         Counted in the report.
@@ -117,7 +117,7 @@ class Lane:
             self.report.last_error = str(error)
             return None
 
-    def finish(self, begun: BegunFrame) -> EnhancedFrame:
+    def finish(self, begun: PendingFrame) -> EnhancedFrame:
         """What is to be written of a frame; may be another thread's work than ``begin``, in the same order."""
         frame = self._stream.finish(begun)
         self.report.enhanced += 1

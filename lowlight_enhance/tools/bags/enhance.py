@@ -14,7 +14,7 @@ from pathlib import Path
 from lowlight_enhance.core.enhancement.enhancer import Enhance
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.malloc import keep_image_buffers
-from lowlight_enhance.core.pipeline import BegunFrame
+from lowlight_enhance.core.pipeline import PendingFrame
 from lowlight_enhance.tools.background import Behind, ahead
 from lowlight_enhance.tools.bags.bag_output import Outlet
 from lowlight_enhance.tools.bags.camera_stream import Lane, read_ahead
@@ -104,7 +104,7 @@ def _copy(bag: Bag, outlet: Outlet, lanes: Mapping[str, Lane], replaces: bool, t
     """
     copied = 0
 
-    def put(lane: Lane, begun: BegunFrame, received_ns: int, raw: bytes) -> None:
+    def put(lane: Lane, begun: PendingFrame, received_ns: int, raw: bytes) -> None:
         outlet.write(lane.camera, begun.message, lane.finish(begun), received_ns, raw)
 
     with contextlib.closing(ahead(bag.messages())) as messages, Behind() as behind:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lowlight_enhance.core.errors import ConfigError, DataError, ImageError
 from lowlight_enhance.core.imaging.messages import decode, stamp_ns
 from lowlight_enhance.core.inference.model_input import to_8_bit
-from lowlight_enhance.core.pipeline import NS_PER_S, StreamConfig
+from lowlight_enhance.core.pipeline import NS_PER_S, PipelineConfig
 from lowlight_enhance.tools.bags.cameras import COMPRESSED_IMAGE, IMAGE
 from lowlight_enhance.tools.bags.recording import Bag, MessageTypes
 
@@ -18,7 +18,7 @@ from lowlight_enhance.tools.bags.recording import Bag, MessageTypes
 class RecordedPictures:
     """Where each picture of a topic lies is found out once; pictures are read when they are asked for."""
 
-    def __init__(self, bag: Bag, types: MessageTypes, topic: str, config: StreamConfig) -> None:
+    def __init__(self, bag: Bag, types: MessageTypes, topic: str, config: PipelineConfig) -> None:
         """Look through the topic.
 
         Args:

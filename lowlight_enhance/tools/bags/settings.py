@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from lowlight_enhance.core.imaging.compressed import JPEG_QUALITY
-from lowlight_enhance.core.pipeline import StreamConfig
+from lowlight_enhance.core.pipeline import PipelineConfig
 from lowlight_enhance.tools.bags.cameras import Camera, TopicChoice
 from lowlight_enhance.tools.bags.recording import Compression, Storage
 from lowlight_enhance.tools.network import NetworkSettings
@@ -26,7 +26,7 @@ class BagSettings(NetworkSettings):
     """
 
     topics: TopicChoice = field(default_factory=TopicChoice)
-    stream: StreamConfig = field(default_factory=StreamConfig)
+    stream: PipelineConfig = field(default_factory=PipelineConfig)
     jpeg_quality: int = JPEG_QUALITY
     storage: Storage | Literal["same"] = "same"
     compression: Compression | Literal["same"] = "same"

@@ -32,7 +32,7 @@ from lowlight_enhance.core.health import Health
 from lowlight_enhance.core.imaging.messages import fill_message, rgb_from_message
 from lowlight_enhance.core.inference.sessions import Runtime, runtime_version
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
-from lowlight_enhance.core.pipeline import NS_PER_S, FrameStream, StreamConfig
+from lowlight_enhance.core.pipeline import NS_PER_S, Pipeline, PipelineConfig
 from lowlight_enhance.core.process_info import processor_name
 from lowlight_enhance.simulation.low_light import dark_frame
 
@@ -57,7 +57,7 @@ class SizeTimings:
         height: rows of the frame.
         tensor: shape of the network's input.
         stages_ms: by name of the stage, in the order of their work.
-        total_ms: from an image message to the filled output message, through ``FrameStream``.
+        total_ms: from an image message to the filled output message, through ``Pipeline``.
         inference_ms: the same session on the same array, and nothing else.
         onnxruntime_ms: inference in ONNX Runtime, where another runtime is measured.
         upsampling_ms: ``OTHER_UPSAMPLING`` in place of the stage ``upsample``.
@@ -264,7 +264,7 @@ class _SizeBenchmark:
         self.enhancer, self.width, self.height, self.onnxruntime = enhancer, width, height, onnxruntime
         self.stamp_ns = NS_PER_S
         self.message = image_message(dark_frame(width, height, CAPTURE))
-        self.stream = FrameStream(enhancer, StreamConfig(fallback=CAPTURE), Health())
+        self.stream = Pipeline(enhancer, PipelineConfig(fallback=CAPTURE), Health())
         self.rgb = rgb_from_message(self.message)
         self.tensor = enhancer.encode(self.rgb, CAPTURE)
         self.maps, self.small = toned(enhancer.model_input, enhancer.infer(self.tensor), self.tensor, self.rgb)
@@ -294,7 +294,7 @@ class _SizeBenchmark:
             self.opencv(name, function, bgr)
 
     def _run_stages(self, time_stage: Timer) -> None:
-        """The work of ``FrameStream.process``, one stage after the other."""
+        """The work of ``Pipeline.process``, one stage after the other."""
         rgb = time_stage("decode", rgb_from_message, self.message)
         tensor = time_stage("encode", self.enhancer.encode, rgb, CAPTURE)
         output = time_stage("inference", self.enhancer.infer, tensor)

@@ -1,4 +1,4 @@
-"""A video, a folder of pictures or a camera, enhanced as the node would: the same ``FrameStream``, fed with frames."""
+"""A video, a folder of pictures or a camera, enhanced as the node would: the same ``Pipeline``, fed with frames."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lowlight_enhance.core.enhancement.enhancer import Enhancer
 from lowlight_enhance.core.errors import ConfigError, DataError, ImageError
 from lowlight_enhance.core.health import Health
 from lowlight_enhance.core.malloc import keep_image_buffers
-from lowlight_enhance.core.pipeline import NS_PER_S, EnhancedFrame, FrameStream, StreamConfig
+from lowlight_enhance.core.pipeline import NS_PER_S, EnhancedFrame, Pipeline, PipelineConfig
 from lowlight_enhance.tools.background import Behind, ahead
 from lowlight_enhance.tools.network import NetworkSettings
 from lowlight_enhance.tools.video.frames import Frame, Source
@@ -42,7 +42,7 @@ class VideoSettings(NetworkSettings):
         force: what is there already may be replaced.
     """
 
-    stream: StreamConfig = field(default_factory=StreamConfig)
+    stream: PipelineConfig = field(default_factory=PipelineConfig)
     side_by_side: bool = False
     max_frames: int | None = None
     max_seconds: float | None = None
@@ -164,15 +164,15 @@ def _write(writer: Target, frame: Frame, rgb: NDArray[np.uint8], beside: Enhance
 
 
 class Lane:
-    """Frames on their way through a ``FrameStream``, which takes them for messages of a camera.
+    """Frames on their way through a ``Pipeline``, which takes them for messages of a camera.
 
     Attributes:
         tick: seconds of one step of the frames' time.
     """
 
-    def __init__(self, enhance: Enhancer, config: StreamConfig, tick: Fraction) -> None:
+    def __init__(self, enhance: Enhancer, config: PipelineConfig, tick: Fraction) -> None:
         self.tick = tick
-        self._stream = FrameStream(enhance, config, Health())
+        self._stream = Pipeline(enhance, config, Health())
 
     def process(self, frame: Frame) -> EnhancedFrame:
         """The enhanced frame.

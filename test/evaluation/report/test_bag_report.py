@@ -25,7 +25,7 @@ from lowlight_enhance.core.enhancement.enhancer import Enhancer
 from lowlight_enhance.core.errors import ConfigError, DataError
 from lowlight_enhance.core.inference.model_input import ModelInput
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
-from lowlight_enhance.core.pipeline import StreamConfig
+from lowlight_enhance.core.pipeline import PipelineConfig
 from lowlight_enhance.evaluation.bags import BagEvaluationConfig, evaluate_bag, find_evaluated_cameras, total_frames
 from lowlight_enhance.evaluation.camera_evaluation import SAMPLES
 from lowlight_enhance.evaluation.report.content import Section
@@ -174,7 +174,7 @@ def test_topics_that_are_not_there_are_named(tmp_path: Path, doubling: Enhancer)
 
 def test_bright_frames_that_pass_are_told(tmp_path: Path, doubling: Enhancer) -> None:
     path = write_bag(tmp_path / "night", DRIVER_RECORDINGS["realsense"]().sent)
-    stream = StreamConfig(bypass_above=1.0, fallback=CaptureMetadata(100.0, None))
+    stream = PipelineConfig(bypass_above=1.0, fallback=CaptureMetadata(100.0, None))
     (section,) = evaluated(path, doubling, stream=stream)
     assert all(frame.bypassed for frame in section.frames)
     assert section.frames[0].output == section.frames[0].input

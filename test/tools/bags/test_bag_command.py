@@ -28,7 +28,7 @@ from lowlight_enhance import cli
 from lowlight_enhance.commands import bags as bag_commands
 from lowlight_enhance.core.errors import DataError, LowlightError
 from lowlight_enhance.core.metadata.readers import MetadataSettings
-from lowlight_enhance.core.pipeline import StreamConfig
+from lowlight_enhance.core.pipeline import PipelineConfig
 from lowlight_enhance.tools.bags import scheduler
 from lowlight_enhance.tools.bags.settings import BagReport, BagSettings
 
@@ -73,9 +73,9 @@ def settings_of(*options: str) -> BagSettings:
 
 def test_every_setting_of_the_node_is_an_option() -> None:
     of_metadata = {entry.name for entry in dataclasses.fields(MetadataSettings)}
-    of_stream = {entry.name for entry in dataclasses.fields(StreamConfig)}
+    of_stream = {entry.name for entry in dataclasses.fields(PipelineConfig)}
     assert set(bag_commands.METADATA_OPTIONS) == of_metadata
-    assert set(bag_commands.STREAM_OPTIONS) == of_stream - {"fallback", "metadata"}
+    assert set(bag_commands.PIPELINE_OPTIONS) == of_stream - {"fallback", "metadata"}
     for name, kind in bag_commands.METADATA_OPTIONS.items():
         assert isinstance(getattr(MetadataSettings(), name), kind)
 

@@ -21,7 +21,7 @@ from rosbags.typesys import Stores, get_typestore
 from lowlight_enhance.core.errors import ConfigError, DataError
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
 from lowlight_enhance.core.metadata.readers import MetadataSettings
-from lowlight_enhance.core.pipeline import StreamConfig
+from lowlight_enhance.core.pipeline import PipelineConfig
 from lowlight_enhance.tools.bags.cameras import TopicChoice
 from lowlight_enhance.tools.bags.enhance import enhance_bag
 from lowlight_enhance.tools.bags.recording import Bag
@@ -51,7 +51,7 @@ def test_a_drivers_recording(style: str, storage: str, tmp_path: Path) -> None:
     source = write_bag(tmp_path / "in", recorded.sent + SECRETS, storage)
     doubler = DoublingEnhancer()
     settings = MetadataSettings(gain_unity=1.0)
-    report = enhance_in_process(source, tmp_path / "out", doubler, stream=StreamConfig(metadata=settings))
+    report = enhance_in_process(source, tmp_path / "out", doubler, stream=PipelineConfig(metadata=settings))
     namespace = recorded.image.rpartition("/")[0]
     added = [f"{namespace}/image_enhanced", f"{namespace}/enhanced/camera_info"]
 
@@ -330,7 +330,7 @@ def test_raw_images_as_files_on_request(tmp_path: Path) -> None:
 def test_what_is_bright_already_passes_bit_for_bit(tmp_path: Path) -> None:
     recorded = DRIVER_RECORDINGS["realsense"]()
     source = write_bag(tmp_path / "in", recorded.sent)
-    report = enhance_in_process(source, tmp_path / "out", stream=StreamConfig(bypass_above=10.0))
+    report = enhance_in_process(source, tmp_path / "out", stream=PipelineConfig(bypass_above=10.0))
     assert report.cameras[0].bypassed == 4
     copies = {
         name: [raw for topic, _, _, raw in bag_maker.messages(tmp_path / "out") if topic.endswith(name)]
@@ -345,7 +345,7 @@ def test_what_is_bright_already_passes_bit_for_bit(tmp_path: Path) -> None:
 def test_fixed_values_count_where_nothing_is_told(tmp_path: Path) -> None:
     source = write_bag(tmp_path / "in", DRIVER_RECORDINGS["realsense"]().sent)
     doubler = DoublingEnhancer()
-    config = StreamConfig(fallback=CaptureMetadata(1600.0, 0.02))
+    config = PipelineConfig(fallback=CaptureMetadata(1600.0, 0.02))
     report = enhance_in_process(
         source, tmp_path / "out", doubler, stream=config, topics=TopicChoice(metadata=("none",))
     )
@@ -364,7 +364,7 @@ def test_fields_of_any_message_that_the_bag_defines(tmp_path: Path) -> None:
     doubler = DoublingEnhancer()
     settings = MetadataSettings(exposure_field="shutter", exposure_scale_s=1.0, gain_field="gain", gain_kind="db")
     choice = TopicChoice(metadata=("/wfov",))
-    enhance_in_process(source, tmp_path / "out", doubler, stream=StreamConfig(metadata=settings), topics=choice)
+    enhance_in_process(source, tmp_path / "out", doubler, stream=PipelineConfig(metadata=settings), topics=choice)
     iso = 100.0 * 10 ** (6 / 20)
     np.testing.assert_allclose(
         np.array(doubler.capture_values, float), [(iso, 0.01 * (1 + n)) for n in range(4)], rtol=1e-6

@@ -21,7 +21,7 @@ from lowlight_enhance import cli
 from lowlight_enhance.core.enhancement.enhancer import Enhancer
 from lowlight_enhance.core.errors import ConfigError, DataError, LowlightError
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
-from lowlight_enhance.core.pipeline import StreamConfig
+from lowlight_enhance.core.pipeline import PipelineConfig
 from lowlight_enhance.tools.video import sources
 from lowlight_enhance.tools.video.enhance import Lane, VideoReport, VideoSettings, enhance_video
 from lowlight_enhance.tools.video.frames import Frame
@@ -45,7 +45,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def settings(tiny_model: Path) -> VideoSettings:
-    return VideoSettings(stream=StreamConfig(smoothing_s=0.0), model=tiny_model, threads=1)
+    return VideoSettings(stream=PipelineConfig(smoothing_s=0.0), model=tiny_model, threads=1)
 
 
 def changed(settings: VideoSettings, **fields: Any) -> VideoSettings:
@@ -188,7 +188,7 @@ def test_colours_survive_whether_the_file_says_how_it_writes_them_or_not(
 ) -> None:
     source = write_video(tmp_path / "night.mp4", sound="", space=space)
     target = tmp_path / "out.mp4"
-    run(source, target, changed(settings, stream=StreamConfig(strength=0.0)))
+    run(source, target, changed(settings, stream=PipelineConfig(strength=0.0)))
     for before, after in zip(frames_of(source), frames_of(target), strict=True):
         assert np.abs(before.astype(int) - after)[4:-4, 4:28].max() <= 3
     with av.open(str(target)) as container:
@@ -293,7 +293,7 @@ def test_exif_tells_of_each_picture_and_the_user_goes_first(tmp_path: Path) -> N
                 return rgb
 
         with open_source(str(tmp_path / "night"), given) as source:
-            lane = Lane(Seeing(), StreamConfig(fallback=given), source.tick)  # type: ignore[arg-type]
+            lane = Lane(Seeing(), PipelineConfig(fallback=given), source.tick)  # type: ignore[arg-type]
             for frame in source.frames():
                 lane.process(frame)
         return seen
@@ -328,14 +328,14 @@ def test_pictures_of_several_sizes_fit_into_a_folder_but_not_into_a_video(
 
 def test_frames_are_steadied_by_their_times(tiny_model: Path) -> None:
     enhancer = Enhancer(tiny_model, threads=1)
-    config = StreamConfig(smoothing_s=0.2, strength=0.9)
+    config = PipelineConfig(smoothing_s=0.2, strength=0.9)
     rng = np.random.default_rng(3)
     frames = [
         Frame(np.clip(picture(0, 96, 128) + shift, 0, 255).astype(np.uint8), number * 3, UNKNOWN, "")
         for number, shift in enumerate(rng.integers(-2, 3, 4))
     ]
 
-    def through(tick: Fraction, config: StreamConfig) -> list[np.ndarray]:
+    def through(tick: Fraction, config: PipelineConfig) -> list[np.ndarray]:
         lane = Lane(enhancer, config, tick)
         return [lane.process(frame).rgb.copy() for frame in frames]
 
@@ -347,7 +347,7 @@ def test_frames_are_steadied_by_their_times(tiny_model: Path) -> None:
 
 def test_bright_frames_pass(tmp_path: Path, settings: VideoSettings) -> None:
     folder = write_pictures(tmp_path / "night", ["0.png", "1.png"])
-    report = run(folder, tmp_path / "out", changed(settings, stream=StreamConfig(bypass_above=1.0)))
+    report = run(folder, tmp_path / "out", changed(settings, stream=PipelineConfig(bypass_above=1.0)))
     assert report.bypassed == 2
     assert "2 of them passed through untouched" in str(report)
     assert np.array_equal(cv2.imread(str(tmp_path / "out" / "1.png")), cv2.imread(str(folder / "1.png")))
