@@ -75,11 +75,20 @@ def existing_file(argument, path):
     return path
 
 
+def check_value(argument, value, value_type):
+    """Raise an error that names the argument; the one of launch does not."""
+    try:
+        value_type(value)
+    except ValueError:
+        raise ValueError(f"{argument}:={value}: not {'an integer' if value_type is int else 'a number'}") from None
+
+
 def describe(context):
     values = context.launch_configurations
     parameters = {"use_sim_time": True} if values["use_sim_time"].lower() == "true" else {}
     for argument, (name, value_type) in PARAMETERS.items():
         if values[argument]:
+            check_value(argument, values[argument], value_type)
             parameters[name] = ParameterValue(LaunchConfiguration(argument), value_type=value_type)
     node = Node(
         package="lowlight_enhance",

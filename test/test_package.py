@@ -87,6 +87,33 @@ def test_package_xml_is_what_ros_expects() -> None:
     assert re.fullmatch(r"[-\w.+]+@[-\w]+(\.[-\w]+)*\.[a-zA-Z]{2,}", maintainer.get("email", ""))
 
 
+def imported_ros_packages() -> set[str]:
+    """ROS packages that the package and its launch files import."""
+    text = "\n".join(p.read_text(encoding="utf-8") for f in (NAME, "launch") for p in (ROOT / f).rglob("*.py"))
+    named = re.findall(r"^\s*(?:from|import) (\w+)", text, re.MULTILINE)
+    ros = re.compile(r"rclpy|launch|launch_ros|ament_index_python|cv_bridge|\w+_(?:msgs|srvs|interfaces)")
+    return {name for name in named if ros.fullmatch(name)}
+
+
+def test_package_xml_names_every_ros_package_that_is_imported() -> None:
+    depends = {element.text for element in ElementTree.parse(ROOT / "package.xml").getroot().iter("exec_depend")}
+    imported = imported_ros_packages()
+    assert {"rclpy", "launch_ros", "ament_index_python", "rosgraph_msgs"} <= imported
+    assert imported <= depends
+
+
+def test_package_xml_passes_the_checks_of_catkin_pkg() -> None:
+    package = pytest.importorskip("catkin_pkg.package", reason="catkin_pkg checks package.xml as the ROS tools do")
+    warnings: list[str] = []
+    parsed = package.parse_package(str(ROOT / "package.xml"), warnings=warnings)
+    parsed.validate(warnings=warnings)
+    assert warnings == []
+    assert all((ROOT / entry.file).is_file() for entry in parsed.licenses)
+    assert len(parsed.licenses) == 2
+    assert parsed.urls
+    assert parsed.authors
+
+
 def test_the_version_is_the_same_everywhere(wheel: Path) -> None:
     package = ElementTree.parse(ROOT / "package.xml").getroot()
     assert package.findtext("version") == lowlight_enhance.__version__

@@ -230,6 +230,13 @@ def test_names_of_parameters_and_topics_are_the_nodes(stand_ins, tmp_path):
     assert {topic for topic, _ in node["remappings"]} <= {*topic_names.INPUTS, *topic_names.OUTPUTS}
 
 
+def test_a_value_of_the_wrong_type_is_an_error_that_names_the_argument(stand_ins):
+    with pytest.raises(ValueError, match="strength:=abc: not a number"):
+        launched("enhance", strength="abc")
+    with pytest.raises(ValueError, match=r"working_size:=1\.5: not an integer"):
+        launched("enhance", working_size="1.5")
+
+
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
