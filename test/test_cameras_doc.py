@@ -1,4 +1,4 @@
-"""docs/cameras.md is held to the code: its parameters, values, message types and drivers are those that exist."""
+"""The parameters, values, message types and drivers in docs/cameras.md exist in the code."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ NODE_PARAMETERS = [
     "camera.auto_parameter",
     "camera.manual_value",
 ]
-"""What replaces a driver's own, in the order of the table."""
+"""Parameters that replace a driver's defaults, in the order of the table."""
 
 
 def table_after(heading: str) -> list[list[str]]:
-    """Cells of the first table below a heading, without its head."""
+    """Return the cells of the first table below a heading, without the table's head."""
     lines = TEXT.partition(f"# {heading}\n")[2].splitlines()
     rows = [line.strip().strip("|").split("|") for line in lines if line.startswith("|")]
     count = next((i for i, line in enumerate(lines) if line.startswith("|")), 0)
@@ -41,7 +41,7 @@ def settings_in(text: str) -> dict[str, Any]:
     return {name: yaml.safe_load(value) for name, value in SETTING.findall(text)}
 
 
-ROWS = table_after("Which camera, which settings")
+ROWS = table_after("Settings for camera drivers")
 
 
 def test_the_table_is_found() -> None:
@@ -70,7 +70,7 @@ def test_every_parameter_named_exists_and_none_about_metadata_is_left_out() -> N
 
 
 def cells_of(source: ParameterSource) -> list[set[str]]:
-    """What the table of node parameters must say of a driver, row by row."""
+    """Return what the table of node parameters must contain for a driver, row by row."""
     return [
         set(source.exposure),
         {f"{source.exposure_unit_s:.1e}".replace("e-0", "e-")},
@@ -83,7 +83,7 @@ def cells_of(source: ParameterSource) -> list[set[str]]:
 
 
 def test_switches_with_a_value_of_their_own_are_told() -> None:
-    told = re.search(r"value of their own: (.*)", TEXT.replace("\n  ", " "))
+    told = re.search(r"manual value of their own: (.*)", TEXT.replace("\n  ", " "))
     assert told is not None
     own = {name for source in DRIVERS.values() for name in source.manual_of}
     assert own == set(re.findall(r"`(\w+)`", told[1].partition("camera.manual_value")[0]))
@@ -93,7 +93,7 @@ def test_switches_with_a_value_of_their_own_are_told() -> None:
 def test_the_table_of_node_parameters_is_the_codes(column: int, driver: str) -> None:
     head = next(line for line in TEXT.splitlines() if line.startswith("| node parameter |"))
     assert head.strip("|").split("|")[column].strip() == driver
-    rows = table_after("A camera node's parameters")
+    rows = table_after("Parameters of the driver's node")
     assert [set(row[column].replace("`", "").split()) for row in rows] == cells_of(DRIVERS[driver])
     assert [row[0].strip("`") for row in rows] == NODE_PARAMETERS
 
@@ -102,5 +102,5 @@ def test_times_are_those_of_the_code() -> None:
     pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
     from lowlight_enhance.ros.camera_parameter_client import PERIOD_S, REFRESH_S
 
-    assert f"told every {PERIOD_S:g} s" in TEXT
+    assert f"reported every {PERIOD_S:g} s" in TEXT
     assert f"noticed within {REFRESH_S:g} s" in TEXT

@@ -213,6 +213,22 @@ def test_the_limits_that_the_page_names_are_the_codes() -> None:
     assert [limit for limit in limits if limit not in text] == []
 
 
+def test_the_limits_of_the_node_that_the_page_names_are_the_codes() -> None:
+    pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
+    from lowlight_enhance.ros import model_loader, serialized, status
+
+    text = " ".join((ROOT / "docs/security.md").read_text(encoding="utf-8").split())
+    limits = [
+        f"Messages above {serialized.MAX_MESSAGE_BYTES // 2**10} KiB are dropped",
+        f"at most {1e3 * serialized.ROUND_S:g} ms",
+        f"{serialized.QUEUE_DEPTH} waiting metadata messages",
+        f"at most {model_loader.CHECK_WAIT_S:g} s for the check",
+        f"gives up after {model_loader.LOAD_TIMEOUT_S:g} s",
+        f"{status.MAX_HARDWARE_ID_CHARACTERS} characters of a frame_id",
+    ]
+    assert [limit for limit in limits if limit not in text] == []
+
+
 @pytest.mark.parametrize("page", ["security.md", "runtimes.md"])
 def test_links_of_the_page_lead_somewhere(page: str) -> None:
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
