@@ -38,7 +38,7 @@ def output(*command: str | Path, cwd: Path, **environment: str) -> str:
         list(map(str, command)),
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=900,
         check=False,
         cwd=cwd,
         env={"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(cwd), **environment},

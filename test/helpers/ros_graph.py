@@ -16,7 +16,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 
-DEADLINE_S = 40.0
+DEADLINE_S = 180.0
 ANSWER_S = 3.0
 """A service may be seen before its answers find the way back; then the first one is lost."""
 

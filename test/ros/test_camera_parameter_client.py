@@ -20,7 +20,7 @@ from lowlight_enhance.core.metadata.driver_parameters import parameter_source
 from lowlight_enhance.core.metadata.readers import MetadataSettings
 from lowlight_enhance.ros.camera_parameter_client import CameraParameterClient, python_value
 
-DEADLINE_S = 30.0
+DEADLINE_S = 180.0
 PERIOD_S = 0.05
 MANUAL = {"exposure": 330, "gain": 4, "autoexposure": False}
 BRIGHT = CaptureMetadata(400.0, pytest.approx(0.033))

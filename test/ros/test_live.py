@@ -195,7 +195,7 @@ def test_the_old_model_flies_while_another_is_loading(graph, brighter, monkeypat
 
     def slow(enhancer):
         begun.set()
-        assert may_end.wait(30.0)
+        assert may_end.wait(180.0)
         warm_up(enhancer)
 
     monkeypatch.setattr(Enhancer, "warm_up", slow)
@@ -312,7 +312,7 @@ def test_a_model_that_was_still_loading_at_deactivation_is_used_from_activation_
 ):
     warm_up, may_end = Enhancer.warm_up, threading.Event()
     monkeypatch.setattr("lowlight_enhance.ros.model_loader.STOP_WAIT_S", 0.05)
-    monkeypatch.setattr(Enhancer, "warm_up", lambda enhancer: (may_end.wait(60.0), warm_up(enhancer)))
+    monkeypatch.setattr(Enhancer, "warm_up", lambda enhancer: (may_end.wait(180.0), warm_up(enhancer)))
     other = write_tiny_model(tmp_path / "other.onnx", gain=1.5)
     write_tiny_model(tiny_model, gain=2.5)
     for path in (other, tiny_model):

@@ -139,7 +139,7 @@ def test_refuses_metadata_of_a_package_that_is_not_installed(peer, start, tiny_m
 )
 def test_a_wrong_parameter_ends_the_process_with_one_message(start, name, value, said):
     node = start(**{name: value})
-    assert node.process.wait(40) == 2
+    assert node.process.wait(180) == 2
     assert said in node.log
     assert "Traceback" not in node.log
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 POLICY = Path(__file__).parents[2] / "config/sros2_policy.xml"
-DEADLINE_S = 20.0
+DEADLINE_S = 180.0
 
 NODE, NAMESPACE = "lowlight_enhance", "/"
 RULES = {"topics": ("publish", "subscribe"), "services": ("reply", "request"), "actions": ("call", "execute")}

@@ -311,7 +311,7 @@ def test_two_processes_learn_as_one_with_the_doubled_batch(data: Path, monkeypat
         [sys.executable, "-m", *launch, "-m", "lowlight_enhance.cli", "train-teacher", *options],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=900,
         check=False,
         cwd=data,
         env={**os.environ, "PYTHONPATH": str(ROOT), "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},

@@ -27,7 +27,7 @@ from lowlight_enhance.core.inference.signal_stack import signal_stack_kept
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
 
 TASKS = Path("/proc/self/task")
-DEADLINE_S = 10.0
+DEADLINE_S = 120.0
 RUNTIMES = ["onnxruntime", "openvino"]
 needs_openvino = pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="OpenVINO is not installed (pip install openvino)"
@@ -325,7 +325,7 @@ def test_importing_openvino_reports_to_nobody() -> None:
         "assert not [m for m in sys.modules if m.startswith('openvino_telemetry')]\n"
         "assert 'openvino' in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=300)
 
 
 class FakeOpenVino(ModuleType):

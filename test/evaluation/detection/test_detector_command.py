@@ -252,7 +252,7 @@ sys.exit(cli.main(sys.argv[1:]))
         [sys.executable, "-c", script, *how, "--pairs", str(folder / "pairs.csv")],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert process.returncode == 0, process.stderr

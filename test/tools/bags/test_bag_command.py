@@ -32,7 +32,7 @@ from lowlight_enhance.core.pipeline import PipelineConfig
 from lowlight_enhance.tools.bags import scheduler
 from lowlight_enhance.tools.bags.settings import BagReport, BagSettings
 
-DEADLINE_S = 60.0
+DEADLINE_S = 300.0
 
 
 @pytest.fixture(scope="module")

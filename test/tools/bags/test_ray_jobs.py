@@ -25,7 +25,7 @@ from lowlight_enhance.core.errors import ConfigError, DataError, LowlightError
 from lowlight_enhance.tools.bags import ray_jobs, scheduler
 from lowlight_enhance.tools.bags.settings import BagReport, BagSettings
 
-DEADLINE_S = 60.0
+DEADLINE_S = 300.0
 REALSENSE = "/camera/camera/color/image_enhanced"
 
 

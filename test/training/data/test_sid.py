@@ -63,9 +63,9 @@ def versions(out: Path) -> dict[str, int]:
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 60.0
+    deadline = time.monotonic() + 300.0
     while not condition():
-        assert time.monotonic() < deadline, f"not within a minute: {what}"
+        assert time.monotonic() < deadline, f"not within the deadline: {what}"
         time.sleep(0.01)
 
 
@@ -291,7 +291,7 @@ def test_a_killed_run_ends_whole_and_is_taken_up_where_it_was(
 def test_an_interrupted_run_finishes_what_it_is_at_however_often_it_is_told(
     run: subprocess.Popen[bytes], out: Path
 ) -> None:
-    deadline = time.monotonic() + 60.0
+    deadline = time.monotonic() + 300.0
     while run.poll() is None and time.monotonic() < deadline:
         run.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
