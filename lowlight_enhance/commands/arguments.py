@@ -158,9 +158,9 @@ def pipeline_config(options: argparse.Namespace, iso: float | None, exposure_s: 
     """
     from lowlight_enhance.core.metadata.readers import MetadataSettings
     from lowlight_enhance.core.pipeline import PipelineConfig
-    from lowlight_enhance.tools.image import given_capture
+    from lowlight_enhance.tools.image import capture_from_options
 
     given = vars(options)
     metadata = MetadataSettings(**{k: given[f"metadata_{k}"] for k in METADATA_OPTIONS if f"metadata_{k}" in given})
     stream = {name: given[name] for name in PIPELINE_OPTIONS if name in given}
-    return PipelineConfig(**stream, fallback=given_capture(iso, exposure_s), metadata=metadata)
+    return PipelineConfig(**stream, fallback=capture_from_options(iso, exposure_s), metadata=metadata)

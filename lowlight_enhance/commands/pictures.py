@@ -32,6 +32,13 @@ def add_image(commands: Commands[argparse.ArgumentParser]) -> None:
     add_model_options(parser)
     add_runtime_option(parser)
     parser.add_argument("--working-size", type=natural, help="shorter side in pixels of the copy the network sees")
+    parser.add_argument(
+        "--max-pixels",
+        type=positive,
+        default=argparse.SUPPRESS,
+        metavar="N",
+        help="refuse larger images, before they are decoded (default: the node's max_pixels)",
+    )
     parser.set_defaults(run=_run_image)
 
 
@@ -47,6 +54,7 @@ def _run_image(options: argparse.Namespace) -> int:
         options.working_size,
         options.threads,
         options.runtime,
+        **({"max_pixels": options.max_pixels} if "max_pixels" in options else {}),
     )
     iso = "unknown" if capture.iso is None else f"{capture.iso:g}"
     exposure = "unknown" if capture.exposure_s is None else f"{capture.exposure_s:.4g} s"

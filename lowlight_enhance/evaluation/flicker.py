@@ -27,7 +27,7 @@ from lowlight_enhance.core.inference.model_input import to_8_bit
 from lowlight_enhance.core.inference.model_zoo import default_model
 from lowlight_enhance.evaluation.metrics import LUMA_WEIGHTS, psnr_db
 from lowlight_enhance.simulation.sequences import SEQUENCES, Frame, Picture, SequenceOptions, sequence
-from lowlight_enhance.tools.image import decode, read_bytes
+from lowlight_enhance.tools.image_file import decode, read_file
 
 LUMA = np.array(LUMA_WEIGHTS)
 
@@ -132,7 +132,7 @@ def measure_flicker(
     if not (math.isfinite(smoothing_s) and smoothing_s > 0.0):
         raise ConfigError(f"smoothing_s {smoothing_s}: must be a finite number of seconds above 0")
     enhancer = Enhancer(model or default_model(), threads=threads)
-    pictures = [to_8_bit(decode(read_bytes(path), path)) for path in photographs]
+    pictures = [to_8_bit(decode(read_file(path), path)) for path in photographs]
     kinds: dict[str, list[tuple[float, FlickerMetrics, FlickerMetrics]]] = {name: [] for name in SEQUENCES}
     for number, picture in enumerate(pictures):
         other = pictures[(number + 1) % len(pictures)]

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import resource
 import signal
 import socket
 import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from disk import largest_file
 
 from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.files import (
@@ -369,16 +368,3 @@ def write_half(target: Path, error: BaseException) -> None:
 def copy_missing(source: Path, target: Path) -> None:
     with atomic_file(target) as temporary:
         temporary.write_bytes(source.read_bytes())
-
-
-@contextlib.contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """Writing past ``size`` bytes fails inside the block, as on a full disk, without the rights to make one."""
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, handler)

@@ -29,48 +29,74 @@ def write_dng(
     exposure_s: float | None = 0.04,
     gains: tuple[float, float, float] = (1.0, 1.0, 1.0),
     orientation: int = 1,
+    preview: NDArray[np.uint8] | None = None,
 ) -> None:
-    """Write ``mosaic``, (H, W) uint16 raw values of an RGGB sensor, as a camera that balances white by ``gains``."""
-    height, width = mosaic.shape
+    """Write ``mosaic``, (H, W) uint16 raw values of an RGGB sensor, as a camera that balances white by ``gains``.
+
+    A ``preview``, (h, w, 3) R, G, B, becomes the first page of the file, and the mosaic a sub-directory of it.
+    """
     exif: list[Entry] = []
     if exposure_s is not None:
         exif.append((0x829A, RATIONAL, [exposure_s]))
     if iso is not None:
         exif.append((0x8827, SHORT, [iso]))
-    exif_at = 8
-    exif_block = _ifd(exif, exif_at)
-    main_at = exif_at + len(exif_block)
+    blocks = [_ifd(exif, 8)]
 
-    def entries(pixels_at: int) -> list[Entry]:
+    def end() -> int:
+        return 8 + sum(map(len, blocks))
+
+    def add(content: bytes) -> int:
+        blocks.append(content)
+        return end() - len(content)
+
+    about: list[Entry] = [
+        (0x010F, ASCII, b"Synthetic\0"),
+        (0x0110, ASCII, b"Mosaic\0"),
+        (0x0112, SHORT, [orientation]),
+        (0x8769, LONG, [8]),
+        (0xC612, BYTE, bytes([1, 4, 0, 0])),  # DNGVersion
+        (0xC614, ASCII, b"Synthetic Mosaic\0"),
+        (0xC621, SRATIONAL, SRGB_OF_XYZ),
+        (0xC628, RATIONAL, [1.0 / gain for gain in gains]),  # AsShotNeutral
+        (0xC65A, SHORT, [21]),  # D65
+    ]
+
+    def sensor(pixels_at: int) -> list[Entry]:
         return [
-            (0x00FE, LONG, [0]),
-            (0x0100, LONG, [width]),
-            (0x0101, LONG, [height]),
-            (0x0102, SHORT, [16]),
-            (0x0103, SHORT, [1]),  # uncompressed
-            (0x0106, SHORT, [32803]),  # colour filter array
-            (0x010F, ASCII, b"Synthetic\0"),
-            (0x0110, ASCII, b"Mosaic\0"),
-            (0x0111, LONG, [pixels_at]),
-            (0x0112, SHORT, [orientation]),
-            (0x0115, SHORT, [1]),
-            (0x0116, LONG, [height]),
-            (0x0117, LONG, [mosaic.nbytes]),
+            *_page(mosaic.shape, pixels_at, bits=16, photometric=32803),
             (0x828D, SHORT, [2, 2]),
             (0x828E, BYTE, bytes([0, 1, 1, 2])),
-            (0x8769, LONG, [exif_at]),
-            (0xC612, BYTE, bytes([1, 4, 0, 0])),  # DNGVersion
-            (0xC614, ASCII, b"Synthetic Mosaic\0"),
             (0xC61A, LONG, [BLACK]),
             (0xC61D, LONG, [WHITE]),
-            (0xC621, SRATIONAL, SRGB_OF_XYZ),
-            (0xC628, RATIONAL, [1.0 / gain for gain in gains]),  # AsShotNeutral
-            (0xC65A, SHORT, [21]),  # D65
         ]
 
-    pixels_at = main_at + len(_ifd(entries(0), main_at))
-    header = struct.pack("<2sHI", b"II", 42, main_at)
-    path.write_bytes(header + exif_block + _ifd(entries(pixels_at), main_at) + mosaic.astype("<u2").tobytes())
+    if preview is not None:
+        sensor_at = add(_ifd(sensor(add(mosaic.astype("<u2").tobytes())), end()))
+        pixels_at = add(preview.tobytes() + b"\0" * (preview.size % 2))
+        first = [*_page(preview.shape, pixels_at, bits=8, photometric=2, reduced=1), (0x014A, LONG, [sensor_at])]
+        main = add(_ifd([*first, *about], end()))
+    else:
+        main = end()
+        add(_ifd([*sensor(main + len(_ifd([*sensor(0), *about], main))), *about], main))
+        add(mosaic.astype("<u2").tobytes())
+    path.write_bytes(struct.pack("<2sHI", b"II", 42, main) + b"".join(blocks))
+
+
+def _page(shape: tuple[int, ...], pixels_at: int, bits: int, photometric: int, reduced: int = 0) -> list[Entry]:
+    """Tags of an uncompressed image in one strip."""
+    height, width, channels = (*shape, 1)[:3]
+    return [
+        (0x00FE, LONG, [reduced]),
+        (0x0100, LONG, [width]),
+        (0x0101, LONG, [height]),
+        (0x0102, SHORT, [bits] * channels),
+        (0x0103, SHORT, [1]),  # uncompressed
+        (0x0106, SHORT, [photometric]),
+        (0x0111, LONG, [pixels_at]),
+        (0x0115, SHORT, [channels]),
+        (0x0116, LONG, [height]),
+        (0x0117, LONG, [height * width * channels * bits // 8]),
+    ]
 
 
 def mosaic_of(linear: NDArray[np.floating]) -> NDArray[np.uint16]:

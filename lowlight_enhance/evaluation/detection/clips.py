@@ -16,7 +16,7 @@ from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.inference.model_input import to_8_bit
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.simulation.low_light import DarkExposure, darken
-from lowlight_enhance.tools.image import SUFFIXES, decode, read_bytes
+from lowlight_enhance.tools.image_file import IMAGE_SUFFIXES, decode, read_file
 
 Picture = NDArray[np.uint8]
 Homography = NDArray[np.float64]
@@ -73,7 +73,7 @@ def read_picture(path: Path) -> Picture:
     Raises:
         ImageError: not a readable picture.
     """
-    return to_8_bit(decode(read_bytes(path), path))
+    return to_8_bit(decode(read_file(path), path))
 
 
 def pair(dark: Path, reference: Path, capture: CaptureMetadata, scene: str) -> Clip:
@@ -140,7 +140,7 @@ def sequences(folder: Path, capture: CaptureMetadata = UNKNOWN) -> list[Clip]:
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is no folder; name one that holds consecutive frames as pictures")
-    files = sorted((p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES), key=_natural)
+    files = sorted((p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=_natural)
     if len(files) < 2:
         raise DataError(f"{folder} holds {len(files)} pictures; at least two consecutive frames are needed")
     groups: dict[str, list[Path]] = {}

@@ -15,7 +15,8 @@ import cv2
 from lowlight_enhance.core.errors import ConfigError, DataError, ImageError
 from lowlight_enhance.core.inference.model_input import Rgb
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
-from lowlight_enhance.tools.image import SUFFIXES, decode, exif_capture, read_bytes
+from lowlight_enhance.tools.exif import exif_capture
+from lowlight_enhance.tools.image_file import IMAGE_SUFFIXES, decode, read_file
 from lowlight_enhance.tools.video.file_source import FileSource
 from lowlight_enhance.tools.video.frames import GUESSED_RATE, NOMINAL_DENOMINATOR, Frame, Source
 
@@ -54,7 +55,7 @@ def open_source(
         return PictureSource(text, _numbered(path), given, rate)
     if rate is not None:
         raise ConfigError(f"--fps is for folders of pictures and for cameras; {text} has times of its own")
-    if path.suffix.lower() in SUFFIXES:
+    if path.suffix.lower() in IMAGE_SUFFIXES:
         raise ConfigError(f"{text} is a single picture: use 'lowlight image', or name the folder of the sequence")
     if not path.exists():
         raise DataError(f"there is no {text}; name a video file, a folder of pictures, or a camera such as 0")
@@ -88,9 +89,11 @@ def pictures_in(folder: Path) -> list[Path]:
     Raises:
         DataError: none there.
     """
-    found = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
+    found = [
+        path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    ]
     if not found:
-        raise DataError(f"no pictures in {folder}; it needs files that end in one of {', '.join(SUFFIXES)}")
+        raise DataError(f"no pictures in {folder}; it needs files that end in one of {', '.join(IMAGE_SUFFIXES)}")
     return sorted(found, key=_natural)
 
 
@@ -108,8 +111,8 @@ def _numbered(pattern: Path) -> list[Path]:
     found = sorted((int(match[1]), path) for match, path in matches if match)
     if not found:
         raise DataError(f"no files like {pattern}; check the folder and the number's place in the name")
-    if pattern.suffix.lower() not in SUFFIXES:
-        raise ConfigError(f"{pattern} names no pictures: it must end in one of {', '.join(SUFFIXES)}")
+    if pattern.suffix.lower() not in IMAGE_SUFFIXES:
+        raise ConfigError(f"{pattern} names no pictures: it must end in one of {', '.join(IMAGE_SUFFIXES)}")
     return [path for _, path in found]
 
 
@@ -128,7 +131,7 @@ class PictureSource(Source):
             if self.is_stopped:
                 return
             try:
-                content = read_bytes(path)
+                content = read_file(path)
                 rgb = decode(content, path)
             except ImageError as error:
                 self._leave_out(error)

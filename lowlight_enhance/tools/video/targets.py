@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowlight_enhance.core.errors import ConfigError, DataError
-from lowlight_enhance.core.files import atomic_file, atomic_folder
+from lowlight_enhance.core.files import atomic_file, atomic_folder, output_errors
 from lowlight_enhance.core.paths import check_sources_survive
-from lowlight_enhance.tools.image import SUFFIXES, write_rgb
+from lowlight_enhance.tools.image_file import IMAGE_SUFFIXES, encode
 from lowlight_enhance.tools.video.audio import Sound
 from lowlight_enhance.tools.video.frames import NOMINAL_DENOMINATOR, STEADY_SUFFIXES, Frame, Source
 
@@ -93,7 +93,9 @@ def is_file_name(target: Path) -> bool:
 def _check_replaceable(target: Path, force: bool) -> None:
     if not force:
         raise DataError(f"{target} exists; name another target, or replace it with --force")
-    if target.is_dir() and any(path.is_dir() or path.suffix.lower() not in SUFFIXES for path in target.iterdir()):
+    if target.is_dir() and any(
+        path.is_dir() or path.suffix.lower() not in IMAGE_SUFFIXES for path in target.iterdir()
+    ):
         raise DataError(f"{target} holds more than pictures, so --force does not replace it; name another target")
 
 
@@ -151,7 +153,9 @@ class PictureFolder:
 
     def write(self, rgb: NDArray[np.uint8], frame: Frame) -> None:
         """Write a picture."""
-        write_rgb(rgb, self._folder / frame.name)
+        path = self._folder / frame.name
+        with output_errors(path):
+            path.write_bytes(encode(rgb, path))
 
     def finish(self) -> str:
         """Pictures have no sound."""

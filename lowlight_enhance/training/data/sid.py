@@ -31,7 +31,7 @@ from lowlight_enhance.core.metadata.capture import CaptureMetadata
 from lowlight_enhance.core.scratch import remove_leftovers
 
 if TYPE_CHECKING:
-    from lowlight_enhance.training.data.raw import Bits
+    from lowlight_enhance.tools.camera_raw import Bits
 
 logger = logging.getLogger(__name__)
 

@@ -12,8 +12,9 @@ from dng import flat_mosaic, mosaic_of, write_dng
 from lowlight_enhance.core.errors import DataError, ImageError
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.simulation.low_light import linear_to_srgb, srgb_to_linear
-from lowlight_enhance.tools.image import exif_capture
-from lowlight_enhance.training.data.raw import develop, develop_file, developed_capture
+from lowlight_enhance.tools.camera_raw import develop
+from lowlight_enhance.tools.exif import exif_capture
+from lowlight_enhance.training.data.raw import develop_file, developed_capture
 
 LIGHT = (0.1, 0.2, 0.3)
 
@@ -134,7 +135,7 @@ def test_what_cannot_be_developed_is_named_and_leaves_nothing(
         write_dng(source, flat_mosaic(LIGHT))
         whole = source.read_bytes()
         source.write_bytes(whole[: int(content * len(whole))])
-    with pytest.raises(ImageError, match=r"00001_00_0\.04s\.ARW.*(replace|download)"):
+    with pytest.raises(ImageError, match=r"00001_00_0\.04s\.ARW.*(replace|check the path)"):
         develop_file(source, tmp_path / "out.png")
     assert {path.suffix for path in tmp_path.iterdir()} <= {".ARW"}
 
