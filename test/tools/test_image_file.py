@@ -16,7 +16,7 @@ from lowlight_enhance.core.errors import ImageError
 from lowlight_enhance.tools import image_file, image_header
 from lowlight_enhance.tools.camera_raw import is_camera_raw, is_preview_first
 from lowlight_enhance.tools.image_file import decode, encode, read_file
-from lowlight_enhance.tools.image_header import declared_size, sample_maximum
+from lowlight_enhance.tools.image_header import declared_size
 
 SAMPLES = (0.25, 0.5, 1.0)
 """R, G, B of full scale."""
