@@ -13,7 +13,6 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 1
 
@@ -55,7 +54,7 @@ def _run(options: argparse.Namespace, interrupted: Callable[[], bool]) -> int:
         options: of the command.
         interrupted: tells whether Ctrl-C has been pressed.
     """
-    from lowlight_enhance.commands.failures import failure_message
+    from lowlight_enhance.commands.failures import EXIT_USER_ERROR, failure_message
 
     try:
         _check_outputs(options)

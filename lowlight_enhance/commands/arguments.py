@@ -1,8 +1,9 @@
-"""What the options of several commands share: types of values, the model's options."""
+"""Options that several commands share: argument types, the network's options, and the node's parameters as options."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,53 +11,50 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lowlight_enhance.core.pipeline import PipelineConfig
 
-Commands = argparse._SubParsersAction  # argparse names the type of its command list only so
+Commands = argparse._SubParsersAction  # argparse has no public name for the type of a list of commands
 
-PIPELINE_OPTIONS: dict[str, type] = {
-    "strength": float,
-    "bypass_above": float,
-    "bypass_hysteresis": float,
-    "smoothing_s": float,
-    "output_encoding": str,
-    "max_pixels": int,
-    "metadata_tolerance_s": float,
-    "metadata_max_age_s": float,
+PIPELINE_PARAMETERS: dict[str, tuple[str, type]] = {
+    "strength": ("strength", float),
+    "bypass.threshold": ("bypass_above", float),
+    "bypass.hysteresis": ("bypass_hysteresis", float),
+    "temporal.time_constant": ("smoothing_s", float),
+    "output.encoding": ("output_encoding", str),
+    "max_pixels": ("max_pixels", int),
+    "metadata.sync_tolerance": ("metadata_tolerance_s", float),
+    "metadata.max_age": ("metadata_max_age_s", float),
 }
-"""Fields of ``PipelineConfig`` that are options by their names."""
+"""Field of ``PipelineConfig`` and type by the name of the node's parameter."""
 
-METADATA_OPTIONS: dict[str, type] = {
-    "exposure_unit_s": float,
-    "base_iso": float,
-    "gain_unity": float,
-    "gain_min_db": float,
-    "gain_max_db": float,
-    "exposure_key": str,
-    "gain_key": str,
-    "exposure_field": str,
-    "exposure_scale_s": float,
-    "gain_field": str,
-    "gain_kind": str,
-    "stamp_field": str,
-    "frame_id": str,
-    "hardware_id": str,
-    "stale_under_auto_exposure": bool,
+METADATA_PARAMETERS: dict[str, tuple[str, type]] = {
+    "metadata.exposure_unit": ("exposure_unit_s", float),
+    "metadata.base_iso": ("base_iso", float),
+    "metadata.unity_gain": ("gain_unity", float),
+    "metadata.gain_min_db": ("gain_min_db", float),
+    "metadata.gain_max_db": ("gain_max_db", float),
+    "metadata.exposure_key": ("exposure_key", str),
+    "metadata.gain_key": ("gain_key", str),
+    "metadata.exposure_field": ("exposure_field", str),
+    "metadata.exposure_field_unit": ("exposure_scale_s", float),
+    "metadata.gain_field": ("gain_field", str),
+    "metadata.gain_kind": ("gain_kind", str),
+    "metadata.stamp_field": ("stamp_field", str),
+    "metadata.frame_id": ("frame_id", str),
+    "metadata.hardware_id": ("hardware_id", str),
+    "metadata.ignore_under_auto_exposure": ("stale_under_auto_exposure", bool),
 }
-"""Fields of ``MetadataSettings`` that are options by their names behind ``metadata_``."""
-
-EXIT_LEFT_OUT = 1
-EXIT_USER_ERROR = 2
+"""Field of ``MetadataSettings`` and type by the name of the node's parameter."""
 
 MODEL_HELP = "name of a shipped model or path of an ONNX file (default: student_int8)"
 
 
 def add_model_options(parser: argparse.ArgumentParser, threads: str = "the runtime decides") -> None:
-    """``--model`` and ``--threads``."""
+    """Declare ``--model`` and ``--threads``."""
     parser.add_argument("--model", type=model, help=MODEL_HELP)
     parser.add_argument("--threads", type=positive, help=f"CPU threads (default: {threads})")
 
 
 def add_runtime_option(parser: argparse.ArgumentParser) -> None:
-    """``--runtime``."""
+    """Declare ``--runtime``."""
     parser.add_argument(
         "--runtime",
         choices=("onnxruntime", "openvino"),
@@ -66,40 +64,79 @@ def add_runtime_option(parser: argparse.ArgumentParser) -> None:
 
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:
-    """A group with the fields of ``NetworkSettings``."""
+    """Declare a group of options for the fields of ``NetworkSettings``."""
     network = parser.add_argument_group("network")
     network.add_argument("--model", type=model, help=MODEL_HELP)
-    network.add_argument("--runtime", choices=("onnxruntime", "openvino"), default="onnxruntime")
-    network.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of OpenVINO")
     network.add_argument(
-        "--provider", action="append", dest="providers", help="of ONNX Runtime; repeatable, in order of preference"
+        "--runtime", choices=("onnxruntime", "openvino"), default="onnxruntime", help="library that runs the network"
+    )
+    network.add_argument(
+        "--precision", choices=("float32", "bfloat16"), default="float32", help="arithmetic of OpenVINO"
+    )
+    network.add_argument(
+        "--provider",
+        action="append",
+        dest="providers",
+        help="execution provider of ONNX Runtime; repeatable, in order of preference",
     )
     network.add_argument("--threads", type=positive, help="CPU threads (default: the runtime decides)")
     network.add_argument(
-        "--working-size", type=natural, metavar="PIXELS", help="shorter side of the copy that the network sees"
+        "--working-size", type=non_negative, metavar="PIXELS", help="shorter side of the network's input"
     )
     network.add_argument("--output-resolution", choices=("input", "model"), default="input", help="size of the output")
 
 
 def network_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """Keywords of ``NetworkSettings`` that the options of ``add_network_options`` give."""
+    """Keyword arguments of ``NetworkSettings`` from the options of ``add_network_options``."""
     fields = ("model", "runtime", "precision", "threads", "working_size", "output_resolution")
     providers = {} if options.providers is None else {"providers": tuple(options.providers)}
     return {name: getattr(options, name) for name in fields} | providers
 
 
-def add_fields(group: argparse._ArgumentGroup, names: dict[str, type], prefix: str) -> None:
-    """An option for each; absent from the parsed options where it is not given, so that defaults exist once."""
-    for name, kind in names.items():
-        option = f"--{prefix}{name}".replace("_", "-")
+def add_node_parameters(parser: argparse.ArgumentParser, names: Iterable[str]) -> None:
+    """Declare options that are named and work like parameters of the node, e.g. ``--bypass-threshold``.
+
+    An option that is not given is absent from the parsed options, so that each default exists in one place.
+
+    Args:
+        parser: of the command.
+        names: of the parameters, each in ``PIPELINE_PARAMETERS`` or ``METADATA_PARAMETERS``.
+    """
+    group = parser.add_argument_group("as the node's parameters of these names (docs/parameters.md)")
+    for name in names:
+        kind = (PIPELINE_PARAMETERS | METADATA_PARAMETERS)[name][1]
         how: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
         if kind is not bool:
             how = {"type": positive if kind is int else kind, "metavar": "TEXT" if kind is str else "NUMBER"}
-        group.add_argument(option, dest=prefix + name, default=argparse.SUPPRESS, **how)
+        option = "--" + name.replace(".", "-").replace("_", "-")
+        group.add_argument(option, dest=name, default=argparse.SUPPRESS, **how)
+
+
+def pipeline_config(options: argparse.Namespace, iso: float | None, exposure_s: float | None) -> PipelineConfig:
+    """The configuration from those options of ``add_node_parameters`` that were given.
+
+    Args:
+        options: of the command.
+        iso: ISO of frames without metadata; None: unknown.
+        exposure_s: exposure time of frames without metadata; None: unknown.
+
+    Raises:
+        LowlightError: a value out of range.
+    """
+    from lowlight_enhance.core.metadata.readers import MetadataSettings
+    from lowlight_enhance.core.pipeline import PipelineConfig
+    from lowlight_enhance.tools.image import capture_from_options
+
+    given = vars(options)
+    metadata = {field: given[name] for name, (field, _) in METADATA_PARAMETERS.items() if name in given}
+    pipeline = {field: given[name] for name, (field, _) in PIPELINE_PARAMETERS.items() if name in given}
+    return PipelineConfig(
+        **pipeline, fallback=capture_from_options(iso, exposure_s), metadata=MetadataSettings(**metadata)
+    )
 
 
 def seconds(text: str) -> float:
-    """A time in seconds as photographers write it: ``0.03`` or ``1/30``."""
+    """Parse a time in seconds, as a decimal or a fraction: ``0.03`` or ``1/30``."""
     try:
         return float(Fraction(text))
     except (ValueError, ZeroDivisionError, OverflowError):
@@ -107,7 +144,7 @@ def seconds(text: str) -> float:
 
 
 def model(text: str) -> Path:
-    """The file of a shipped model's name, or of a path."""
+    """Parse the name of a shipped model or a path; returns the path of the file."""
     from lowlight_enhance.core.errors import ConfigError
     from lowlight_enhance.core.inference.model_zoo import find_model
 
@@ -118,7 +155,7 @@ def model(text: str) -> Path:
 
 
 def size(text: str) -> tuple[int, int]:
-    """(width, height) of a text such as ``640x480``."""
+    """Parse ``WIDTHxHEIGHT``; returns (width, height)."""
     width, _, height = text.partition("x")
     try:
         return positive(width), positive(height)
@@ -127,15 +164,15 @@ def size(text: str) -> tuple[int, int]:
 
 
 def positive(text: str) -> int:
-    """A whole number of at least 1."""
-    number = natural(text)
+    """Parse an integer of at least 1."""
+    number = non_negative(text)
     if number < 1:
         raise argparse.ArgumentTypeError("must be 1 or more")
     return number
 
 
-def natural(text: str) -> int:
-    """A whole number of at least 0."""
+def non_negative(text: str) -> int:
+    """Parse an integer of at least 0."""
     try:
         number = int(text)
     except ValueError:
@@ -143,24 +180,3 @@ def natural(text: str) -> int:
     if number < 0:
         raise argparse.ArgumentTypeError("must be 0 or more")
     return number
-
-
-def pipeline_config(options: argparse.Namespace, iso: float | None, exposure_s: float | None) -> PipelineConfig:
-    """What those of ``PIPELINE_OPTIONS`` and ``METADATA_OPTIONS`` say that a command has and was given.
-
-    Args:
-        options: of the command.
-        iso: where nothing else tells it.
-        exposure_s: likewise.
-
-    Raises:
-        LowlightError: a value out of range.
-    """
-    from lowlight_enhance.core.metadata.readers import MetadataSettings
-    from lowlight_enhance.core.pipeline import PipelineConfig
-    from lowlight_enhance.tools.image import capture_from_options
-
-    given = vars(options)
-    metadata = MetadataSettings(**{k: given[f"metadata_{k}"] for k in METADATA_OPTIONS if f"metadata_{k}" in given})
-    stream = {name: given[name] for name in PIPELINE_OPTIONS if name in given}
-    return PipelineConfig(**stream, fallback=capture_from_options(iso, exposure_s), metadata=metadata)

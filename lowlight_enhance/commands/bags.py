@@ -9,18 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lowlight_enhance.commands.arguments import (
-    EXIT_LEFT_OUT,
-    EXIT_USER_ERROR,
-    METADATA_OPTIONS,
-    PIPELINE_OPTIONS,
+    METADATA_PARAMETERS,
+    PIPELINE_PARAMETERS,
     Commands,
-    add_fields,
     add_network_options,
+    add_node_parameters,
     network_settings,
     pipeline_config,
     positive,
     seconds,
 )
+from lowlight_enhance.commands.failures import EXIT_INCOMPLETE, EXIT_USER_ERROR
 from lowlight_enhance.core.errors import ConfigError, LowlightError
 
 if TYPE_CHECKING:
@@ -77,9 +76,7 @@ def add_bag(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     add_network_options(parser)
     _add_files(parser)
-    same = parser.add_argument_group("as the node's parameters of these names")
-    add_fields(same, PIPELINE_OPTIONS, "")
-    add_fields(same, METADATA_OPTIONS, "metadata_")
+    add_node_parameters(parser, PIPELINE_PARAMETERS | METADATA_PARAMETERS)
     parser.set_defaults(run=_run_bag)
 
 
@@ -211,7 +208,7 @@ def _run_bag(options: argparse.Namespace) -> int:
             scheduler.run(jobs, settings, options.workers, progress.update, done)
     if failed:
         return EXIT_USER_ERROR
-    return EXIT_LEFT_OUT if left_out else 0
+    return EXIT_INCOMPLETE if left_out else 0
 
 
 def _look_at(jobs: list[Job], settings: BagSettings, failed: list[Job]) -> tuple[list[Job], int]:

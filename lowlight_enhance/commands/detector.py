@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lowlight_enhance.commands.arguments import natural, positive
+from lowlight_enhance.commands.arguments import non_negative, positive
 from lowlight_enhance.commands.report import bag_config, check_outputs, load_enhance, report_path, writes_report
 
 if TYPE_CHECKING:
@@ -48,14 +48,16 @@ def add_detector_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--labels", type=Path, metavar="PATH", help="COCO's JSON, or a folder of YOLO's text files")
     group.add_argument("--classes", metavar="A,B,...", help="names of the classes in the order of their numbers")
     group.add_argument("--layout", choices=("v5", "v8", "nms"), help="of the ONNX file's boxes (default: recognised)")
-    group.add_argument("--detector-size", type=natural, default=0, metavar="PX", help="side of the ONNX file's input")
+    group.add_argument(
+        "--detector-size", type=non_negative, default=0, metavar="PX", help="side of the ONNX file's input"
+    )
     group.add_argument("--confidence", type=float, default=0.25, help="of its boxes that count (default: %(default)g)")
     group.add_argument("--keypoints", type=positive, default=500, help="most of a frame (default: %(default)s)")
     group.add_argument(
         "--within", type=float, default=3.0, metavar="PX", help="largest error of a keypoint (default: %(default)g)"
     )
     group.add_argument(
-        "--views", type=natural, default=3, help="frames of a camera over each photograph (default: %(default)s)"
+        "--views", type=non_negative, default=3, help="frames of a camera over each photograph (default: %(default)s)"
     )
     group.add_argument("--limit", type=positive, metavar="N", help="at most so many pictures, spread over the index")
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lowlight_enhance.commands.arguments import Commands, model, natural, positive
+from lowlight_enhance.commands.arguments import Commands, model, non_negative, positive
 from lowlight_enhance.commands.detector import add_detector_options, run_detector
 from lowlight_enhance.commands.report import (
     add_report_options,
@@ -36,7 +36,7 @@ def add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
         action="store_true",
         help="also enhance with the metadata withheld and with those of another image",
     )
-    parser.add_argument("--working-size", type=natural, help="shorter side in pixels of the network's input")
+    parser.add_argument("--working-size", type=non_negative, help="shorter side in pixels of the network's input")
     parser.add_argument(
         "--upsampling",
         choices=["auto", "local_affine", "guided", "gain", "resize"],

@@ -1,8 +1,14 @@
-"""One-line messages for failures that the user can fix."""
+"""Exit statuses, and one-line messages for failures that the user can fix."""
 
 from __future__ import annotations
 
 from lowlight_enhance.core.errors import LowlightError, system_error_remedy
+
+EXIT_INCOMPLETE = 1
+"""The command ended, but left something out, or its result is not good."""
+
+EXIT_USER_ERROR = 2
+"""An error that the user can fix."""
 
 EXTRAS = {
     "rclpy": "ros",

@@ -14,14 +14,13 @@ from lowlight_enhance.commands.arguments import (
     add_model_options,
     add_runtime_option,
     model,
-    natural,
+    non_negative,
     positive,
     size,
 )
+from lowlight_enhance.commands.failures import EXIT_INCOMPLETE
 
 BENCH_OPTIONS = ("sizes", "rounds", "threads", "model", "runtime")
-EXIT_FAILED = 1
-"""The run ended, but its result is not good."""
 
 
 def add_bench(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -101,7 +100,7 @@ def add_demo(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder to write (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=15.0, help="length of the run (default: %(default)g)")
     parser.add_argument("--model", type=model, help=MODEL_HELP)
-    parser.add_argument("--working-size", type=natural, help="shorter side, in pixels, of the network's input")
+    parser.add_argument("--working-size", type=non_negative, help="shorter side, in pixels, of the network's input")
     parser.add_argument(
         "--rate",
         type=positive,
@@ -131,4 +130,4 @@ def _verdict(command: str, failures: Sequence[str]) -> int:
     """Print what is wrong with a run; returns the exit status."""
     for failure in failures:
         print(f"lowlight: the {command} failed: {failure}", file=sys.stderr)
-    return EXIT_FAILED if failures else 0
+    return EXIT_INCOMPLETE if failures else 0

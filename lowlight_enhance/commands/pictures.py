@@ -9,7 +9,7 @@ from lowlight_enhance.commands.arguments import (
     Commands,
     add_model_options,
     add_runtime_option,
-    natural,
+    non_negative,
     positive,
     seconds,
     size,
@@ -31,7 +31,9 @@ def add_image(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     add_model_options(parser)
     add_runtime_option(parser)
-    parser.add_argument("--working-size", type=natural, help="shorter side in pixels of the copy the network sees")
+    parser.add_argument(
+        "--working-size", type=non_negative, help="shorter side in pixels of the copy the network sees"
+    )
     parser.add_argument(
         "--max-pixels",
         type=positive,

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lowlight_enhance.commands.arguments import (
-    METADATA_OPTIONS,
-    PIPELINE_OPTIONS,
-    add_fields,
+    METADATA_PARAMETERS,
+    PIPELINE_PARAMETERS,
+    add_node_parameters,
     pipeline_config,
     positive,
     seconds,
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lowlight_enhance.evaluation.bags import BagEvaluationConfig
     from lowlight_enhance.evaluation.report.content import ModelCard, Section
 
-BAG_STREAM_OPTIONS = {name: kind for name, kind in PIPELINE_OPTIONS.items() if name != "output_encoding"}
+BAG_PARAMETERS = [name for name in PIPELINE_PARAMETERS | METADATA_PARAMETERS if name != "output.encoding"]
 
 
 def add_report_options(parser: argparse.ArgumentParser) -> None:
@@ -53,8 +53,7 @@ def add_report_options(parser: argparse.ArgumentParser) -> None:
     )
     bag.add_argument("--every", type=positive, default=1, metavar="N", help="evaluate every Nth frame")
     bag.add_argument("--max-frames", type=positive, metavar="N", help="largest number of frames of each camera")
-    add_fields(bag, BAG_STREAM_OPTIONS, "")
-    add_fields(bag, METADATA_OPTIONS, "metadata_")
+    add_node_parameters(parser, BAG_PARAMETERS)
 
 
 def run_bag(options: argparse.Namespace) -> int:

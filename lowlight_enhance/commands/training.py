@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from lowlight_enhance.commands.arguments import Commands, natural, positive
+from lowlight_enhance.commands.arguments import Commands, non_negative, positive
 from lowlight_enhance.commands.evaluate import add_image_options, evaluation_images
 
 
@@ -146,7 +146,9 @@ def add_export(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("export", help="write a checkpoint as an ONNX file, checked against it")
     parser.add_argument("checkpoint", type=Path, help="best.pt or last.pt of a run")
     parser.add_argument("target", type=Path, metavar="OUT.onnx", help="file to write")
-    parser.add_argument("--working-size", type=natural, help="shorter side in pixels of the copy the network sees")
+    parser.add_argument(
+        "--working-size", type=non_negative, help="shorter side in pixels of the copy the network sees"
+    )
     parser.add_argument(
         "--precision",
         choices=("fp32", "fp16", "int8"),

@@ -11,27 +11,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lowlight_enhance.commands.arguments import (
-    EXIT_LEFT_OUT,
-    PIPELINE_OPTIONS,
+    PIPELINE_PARAMETERS,
     Commands,
-    add_fields,
     add_network_options,
+    add_node_parameters,
     network_settings,
     pipeline_config,
     positive,
     seconds,
     size,
 )
+from lowlight_enhance.commands.failures import EXIT_INCOMPLETE
 from lowlight_enhance.core.signals import handle_signals
 
 if TYPE_CHECKING:
     from lowlight_enhance.tools.video.enhance import VideoSettings
     from lowlight_enhance.tools.video.frames import Source
 
-FRAME_OPTIONS = {
-    name: PIPELINE_OPTIONS[name] for name in PIPELINE_OPTIONS if not name.startswith(("metadata", "output"))
-}
-"""Those of the stream's options that mean something without messages."""
+FRAME_PARAMETERS = [name for name in PIPELINE_PARAMETERS if not name.startswith(("metadata.", "output."))]
+"""Parameters of the node that apply to frames without messages."""
 
 
 def add_video(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -64,7 +62,7 @@ def add_video(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("--seconds", type=seconds, metavar="S", help="end after so much time")
     parser.add_argument("--codec", help="encoder, by FFmpeg's name, e.g. libx265 (default: what fits OUT)")
     add_network_options(parser)
-    add_fields(parser.add_argument_group("as the node's parameters of these names"), FRAME_OPTIONS, "")
+    add_node_parameters(parser, FRAME_PARAMETERS)
     parser.set_defaults(run=_run_video)
 
 
@@ -112,7 +110,7 @@ def _run_video(options: argparse.Namespace) -> int:
     if report.fallback:
         print(f"{options.target}: {report.fallback}", file=sys.stderr)
     print(f"{options.target}: {report}")
-    return EXIT_LEFT_OUT if report.last_error else 0
+    return EXIT_INCOMPLETE if report.last_error else 0
 
 
 def _stop_on_signals(source: Source) -> contextlib.AbstractContextManager[None]:

@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--storage", default="sqlite3")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--model")
-    parser.add_argument("--smoothing-s", type=float, default=PipelineConfig().smoothing_s)
+    parser.add_argument("--time-constant", type=float, default=PipelineConfig().smoothing_s, dest="smoothing_s")
     options = parser.parse_args()
     keep_image_buffers()
     frame = dark_frame(WIDTH, HEIGHT, CAPTURE)

@@ -26,6 +26,7 @@ from rosbags.rosbag2 import Writer
 
 from lowlight_enhance import cli
 from lowlight_enhance.commands import bags as bag_commands
+from lowlight_enhance.commands.arguments import METADATA_PARAMETERS, PIPELINE_PARAMETERS
 from lowlight_enhance.core.errors import DataError, LowlightError
 from lowlight_enhance.core.metadata.readers import MetadataSettings
 from lowlight_enhance.core.pipeline import PipelineConfig
@@ -71,13 +72,18 @@ def settings_of(*options: str) -> BagSettings:
 # Options
 
 
-def test_every_setting_of_the_node_is_an_option() -> None:
+def test_every_setting_of_the_pipeline_is_an_option() -> None:
     of_metadata = {entry.name for entry in dataclasses.fields(MetadataSettings)}
     of_stream = {entry.name for entry in dataclasses.fields(PipelineConfig)}
-    assert set(bag_commands.METADATA_OPTIONS) == of_metadata
-    assert set(bag_commands.PIPELINE_OPTIONS) == of_stream - {"fallback", "metadata"}
-    for name, kind in bag_commands.METADATA_OPTIONS.items():
-        assert isinstance(getattr(MetadataSettings(), name), kind)
+    assert {field for field, _ in METADATA_PARAMETERS.values()} == of_metadata
+    assert {field for field, _ in PIPELINE_PARAMETERS.values()} == of_stream - {"fallback", "metadata"}
+    for field, kind in METADATA_PARAMETERS.values():
+        assert isinstance(getattr(MetadataSettings(), field), kind)
+
+
+def test_options_are_named_as_the_nodes_parameters() -> None:
+    parameters = pytest.importorskip("lowlight_enhance.ros.parameters")
+    assert set(METADATA_PARAMETERS | PIPELINE_PARAMETERS) <= set(parameters.SPECS)
 
 
 def test_without_options_the_settings_are_the_defaults() -> None:
@@ -85,8 +91,9 @@ def test_without_options_the_settings_are_the_defaults() -> None:
 
 
 def test_options_reach_the_settings() -> None:
-    options = "--strength 0.5 --smoothing-s 0 --max-pixels 9 --output-encoding mono8 --metadata-tolerance-s 0.1"
-    options += " --metadata-gain-unity 16 --metadata-gain-kind db --no-metadata-stale-under-auto-exposure"
+    options = "--strength 0.5 --temporal-time-constant 0 --max-pixels 9 --output-encoding mono8"
+    options += " --metadata-sync-tolerance 0.1 --metadata-unity-gain 16 --metadata-gain-kind db"
+    options += " --no-metadata-ignore-under-auto-exposure"
     options += " --iso 1600 --exposure 1/50 --topic /a --topic /b --metadata /a=/m --metadata none --exclude /c"
     options += " --camera-info /i --metadata-type x_msgs/msg/Y --replace --threads 2 --working-size 0 --format png"
     options += " --jpeg-quality 70 --storage mcap --compression storage --provider A --provider B --runtime openvino"

@@ -58,8 +58,11 @@ def test_without_options_the_settings_are_the_defaults() -> None:
 
 
 def test_options_reach_the_settings() -> None:
-    options = "--strength 0.5 --smoothing-s 0 --bypass-above 90 --bypass-hysteresis 3 --max-pixels 9 --iso 800"
-    options += " --exposure 1/50 --side-by-side --max-frames 7 --seconds 1/2 --codec libx265 --force --threads 2"
+    options = "--strength 0.5 --temporal-time-constant 0 --bypass-threshold 90 --bypass-hysteresis 3"
+    options += (
+        " --max-pixels 9 --iso 800 --exposure 1/50 --side-by-side --max-frames 7 --seconds 1/2 --codec libx265 --force"
+    )
+    options += " --threads 2"
     options += " --working-size 0 --runtime openvino --provider A --output-resolution model"
     settings = settings_of(*options.split())
     stream = settings.stream
