@@ -39,8 +39,8 @@ def add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("--working-size", type=non_negative, help="shorter side in pixels of the network's input")
     parser.add_argument(
         "--upsampling",
-        choices=["auto", "local_affine", "guided", "gain", "resize"],
-        default="auto",
+        choices=["local_affine", "guided", "gain", "resize"],
+        default="local_affine",
         help="upsampling of the network's result to full size (default: %(default)s)",
     )
     parser.add_argument("--threads", type=positive, help="CPU threads (default: ONNX Runtime decides)")

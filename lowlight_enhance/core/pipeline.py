@@ -1,6 +1,7 @@
-"""Pipeline: an image, the capture metadata and the camera_info that belong to it -> one enhanced frame.
+"""Pipeline: image message in, enhanced frame out.
 
-Messages are read by attribute, so live rclpy messages and recorded ones serve alike.
+The node, bags and videos use this class. Messages are read by attribute, so rclpy messages and recorded ones both
+work.
 """
 
 from __future__ import annotations
@@ -8,52 +9,50 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lowlight_enhance.core.enhancement.bypass import Bypass, blend, weaken
-from lowlight_enhance.core.enhancement.enhancer import Enhance, MapEnhance
-from lowlight_enhance.core.enhancement.temporal_smoothing import SMOOTHING_S, Steady
+from lowlight_enhance.core.enhancement.bypass import Bypass
+from lowlight_enhance.core.enhancement.enhancer import Enhance, FrameEnhancer, FunctionEnhancer
+from lowlight_enhance.core.enhancement.maps import EnhancementMaps
+from lowlight_enhance.core.enhancement.temporal_smoothing import SMOOTHING_S, TemporalSmoother
 from lowlight_enhance.core.errors import CameraInfoError, ConfigError, LowlightError
 from lowlight_enhance.core.health import Health
 from lowlight_enhance.core.imaging import camera_info as camera_infos
 from lowlight_enhance.core.imaging.messages import decode, stamp_ns
-from lowlight_enhance.core.inference.model_input import Rgb, Tensor, to_8_bit
+from lowlight_enhance.core.inference.model_input import Rgb
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.core.metadata.readers import MetadataSettings, reader_of
 from lowlight_enhance.core.metadata.stamped_buffer import StampedBuffer
 
 Match = Literal["exact", "nearest", "last", "fallback", "none"]
-"""How a frame came by its capture metadata; ``none``: nothing known at all.
-
-Metadata that says that nothing is known is never how: such a frame counts under ``fallback`` or ``none``.
-"""
+"""Source of the capture metadata of a frame: equal stamp, nearest stamp within the tolerance, last message, configured
+fallback, or none. Metadata without any known value counts as ``fallback`` or ``none``."""
 
 NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class PipelineConfig:
-    """How frames are matched, enhanced and written.
+    """Settings of a pipeline.
 
     Attributes:
-        metadata_tolerance_s: largest difference of stamps at which metadata counts as the frame's own.
-        metadata_max_age_s: oldest metadata, by stamp, that may still stand in for a frame's own.
-        fallback: used where no metadata is at hand, and for what metadata leaves open.
-        metadata: how the driver writes it.
-        strength: how much of the enhancement is applied, from 0 (the input, bit for bit) to 1 (all of it).
-        bypass_above: mean luma, 0..255, from which on a frame passes through untouched; 0: none does.
-        bypass_hysteresis: how far below ``bypass_above`` the mean luma must drop until frames are enhanced again.
-        smoothing_s: time constant, by stamps, with which brightness and colour follow from frame to frame while the
-            scene stays as it is; 0: at once (``core/enhancement/temporal_smoothing.py``). Only a ``MapEnhance`` is
-            smoothed.
+        metadata_tolerance_s: largest difference of stamps at which metadata belongs to a frame.
+        metadata_max_age_s: age, by stamp, up to which older metadata is used for a frame without its own.
+        fallback: used without metadata, and for values that metadata leaves open.
+        metadata: how the driver writes metadata.
+        strength: share of the enhancement, from 0 (output equals input bit for bit) to 1.
+        bypass_above: mean luma, 0..255, from which a frame passes unchanged; 0: none does.
+        bypass_hysteresis: how far the mean luma must drop below ``bypass_above`` until frames are enhanced again.
+        smoothing_s: time constant of temporal smoothing, by stamps; 0: no smoothing
+            (``core/enhancement/temporal_smoothing.py``).
         output_encoding: ``same``, ``bgr8``, ``rgb8`` or ``mono8``.
-        max_pixels: larger images are refused.
+        max_pixels: larger images are rejected.
 
     Raises:
-        ConfigError: a value out of range.
+        ConfigError: a value is out of range.
     """
 
     metadata_tolerance_s: float = 0.005
@@ -78,19 +77,19 @@ class PipelineConfig:
 
 @dataclass(frozen=True, slots=True)
 class EnhancedFrame:
-    """What there is to publish.
+    """Result of the pipeline for one image.
 
     Attributes:
-        rgb: (H, W, 3) uint8; of an untouched frame it may be a read-only view of the message.
-        encoding: sensor_msgs encoding in which to write it.
-        header: the input image's own.
-        camera_info: message with that header for this size, or None where no camera_info fits.
-        capture: the metadata that was used.
-        match: where it came from.
-        timings_ns: nanoseconds of each stage: ``decode``, ``enhance``.
-        metadata_age_ns: difference of its stamp to the frame's; None where no message told.
-        bypassed: passed through untouched, being bright already or at strength 0.
-        passed_message: the input message, where publishing it as it is gives just this frame; else None.
+        rgb: (H, W, 3) uint8; of an unchanged frame it may be a read-only view of the message.
+        encoding: sensor_msgs encoding in which to publish it.
+        header: header of the input image.
+        camera_info: message with that header for this size; None if no camera_info fits.
+        capture: metadata that was used.
+        match: source of the metadata.
+        timings_ns: nanoseconds by stage: ``decode``, ``enhance``.
+        metadata_age_ns: difference between the stamps of metadata and frame; None without a message.
+        bypassed: the frame passed unchanged: it is bright already, or the strength is 0.
+        passed_message: the input message, if publishing it as it is gives exactly this frame; else None.
     """
 
     rgb: NDArray[np.uint8]
@@ -107,22 +106,21 @@ class EnhancedFrame:
 
 @dataclass(frozen=True, slots=True)
 class PendingFrame:
-    """A frame that the network has seen, and that ``Pipeline.finish`` makes an ``EnhancedFrame`` of.
+    """A frame between ``Pipeline.begin`` and ``Pipeline.finish``.
 
     Attributes:
         message: the input image.
-        rgb: what it holds.
-        encoding: sensor_msgs encoding in which the output is to be written.
-        stamp_ns: of the image.
-        capture: the metadata that was used.
-        match: where it came from.
-        metadata_age_ns: difference of its stamp to the frame's; None where no message told.
+        rgb: pixels of the image.
+        encoding: sensor_msgs encoding in which to publish the output.
+        stamp_ns: stamp of the image.
+        capture: metadata that was used.
+        match: source of the metadata.
+        metadata_age_ns: difference between the stamps of metadata and frame; None without a message.
         calibration: the camera_info message that belongs to it, if any.
-        config: the stream's, when the frame was begun.
-        enhance: likewise.
-        made: the network's maps and its copy of the frame, an enhanced picture where ``enhance`` makes no maps, or
-            None for a frame that passes through untouched.
-        timings_ns: nanoseconds of each stage so far.
+        config: settings when the frame was begun.
+        enhancer: enhancer when the frame was begun.
+        maps: result of the network; None for a frame that passes unchanged.
+        timings_ns: nanoseconds by stage so far.
     """
 
     message: Any
@@ -134,40 +132,65 @@ class PendingFrame:
     metadata_age_ns: int | None
     calibration: Any | None
     config: PipelineConfig
-    enhance: Enhance
-    made: tuple[Tensor, Tensor] | NDArray[np.uint8] | None
+    enhancer: FrameEnhancer
+    maps: EnhancementMaps | None
     timings_ns: dict[str, int]
 
 
 class Pipeline:
-    """One camera's stream. Not for several threads at once, but one may ``begin`` what another will ``finish``.
+    """Pipeline of one camera.
+
+    For one thread at a time; but one thread may call ``begin`` while another calls ``finish``.
 
     Attributes:
-        enhance: what makes frames bright; may be replaced between frames.
-        config: may be replaced between frames; nothing that was received is forgotten.
-        health: where frames and errors are counted.
+        config: settings; may be replaced between frames, and nothing that was received is lost.
+        health: counts of frames and errors.
     """
 
-    def __init__(self, enhance: Enhance, config: PipelineConfig, health: Health) -> None:
-        self.enhance, self.config, self.health = enhance, config, health
+    def __init__(
+        self, enhancer: FrameEnhancer | Enhance, config: PipelineConfig | None = None, health: Health | None = None
+    ) -> None:
+        """Create a pipeline.
+
+        Args:
+            enhancer: an ``Enhancer``, or a function from frame and metadata to the enhanced frame.
+            config: settings; None for the defaults.
+            health: counts that are shared with others; None for its own.
+        """
+        self.enhancer = enhancer
+        self.config = PipelineConfig() if config is None else config
+        self.health = Health() if health is None else health
         self._metadata: StampedBuffer[CaptureMetadata] = StampedBuffer()
         self._camera_info: Any | None = None
         self._bypass = Bypass()
-        self._steady = Steady()
+        self._smoother = TemporalSmoother()
+
+    @property
+    def enhancer(self) -> FrameEnhancer:
+        """What enhances frames; may be replaced between frames."""
+        return self._enhancer
+
+    @enhancer.setter
+    def enhancer(self, value: FrameEnhancer | Enhance) -> None:
+        self._enhancer = value if isinstance(value, FrameEnhancer) else FunctionEnhancer(value)
+
+    def reset(self) -> None:
+        """Forget earlier frames, so that the next one is processed like the first."""
+        self._smoother.reset()
 
     def add_metadata(self, type_name: str, msg: Any, received_ns: int | None = None) -> None:
-        """Keep the capture metadata of a driver's message; an unreadable one is counted and dropped.
+        """Store the capture metadata of a driver's message. Unreadable messages are counted and dropped.
 
-        One that is about this camera but tells nothing ends what was known, and is the metadata of its frame.
+        A message about this camera without any known value replaces earlier metadata.
 
         Args:
             type_name: ROS type, e.g. ``flir_camera_msgs/msg/ImageMetaData``.
             msg: the message.
-            received_ns: time of its receipt on the clock of the stamps, which stands in for a stamp where the message
-                has none; without it such a message is dropped.
+            received_ns: time of receipt on the clock of the stamps, used for messages without a stamp; without it such
+                messages are dropped.
 
         Raises:
-            ConfigError: no reader for that type.
+            ConfigError: there is no reader for that type.
         """
         reader = reader_of(type_name, self.config.metadata)
         try:
@@ -183,25 +206,25 @@ class Pipeline:
             self.add_capture(stamp, reading.capture)
 
     def add_capture(self, stamp_ns: int, capture: CaptureMetadata) -> None:
-        """Keep capture metadata that holds from ``stamp_ns``, on the clock of the stamps; unknown ends what was."""
+        """Store capture metadata that is valid from ``stamp_ns`` on; unknown values replace known ones too."""
         self._metadata.add(stamp_ns, capture)
 
     def has_metadata_for(self, stamp_ns: int) -> bool:
-        """Whether metadata of an image of that stamp has come, of equal stamp or within the tolerance.
+        """Return whether metadata for an image of that stamp has arrived, by equal stamp or within the tolerance.
 
-        Also where all that it says is that nothing is known: nothing better will come.
+        Metadata without known values counts too: no better message will follow.
         """
         return self._metadata.nearest(stamp_ns, self._tolerance_ns) is not None
 
     def add_camera_info(self, msg: Any) -> None:
-        """Keep the camera's latest calibration; it belongs to frames of its size until another arrives."""
+        """Store the latest calibration; it belongs to frames of its size until another one arrives."""
         self._camera_info = msg
 
     def camera_info_for(self, image_msg: Any) -> Any | None:
-        """The camera_info to publish with an image that is passed on as it came, or None where none fits.
+        """Return the camera_info to publish with an image that passes unchanged, or None if none fits.
 
         Args:
-            image_msg: Image by attribute; the size of a CompressedImage is not looked at.
+            image_msg: Image by attribute; the size of a CompressedImage is not checked.
         """
         if self._camera_info is None:
             return None
@@ -215,45 +238,43 @@ class Pipeline:
 
         Args:
             image_msg: sensor_msgs/Image or CompressedImage by attribute.
-            now_ns: time of its receipt, on the clock whose time ``Health.report`` is told.
+            now_ns: time of receipt, on the clock of ``Health.report``.
 
         Raises:
-            LowlightError: a frame that cannot be enhanced; already counted.
+            LowlightError: the frame cannot be enhanced; the error is counted.
         """
         return self.finish(self.begin(image_msg, now_ns))
 
     def begin(self, image_msg: Any, now_ns: int) -> PendingFrame:
-        """The first half of ``process``, up to the network; arguments and errors as there."""
+        """Run the first half of ``process``, up to the network; arguments and errors as there."""
         self.health.received(now_ns)
         try:
-            return self._begun(image_msg)
+            return self._begin(image_msg)
         except LowlightError as error:
             self.health.failed(error)
             raise
 
-    def finish(self, begun: PendingFrame) -> EnhancedFrame:
-        """The second half of ``process``, for frames in the order in which they were begun.
+    def finish(self, pending: PendingFrame) -> EnhancedFrame:
+        """Run the second half of ``process``, in the order in which frames were begun.
 
         Raises:
-            LowlightError: maps that cannot be brought up; already counted.
+            LowlightError: the maps cannot be applied; the error is counted.
         """
         try:
-            return self._finished(begun)
+            return self._finish(pending)
         except LowlightError as error:
             self.health.failed(error)
             raise
 
-    def _begun(self, image_msg: Any) -> PendingFrame:
+    def _begin(self, image_msg: Any) -> PendingFrame:
         start = time.perf_counter_ns()
-        config, enhance = self.config, self.enhance
+        config, enhancer = self.config, self.enhancer
         rgb, encoding = decode(image_msg, config.output_encoding, config.max_pixels)
         stamp = stamp_ns(image_msg)
         capture, match, age_ns = self._capture(stamp)
         self.health.matched(match, age_ns)
         decoded = time.perf_counter_ns()
-        made: tuple[Tensor, Tensor] | NDArray[np.uint8] | None = None
-        if not self._passes(rgb):
-            made = enhance.maps(rgb, capture) if isinstance(enhance, MapEnhance) else enhance(rgb, capture)
+        maps = None if self._passes_unchanged(rgb) else enhancer.maps(rgb, capture)
         timings_ns = {"decode": decoded - start, "enhance": time.perf_counter_ns() - decoded}
         return PendingFrame(
             message=image_msg,
@@ -265,30 +286,32 @@ class Pipeline:
             metadata_age_ns=age_ns,
             calibration=self._camera_info,
             config=config,
-            enhance=enhance,
-            made=made,
+            enhancer=enhancer,
+            maps=maps,
             timings_ns=timings_ns,
         )
 
-    def _finished(self, begun: PendingFrame) -> EnhancedFrame:
+    def _finish(self, pending: PendingFrame) -> EnhancedFrame:
         start = time.perf_counter_ns()
-        header, rgb, passes = begun.message.header, begun.rgb, begun.made is None
-        output = self._output(begun)
-        if passes:
+        header, rgb, maps = pending.message.header, pending.rgb, pending.maps
+        if maps is None:
+            output = pending.enhancer.unchanged(rgb)
             self.health.bypassed()
-        timings_ns = begun.timings_ns
-        timings_ns["enhance"] += time.perf_counter_ns() - start
+        else:
+            output = self._render(pending, maps)
+        passes_message = maps is None and output is rgb and _keeps_encoding(pending)
+        enhance_ns = pending.timings_ns["enhance"] + time.perf_counter_ns() - start
         return EnhancedFrame(
             rgb=output,
-            encoding=begun.encoding,
+            encoding=pending.encoding,
             header=header,
-            camera_info=self._info(begun.calibration, header, rgb.shape[:2], output.shape[:2]),
-            capture=begun.capture,
-            match=begun.match,
-            timings_ns=timings_ns,
-            metadata_age_ns=begun.metadata_age_ns,
-            bypassed=passes,
-            passed_message=begun.message if passes and output is rgb and _is_written_so(begun) else None,
+            camera_info=self._info(pending.calibration, header, rgb.shape[:2], output.shape[:2]),
+            capture=pending.capture,
+            match=pending.match,
+            timings_ns={**pending.timings_ns, "enhance": enhance_ns},
+            metadata_age_ns=pending.metadata_age_ns,
+            bypassed=maps is None,
+            passed_message=pending.message if passes_message else None,
         )
 
     @property
@@ -296,9 +319,10 @@ class Pipeline:
         return round(self.config.metadata_tolerance_s * NS_PER_S)
 
     def _capture(self, stamp: int) -> tuple[CaptureMetadata, Match, int | None]:
-        """Metadata of equal stamp, else the nearest within the tolerance, else the last not too old, else fallback.
+        """Return the metadata of a frame, its source and the difference of stamps.
 
-        With it, how it was found and how far its stamp is from the frame's.
+        Metadata of equal stamp, else the nearest within the tolerance, else the last if it is not too old, else the
+        fallback.
         """
         match: Match = "nearest"
         found = self._metadata.nearest(stamp, self._tolerance_ns)
@@ -313,34 +337,22 @@ class Pipeline:
             return self.config.fallback, "fallback", None
         return UNKNOWN, "none", None
 
-    def _passes(self, rgb: Rgb) -> bool:
-        """Whether the next frame stays as it is."""
+    def _passes_unchanged(self, rgb: Rgb) -> bool:
         is_bright = self._bypass(rgb, self.config.bypass_above, self.config.bypass_hysteresis)
         return is_bright or self.config.strength == 0.0
 
-    def _output(self, begun: PendingFrame) -> NDArray[np.uint8]:
-        """The frame, steadied and weakened as the configuration asks; on the network's maps where there are any."""
-        enhance, made, strength = begun.enhance, begun.made, begun.config.strength
-        if made is None:
-            return _untouched(begun)
-        if isinstance(made, tuple) and isinstance(enhance, MapEnhance):
-            maps, small = made
-            smoothing_s = begun.config.smoothing_s
-            correction = self._steady(maps, small, begun.stamp_ns, smoothing_s) if smoothing_s > 0.0 else None
-            if maps.shape[0] == 6:
-                weaken(maps, strength)
-                if correction is not None:
-                    correction *= np.float32(strength)
-                return enhance.apply(maps, small, begun.rgb, correction)
-            picture = enhance.apply(maps, small, begun.rgb, correction)
-        else:
-            picture = cast(NDArray[np.uint8], made)
-        return picture if strength == 1.0 else blend(_untouched(begun), picture, strength)
+    def _render(self, pending: PendingFrame, maps: EnhancementMaps) -> NDArray[np.uint8]:
+        """Smooth the maps over time, weaken them to the strength, and apply them."""
+        smoothing_s, strength = pending.config.smoothing_s, pending.config.strength
+        correction = self._smoother(maps, pending.stamp_ns, smoothing_s) if smoothing_s > 0.0 else None
+        if correction is not None:
+            correction = correction * np.float32(strength)
+        return pending.enhancer.apply(maps.at_strength(strength), pending.rgb, correction)
 
     def _info(
         self, calibration: Any | None, header: Any, size: tuple[int, ...], output_size: tuple[int, ...]
     ) -> Any | None:
-        """The camera_info of an output of (height, width) ``output_size`` made from an image of ``size``."""
+        """Return the camera_info of an output of (height, width) ``output_size``, from an image of ``size``."""
         if calibration is None:
             return None
         try:
@@ -352,13 +364,8 @@ class Pipeline:
             return None
 
 
-def _untouched(begun: PendingFrame) -> NDArray[np.uint8]:
-    enhance = begun.enhance
-    return enhance.untouched(begun.rgb) if isinstance(enhance, MapEnhance) else to_8_bit(begun.rgb)
-
-
-def _is_written_so(begun: PendingFrame) -> bool:
-    """Whether the message holds its picture in the way in which the output is to be written."""
-    if hasattr(begun.message, "format"):
-        return begun.config.output_encoding == "same"
-    return bool(begun.message.encoding == begun.encoding)
+def _keeps_encoding(pending: PendingFrame) -> bool:
+    """Return whether the message already has the encoding of the output."""
+    if hasattr(pending.message, "format"):
+        return pending.config.output_encoding == "same"
+    return bool(pending.message.encoding == pending.encoding)

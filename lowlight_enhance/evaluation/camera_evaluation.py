@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lowlight_enhance.core.enhancement.enhancer import Enhance, MapEnhance
+from lowlight_enhance.core.enhancement.enhancer import Enhance, FrameEnhancer
 from lowlight_enhance.core.errors import ConfigError, DataError, ImageError
 from lowlight_enhance.core.imaging.messages import decode, stamp_ns
 from lowlight_enhance.core.inference.model_input import Rgb, to_8_bit
@@ -72,7 +72,7 @@ class CameraEvaluation:
         """
         self.expected = expected
         self._report, self._stream, self._reference, self._enhanced = report, stream, reference, enhanced
-        self._timer = StageTimer(enhance) if isinstance(enhance, MapEnhance) and enhanced is None else None
+        self._timer = StageTimer(enhance) if isinstance(enhance, FrameEnhancer) and enhanced is None else None
         chosen: Enhance | None = self._timer or (enhance if enhanced is None else _unchanged)
         if chosen is None:
             raise ConfigError("no model and no enhanced topic: nothing to evaluate")

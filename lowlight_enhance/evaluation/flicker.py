@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lowlight_enhance.core.enhancement.enhancer import Enhancer, MapEnhance
-from lowlight_enhance.core.enhancement.temporal_smoothing import SMOOTHING_S, Steady
+from lowlight_enhance.core.enhancement.enhancer import Enhancer, FrameEnhancer
+from lowlight_enhance.core.enhancement.temporal_smoothing import SMOOTHING_S, TemporalSmoother
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.files import atomic_file
 from lowlight_enhance.core.inference.model_input import to_8_bit
@@ -162,21 +162,21 @@ def write_json(report: FlickerReport, target: Path) -> None:
 
 
 def measure_sequence(
-    frames: Iterable[Frame], enhance: MapEnhance, smoothing_s: float, rate_hz: float
+    frames: Iterable[Frame], enhance: FrameEnhancer, smoothing_s: float, rate_hz: float
 ) -> tuple[float, FlickerMetrics, FlickerMetrics]:
     """Enhance a sequence with and without smoothing.
 
     Returns:
         Flicker of the dark frames multiplied by the mean gain in brightness; metrics without smoothing; and with it.
     """
-    steady, off, on, dark = Steady(), _FrameChanges(), _FrameChanges(), _FrameChanges()
+    smoother, off, on, dark = TemporalSmoother(), _FrameChanges(), _FrameChanges(), _FrameChanges()
     stamp_ns = 1_000_000_000
     for frame in frames:
-        maps, small = enhance.maps(frame.dark, frame.capture)
-        correction = steady(maps, small, stamp_ns, smoothing_s)
+        maps = enhance.maps(frame.dark, frame.capture)
+        correction = smoother(maps, stamp_ns, smoothing_s)
         stamp_ns += round(1e9 / rate_hz)
-        off.add(enhance.apply(maps, small, frame.dark), frame)
-        on.add(enhance.apply(maps, small, frame.dark, correction), frame)
+        off.add(enhance.apply(maps, frame.dark), frame)
+        on.add(enhance.apply(maps, frame.dark, correction), frame)
         dark.add(frame.dark, frame, is_output=False)
     gain = float(np.sum(off.means) / max(float(np.sum(dark.means)), 1e-6))
     response = response_frames(off.blocks, on.blocks, off.change_at)

@@ -1,4 +1,4 @@
-"""StageTimer: measure how long the two halves of a ``MapEnhance`` take."""
+"""StageTimer: measure how long the two halves of a ``FrameEnhancer`` take."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lowlight_enhance.core.enhancement.enhancer import MapEnhance
+from lowlight_enhance.core.enhancement.enhancer import FrameEnhancer
+from lowlight_enhance.core.enhancement.maps import EnhancementMaps
 from lowlight_enhance.core.inference.model_input import Rgb, Tensor
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
 
@@ -17,27 +18,27 @@ T = TypeVar("T")
 
 
 class StageTimer:
-    """Wrapper of a ``MapEnhance`` that sums the time of each stage."""
+    """Wrapper of a ``FrameEnhancer`` that sums the time of each stage."""
 
-    def __init__(self, enhance: MapEnhance) -> None:
+    def __init__(self, enhance: FrameEnhancer) -> None:
         self._enhance = enhance
         self._elapsed_ns: dict[str, int] = {}
 
     def __call__(self, rgb: Rgb, capture: CaptureMetadata) -> NDArray[np.uint8]:
         """Run both stages."""
-        return self.apply(*self.maps(rgb, capture), rgb)
+        return self.apply(self.maps(rgb, capture), rgb)
 
-    def maps(self, rgb: Rgb, capture: CaptureMetadata) -> tuple[Tensor, Tensor]:
+    def maps(self, rgb: Rgb, capture: CaptureMetadata, frame_count: Tensor | None = None) -> EnhancementMaps:
         """Stage ``network``: resize, encode and infer."""
-        return self._timed("network", lambda: self._enhance.maps(rgb, capture))
+        return self._timed("network", lambda: self._enhance.maps(rgb, capture, frame_count))
 
-    def apply(self, maps: Tensor, small: Tensor, rgb: Rgb, correction: Tensor | None = None) -> NDArray[np.uint8]:
+    def apply(self, maps: EnhancementMaps, rgb: Rgb, correction: Tensor | None = None) -> NDArray[np.uint8]:
         """Stage ``upsample``: apply the maps at full size."""
-        return self._timed("upsample", lambda: self._enhance.apply(maps, small, rgb, correction))
+        return self._timed("upsample", lambda: self._enhance.apply(maps, rgb, correction))
 
-    def untouched(self, rgb: Rgb) -> NDArray[np.uint8]:
+    def unchanged(self, rgb: Rgb) -> NDArray[np.uint8]:
         """Return the frame unchanged; not timed."""
-        return self._enhance.untouched(rgb)
+        return self._enhance.unchanged(rgb)
 
     def take_ns(self) -> dict[str, int]:
         """Return nanoseconds by stage since the last call, and reset them."""

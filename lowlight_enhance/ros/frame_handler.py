@@ -111,7 +111,7 @@ class FrameHandler:
         """
         self._apply_requested()
         self.model.resume(self.params)
-        self.pipeline.enhance = self.model.enhancer
+        self.pipeline.enhancer = self.model.enhancer
         try:
             self.subscriptions.open(self._metadata_class)
             self._watch_camera()
@@ -229,7 +229,7 @@ class FrameHandler:
         if isinstance(outcome, LoadFailure):
             self._reject_model(outcome)
         elif outcome is not None:
-            self.pipeline.enhance = outcome
+            self.pipeline.enhancer = outcome
             outcome.working_size = self.params.model_working_size
             self.model_error = ""
             self._node.get_logger().info(f"now using {self.model.describe()}")

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from lowlight_enhance.core.enhancement.enhancer import Enhancer, open_enhancer
+from lowlight_enhance.core.enhancement.enhancer import Enhancer
 from lowlight_enhance.core.errors import ConfigError, LowlightError, ModelError
 from lowlight_enhance.core.inference.model_file import ModelFile, read_model
 from lowlight_enhance.core.inference.model_zoo import find_model
@@ -117,7 +117,7 @@ def is_any_load_running() -> bool:
 
 def _opened(file: ModelFile, params: NodeParameters) -> Enhancer:
     """Return a warm enhancer of ``file``."""
-    enhancer = open_enhancer(
+    enhancer = Enhancer(
         runtime=params.runtime,  # type: ignore[arg-type]
         precision=params.precision,  # type: ignore[arg-type]
         model=file,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lowlight_enhance.core.enhancement.enhancer import open_enhancer
+from lowlight_enhance.core.enhancement.enhancer import Enhancer
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.files import check_output_file
 from lowlight_enhance.core.inference.sessions import Runtime
@@ -55,7 +55,7 @@ def enhance_file(
     capture = given
     if given.iso is None or given.exposure_s is None:
         capture = given.filled_from(exif_capture(content))
-    enhancer = open_enhancer(runtime, model, threads=threads, working_size=working_size)
+    enhancer = Enhancer(model, threads=threads, working_size=working_size, runtime=runtime)
     write_image(enhancer(rgb, capture), target)
     return capture
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from lowlight_enhance.core.enhancement.enhancer import Enhancer, OutputResolution, open_enhancer
+from lowlight_enhance.core.enhancement.enhancer import Enhancer, OutputResolution
 from lowlight_enhance.core.inference.sessions import DEFAULT_PROVIDERS, Precision, Runtime
 
 
@@ -38,12 +38,12 @@ class NetworkSettings:
             ConfigError: a runtime that is not installed, or a value out of range.
             ModelError: no usable model.
         """
-        return open_enhancer(
-            self.runtime,
+        return Enhancer(
             self.model,
             self.providers,
             self.threads,
             self.working_size,
             self.output_resolution,
-            self.precision,
+            runtime=self.runtime,
+            precision=self.precision,
         )

@@ -82,7 +82,7 @@ def darkened_images(
 
 
 def load_enhance(
-    model: Path, working_size: int | None = None, threads: int | None = None, upsampling: Upsampling = "auto"
+    model: Path, working_size: int | None = None, threads: int | None = None, upsampling: Upsampling = "local_affine"
 ) -> Enhance:
     """Return an ``Enhance`` of an ONNX file, or of a checkpoint (.pt) run by PyTorch.
 

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from lowlight_enhance.core.enhancement.enhancer import Enhance, toned
-from lowlight_enhance.core.enhancement.upsampling import LocalAffine, Upsampling, enlarge
+from lowlight_enhance.core.enhancement.enhancer import Enhance, decode_maps
+from lowlight_enhance.core.enhancement.upsampling import AffineRenderer, Upsampling, render
 from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.inference.model_input import ModelInput, Rgb, Tensor
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
@@ -60,7 +60,9 @@ def infer(network: nn.Module, tensor: Tensor) -> Tensor:
     return np.asarray(network(torch.from_numpy(tensor)).numpy(), dtype=np.float32)
 
 
-def enhance_by(loaded: LoadedNetwork, working_size: int | None = None, upsampling: Upsampling = "auto") -> Enhance:
+def enhance_by(
+    loaded: LoadedNetwork, working_size: int | None = None, upsampling: Upsampling = "local_affine"
+) -> Enhance:
     """An ``Enhance`` run by torch; the way to the network and back is the robot's own.
 
     Args:
@@ -68,13 +70,13 @@ def enhance_by(loaded: LoadedNetwork, working_size: int | None = None, upsamplin
         working_size: instead of the checkpoint's own.
         upsampling: way from the small result to the full size.
     """
-    model_input, local_affine = loaded.model_input, LocalAffine()
+    model_input, renderer = loaded.model_input, AffineRenderer()
     if working_size is not None:
         model_input = replace(model_input, working_size=working_size)
 
     def enhance(rgb: Rgb, capture: CaptureMetadata) -> NDArray[np.uint8]:
         tensor = model_input.encode(rgb, capture)
-        maps, small = toned(model_input, infer(loaded.network, tensor), tensor, rgb)
-        return enlarge(maps, small, rgb, upsampling, local_affine)
+        maps = decode_maps(model_input, infer(loaded.network, tensor), tensor, rgb)
+        return render(maps, rgb, upsampling, renderer)
 
     return enhance

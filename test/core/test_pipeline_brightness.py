@@ -206,7 +206,7 @@ def test_a_jump_of_the_enhancement_is_smoothed_and_the_input_is_not(tiny: Any) -
     levels = []
     for number in range(4):
         if number == 1:
-            frames.enhance = tiny(1.0, 60 / 255)
+            frames.enhancer = tiny(1.0, 60 / 255)
         frame = frames.process(image(rgb, (1000 + 100 * number) * MS, "rgb8"), 0)
         added = frame.rgb.astype(int) - rgb
         assert added.max() - added.min() <= 1
@@ -217,9 +217,9 @@ def test_a_jump_of_the_enhancement_is_smoothed_and_the_input_is_not(tiny: Any) -
 def test_smoothing_begins_anew_where_stamps_jump_back_and_can_be_switched_off(tiny: Any) -> None:
     frames = stream(tiny(1.0, 20 / 255), smoothing_s=HALF)
     frames.process(image(30, 5000 * MS), 0)
-    frames.enhance = tiny(1.0, 60 / 255)
+    frames.enhancer = tiny(1.0, 60 / 255)
     assert np.all(frames.process(image(30, 1000 * MS), 0).rgb == 90)
-    frames.enhance = tiny(1.0, 20 / 255)
+    frames.enhancer = tiny(1.0, 20 / 255)
     frames.config = replace(frames.config, smoothing_s=0.0)
     assert np.all(frames.process(image(30, 1100 * MS), 0).rgb == 50)
 
@@ -227,7 +227,7 @@ def test_smoothing_begins_anew_where_stamps_jump_back_and_can_be_switched_off(ti
 def test_strength_acts_on_what_is_smoothed(tiny: Any) -> None:
     frames = stream(tiny(1.0, 20 / 255), smoothing_s=HALF, strength=0.5)
     assert np.all(frames.process(image(30, 1000 * MS), 0).rgb == 40)
-    frames.enhance = tiny(1.0, 60 / 255)
+    frames.enhancer = tiny(1.0, 60 / 255)
     assert np.all(frames.process(image(30, 1100 * MS), 0).rgb == 50)
     frames.config = replace(frames.config, strength=1.0)
     assert np.all(frames.process(image(30, 1200 * MS), 0).rgb == 80)
@@ -250,7 +250,7 @@ def test_replacing_config_and_enhance_forgets_nothing_that_was_received() -> Non
     frames.add_camera_info(camera_info())
     frames.add_capture(1000 * MS, CaptureMetadata(400.0, 0.01))
     frames.config = replace(frames.config, output_encoding="rgb8", metadata_tolerance_s=0.05)
-    frames.enhance = lambda rgb, _: rgb[::2, ::2].copy()
+    frames.enhancer = lambda rgb, _: rgb[::2, ::2].copy()
     frame = frames.process(image(20, 1040 * MS), 0)
     assert (frame.match, frame.metadata_age_ns, frame.encoding) == ("nearest", 40 * MS, "rgb8")
     assert frame.capture == CaptureMetadata(400.0, 0.01)

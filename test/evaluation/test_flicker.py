@@ -13,8 +13,9 @@ import pytest
 from tiny_model import write_tiny_model
 
 from lowlight_enhance import cli
+from lowlight_enhance.core.enhancement.maps import EnhancementMaps
 from lowlight_enhance.core.enhancement.temporal_smoothing import SMOOTHING_S
-from lowlight_enhance.core.enhancement.upsampling import LocalAffine
+from lowlight_enhance.core.enhancement.upsampling import AffineRenderer
 from lowlight_enhance.core.errors import ConfigError, ImageError
 from lowlight_enhance.core.inference.model_input import ModelInput
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
@@ -31,23 +32,21 @@ def photograph(height: int = 60, width: int = 90, seed: int = 0) -> np.ndarray:
 
 
 class Wavering:
-    """A ``MapEnhance`` with one gain whose every second frame is ``wave`` (0..255) brighter."""
+    """A ``FrameEnhancer`` with one gain whose every second frame is ``wave`` (0..255) brighter."""
 
     def __init__(self, gain: float, wave: float) -> None:
         self.gain, self.wave, self.frames = gain, wave, 0
 
-    def maps(self, rgb: np.ndarray, _capture: CaptureMetadata) -> tuple[np.ndarray, np.ndarray]:
-        maps = np.empty((6, *rgb.shape[:2]), np.float32)
-        maps[:3], maps[3:] = self.gain, self.wave / 255.0 * (self.frames % 2)
+    def maps(self, rgb: np.ndarray, _capture: CaptureMetadata, _count: np.ndarray | None = None) -> EnhancementMaps:
+        offset = np.float32(self.wave / 255.0 * (self.frames % 2))
         self.frames += 1
-        return maps, np.ascontiguousarray(rgb.transpose(2, 0, 1), np.float32) / np.float32(255.0)
+        frame = np.ascontiguousarray(rgb.transpose(2, 0, 1), np.float32) / np.float32(255.0)
+        return EnhancementMaps(np.full_like(frame, self.gain), np.full_like(frame, offset), frame)
 
-    def apply(
-        self, maps: np.ndarray, _small: np.ndarray, rgb: np.ndarray, correction: np.ndarray | None = None
-    ) -> np.ndarray:
-        return LocalAffine()(maps, rgb, correction)
+    def apply(self, maps: EnhancementMaps, rgb: np.ndarray, correction: np.ndarray | None = None) -> np.ndarray:
+        return AffineRenderer()(maps, rgb, correction)
 
-    def untouched(self, rgb: np.ndarray) -> np.ndarray:
+    def unchanged(self, rgb: np.ndarray) -> np.ndarray:
         return rgb
 
 

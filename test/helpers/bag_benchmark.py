@@ -18,7 +18,7 @@ import bag_maker
 import numpy as np
 from bag_maker import FIRST_NS, IMAGE, PERIOD_NS, BagMessage, T, header
 
-from lowlight_enhance.core.enhancement.enhancer import Enhancer, open_enhancer
+from lowlight_enhance.core.enhancement.enhancer import Enhancer
 from lowlight_enhance.core.inference.model_zoo import find_model
 from lowlight_enhance.core.malloc import keep_image_buffers
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
@@ -62,7 +62,7 @@ def main() -> None:
     settings = BagSettings(stream=PipelineConfig(smoothing_s=options.smoothing_s))
     with tempfile.TemporaryDirectory() as folder:
         source = write_night(Path(folder) / "in", frame, options.frames, options.storage)
-        enhancer = open_enhancer(model=find_model(options.model), threads=options.threads)
+        enhancer = Enhancer(find_model(options.model), threads=options.threads)
         enhancer.warm_up()
         tensor = enhancer.encode(frame, CAPTURE)
         calls: dict[str, Callable[[int], object]] = {

@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lowlight_enhance.core.enhancement.enhancer import Enhance, open_enhancer
+from lowlight_enhance.core.enhancement.enhancer import Enhance, Enhancer
 from lowlight_enhance.core.errors import ConfigError, LowlightError
 from lowlight_enhance.core.files import atomic_file
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", type=Path, help="ONNX file (default: the one that is shipped)")
     options = parser.parse_args(arguments)
     try:
-        enhancer = open_enhancer(model=options.model)
+        enhancer = Enhancer(options.model)
         for strip in STRIPS:
             target = options.out / strip.name
             write_jpeg(drawn(strip, enhancer), target)

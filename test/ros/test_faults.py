@@ -219,7 +219,7 @@ def test_a_node_slower_than_its_camera_enhances_the_newest_frame(start_graph):
     graph = start_graph()
     peer = graph.peer
     graph.process(dark_image(1))
-    fast = graph.node.handler.pipeline.enhance
+    fast = graph.node.handler.pipeline.enhancer
     newest, behind, done = [0], [], threading.Event()
 
     def slow(rgb, capture):
@@ -233,7 +233,7 @@ def test_a_node_slower_than_its_camera_enhances_the_newest_frame(start_graph):
             peer.image_publisher.publish(dark_image(newest[0]))
             done.wait(0.01)
 
-    graph.node.handler.pipeline.enhance = slow
+    graph.node.handler.pipeline.enhancer = slow
     peer.images.clear()
     peer.node.create_subscription(
         Image, "image_enhanced", lambda image: behind.append(newest[0] - image.header.stamp.sec), 1
@@ -250,7 +250,7 @@ def test_a_node_slower_than_its_camera_enhances_the_newest_frame(start_graph):
     assert np.diff(numbers).min() >= 2  # it left frames out
     assert np.median(behind) <= 2.0 * np.median(np.diff(numbers))  # and so did not fall behind
     assert count(graph, "skipped") > 0
-    graph.node.handler.pipeline.enhance = fast
+    graph.node.handler.pipeline.enhancer = fast
     frames_flow(graph)
 
 

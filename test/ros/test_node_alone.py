@@ -49,7 +49,7 @@ def test_message_class_by_name():
 def test_a_bug_in_a_frame_is_counted_and_logged_and_stays_inside(make_node, tiny_model, capfd):
     node = make_node(model=str(tiny_model))
     node.start()
-    node.handler.pipeline.enhance = lambda rgb, capture: 1 / 0
+    node.handler.pipeline.enhancer = lambda rgb, capture: 1 / 0
     on_image = node.diagnostics.guarded(node.handler._on_image)
     on_image(dark_image(1))
     on_image(dark_image(2))

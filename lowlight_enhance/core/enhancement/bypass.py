@@ -1,42 +1,22 @@
-"""How much of the enhancement a frame gets: all, some, or none where it is bright already."""
+"""Decide which frames are bright enough to stay unchanged."""
 
 from __future__ import annotations
 
 import math
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from lowlight_enhance.core.inference.model_input import Rgb, Tensor
+from lowlight_enhance.core.inference.model_input import Rgb
 
 LUMA = np.array([0.299, 0.587, 0.114])
 """Weights of R, G, B in luma (ITU-R BT.601)."""
 
 LUMA_SAMPLES = 4096
-"""Pixels, about, whose mean stands for a frame's."""
-
-
-def weaken(maps: Tensor, strength: float) -> None:
-    """Lead (6, h, w) maps (gain, offset) towards leaving the picture as it is, in place.
-
-    Args:
-        maps: gain R, G, B and offset R, G, B.
-        strength: 0 makes gain 1 and offset 0, 1 changes nothing.
-    """
-    if strength < 1.0:
-        np.multiply(maps, np.float32(strength), out=maps)
-        np.add(maps[:3], np.float32(1.0 - strength), out=maps[:3])
-
-
-def blend(untouched: NDArray[np.uint8], enhanced: NDArray[np.uint8], strength: float) -> NDArray[np.uint8]:
-    """``untouched`` at 0, ``enhanced`` at 1, their weighted mean between; (H, W, 3) both, rounded."""
-    mixed = cv2.addWeighted(untouched, 1.0 - strength, enhanced, strength, 0.0)
-    return np.asarray(mixed, dtype=np.uint8)
+"""Approximate number of pixels that the mean is taken of."""
 
 
 def mean_luma(rgb: Rgb) -> float:
-    """Mean luma of a frame, 0..255, from a regular grid of about ``LUMA_SAMPLES`` of its pixels.
+    """Return the mean luma of a frame, 0..255, from a regular grid of about ``LUMA_SAMPLES`` pixels.
 
     Args:
         rgb: (H, W, 3) uint8 or uint16.
@@ -47,19 +27,19 @@ def mean_luma(rgb: Rgb) -> float:
 
 
 class Bypass:
-    """Whether frames are bright enough to be left alone; it takes a darker one to end that than it took to begin."""
+    """Detects frames that are bright enough, with hysteresis."""
 
     def __init__(self) -> None:
         self._is_on = False
 
     def __call__(self, rgb: Rgb, above: float, hysteresis: float) -> bool:
-        """Look at the next frame.
+        """Return whether the next frame stays unchanged.
 
         Args:
             rgb: (H, W, 3) uint8 or uint16.
-            above: mean luma, 0..255, from which on frames are left alone; 0: none is.
-            hysteresis: how far below ``above`` the mean luma must drop to end it; half of ``above`` is the most that
-                counts, or nothing might ever end it.
+            above: mean luma, 0..255, from which frames stay unchanged; 0: none does.
+            hysteresis: how far the mean luma must drop below ``above`` to end that; at most half of ``above`` counts,
+                otherwise nothing might end it.
         """
         if above <= 0.0:
             self._is_on = False

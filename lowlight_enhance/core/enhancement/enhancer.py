@@ -1,4 +1,4 @@
-"""Enhance, the one seam of this package, and Enhancer, which fulfils it with a session of some runtime."""
+"""Enhancer: a model file, the runtime that computes it, and the way from a frame to an enhanced frame."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lowlight_enhance.core.enhancement.tone_preservation import keep_tones
-from lowlight_enhance.core.enhancement.upsampling import LocalAffine, Upsampling, enlarge
+from lowlight_enhance.core.enhancement.maps import EnhancementMaps
+from lowlight_enhance.core.enhancement.tone_preservation import preserve_tones
+from lowlight_enhance.core.enhancement.upsampling import AffineRenderer, Upsampling, render
 from lowlight_enhance.core.errors import ConfigError, ModelError
 from lowlight_enhance.core.inference.model_file import FLOAT, ModelFile, read_model
 from lowlight_enhance.core.inference.model_input import (
@@ -28,43 +30,78 @@ from lowlight_enhance.core.inference.sessions import DEFAULT_PROVIDERS, Precisio
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
 
 Enhance = Callable[[Rgb, CaptureMetadata], NDArray[np.uint8]]
-"""(H, W, 3) uint8 or uint16 and its capture metadata -> enhanced (h, w, 3) uint8. A lambda satisfies it in a test."""
+"""Function from an (H, W, 3) uint8 or uint16 frame and its capture metadata to the enhanced (h, w, 3) uint8 frame."""
 
 
 @runtime_checkable
-class MapEnhance(Protocol):
-    """An ``Enhance`` in two halves, between which the network's maps may be changed."""
+class FrameEnhancer(Protocol):
+    """Enhancement in two steps. The pipeline changes the maps between them."""
 
-    def maps(self, rgb: Rgb, capture: CaptureMetadata) -> tuple[Tensor, Tensor]:
-        """First half.
-
-        Returns:
-            (6, h, w) gain R, G, B and offset R, G, B, or (3, h, w) enhanced picture in 0..1, the caller's own to
-            change; and (3, h, w) the network's copy of the frame in 0..1.
-        """
-
-    def apply(self, maps: Tensor, small: Tensor, rgb: Rgb, correction: Tensor | None = None) -> NDArray[np.uint8]:
-        """Second half: the enhanced frame.
+    def maps(self, rgb: Rgb, capture: CaptureMetadata, frame_count: Tensor | None = None) -> EnhancementMaps:
+        """Run the network.
 
         Args:
-            maps: what ``maps`` returned first.
-            small: what it returned second.
-            rgb: the full-size frame.
+            rgb: (H, W, 3) uint8 or uint16, a frame or the average of several.
+            capture: ISO and exposure time of one frame.
+            frame_count: (rows, columns) number of averaged frames on a grid of any size; None for a single frame.
+        """
+
+    def apply(self, maps: EnhancementMaps, rgb: Rgb, correction: Tensor | None = None) -> NDArray[np.uint8]:
+        """Apply maps to the full-size frame.
+
+        Args:
+            maps: of ``maps``, possibly changed.
+            rgb: the frame that was given there.
             correction: (3, rows, columns) to add to the enhanced R, G, B, in 0..1, on any coarser grid.
         """
 
-    def untouched(self, rgb: Rgb) -> NDArray[np.uint8]:
-        """The frame as it is, at the size of enhanced ones."""
+    def unchanged(self, rgb: Rgb) -> NDArray[np.uint8]:
+        """Return the frame as it is, 8 bits, at the size of enhanced frames."""
+
+
+class FunctionEnhancer:
+    """A ``FrameEnhancer`` around an ``Enhance`` function: its maps have gain 0 and the enhanced frame as offset."""
+
+    def __init__(self, function: Enhance) -> None:
+        self.function = function
+        self._renderer = AffineRenderer()
+
+    def maps(
+        self,
+        rgb: Rgb,
+        capture: CaptureMetadata,
+        frame_count: Tensor | None = None,  # noqa: ARG002  (functions know nothing of averages)
+    ) -> EnhancementMaps:
+        """Call the function and turn its result into maps."""
+        enhanced = self.function(rgb, capture)
+        offset = np.ascontiguousarray(enhanced.transpose(2, 0, 1), dtype=np.float32) / np.float32(255.0)
+        frame = self._resized(rgb, enhanced.shape[:2])
+        planes = np.ascontiguousarray(frame.transpose(2, 0, 1), dtype=np.float32) / np.float32(np.iinfo(rgb.dtype).max)
+        return EnhancementMaps(np.zeros_like(offset), offset, planes)
+
+    def apply(self, maps: EnhancementMaps, rgb: Rgb, correction: Tensor | None = None) -> NDArray[np.uint8]:
+        """Apply maps at the size of the function's result."""
+        return self._renderer(maps, self._resized(rgb, maps.size), correction)
+
+    def unchanged(self, rgb: Rgb) -> NDArray[np.uint8]:
+        """Return the frame with 8 bits."""
+        return to_8_bit(rgb)
+
+    @staticmethod
+    def _resized(rgb: Rgb, size: tuple[int, ...]) -> Rgb:
+        if rgb.shape[:2] == size:
+            return rgb
+        return cv2.resize(rgb, (size[1], size[0]), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
 
 
 OutputResolution = Literal["input", "model"]
 
 TYPICAL_HEIGHT, TYPICAL_WIDTH = 480, 640
-"""Size of a frame on which a model proves that it runs."""
+"""Size of the frame on which a model is tested."""
 
 
 class Enhancer:
-    """An ``Enhance`` backed by a network; the model file says how its input is made. For one thread at a time.
+    """A ``FrameEnhancer`` and ``Enhance`` backed by a model file. For one thread at a time.
 
     Attributes:
         path: the model file.
@@ -72,41 +109,44 @@ class Enhancer:
         runtime: the library that runs it.
         model_input: how frames and capture metadata are encoded for it.
         output_resolution: ``input`` for frames of the input's size, ``model`` for the network's own smaller size.
-        upsampling: way from the small result to the full size.
+        upsampling: method that brings the result to full size.
     """
 
     def __init__(
         self,
-        model: Path | ModelFile,
+        model: Path | str | ModelFile | None = None,
         providers: Sequence[str] = DEFAULT_PROVIDERS,
         threads: int | None = None,
         working_size: int | None = None,
         output_resolution: OutputResolution = "input",
-        upsampling: Upsampling = "auto",
+        upsampling: Upsampling = "local_affine",
         runtime: Runtime = "onnxruntime",
         precision: Precision = "float32",
     ) -> None:
         """Load ``model``.
 
         Args:
-            model: ONNX file written by ``lowlight export``, or what was read from one before.
-            providers: ONNX Runtime execution providers in order of preference; one that is missing or does not start
-                is left out, and ``fallback`` says so.
-            threads: threads of one inference; ``None`` lets the runtime take every core.
-            working_size: shorter side in pixels of the network's copy instead of the model's own; 0 = full size.
+            model: path of an ONNX file written by ``lowlight export``, or a file that was read before; None: the
+                default model of the package.
+            providers: ONNX Runtime execution providers in order of preference. Providers that fail to start are
+                skipped, and ``fallback`` gives the reason.
+            threads: threads of one inference; None lets the runtime decide.
+            working_size: shorter side in pixels of the frame as the network sees it, instead of the model's own; 0:
+                the size of the frame.
             output_resolution: size of the result.
-            upsampling: way from the small result to the full size.
-            runtime: the library that runs it.
-            precision: of OpenVINO's arithmetic; ``bfloat16`` where the processor has it.
+            upsampling: method that brings the result to full size.
+            runtime: library that computes the network.
+            precision: arithmetic of OpenVINO; ``bfloat16`` where the processor has it.
 
         Raises:
-            ModelError: missing, damaged or foreign file, or one with more in it than a network.
-            ConfigError: a runtime that is not installed, an unknown provider, or a value out of range.
+            ModelError: the file is missing, damaged, not from this package, or holds more than a network.
+            ConfigError: the runtime is not installed, a provider is unknown, or a value is out of range.
         """
         if output_resolution not in ("input", "model"):
             raise ConfigError(f"output_resolution '{output_resolution}': choose 'input' or 'model'")
         if threads is not None and threads < 0:
             raise ConfigError(f"threads {threads}: give 0 (the runtime decides) or more")
+        model = default_model() if model is None else model
         file = model if isinstance(model, ModelFile) else read_model(Path(model))
         self.path, self.sha256, self.runtime = file.path, file.sha256, runtime
         self.output_resolution, self.upsampling = output_resolution, upsampling
@@ -115,31 +155,31 @@ class Enhancer:
         grid = self.model_input.grid(TYPICAL_HEIGHT, TYPICAL_WIDTH)
         probe = (1, CHANNELS, grid.padded_height, grid.padded_width)
         self._session: Session = open_session(file, runtime, providers, threads or 0, precision, probe)
-        self._local_affine = LocalAffine()
+        self._renderer = AffineRenderer()
 
     @property
     def name(self) -> str:
-        """File name without suffix."""
+        """Name of the model file without suffix."""
         return self.path.stem
 
     @property
     def providers(self) -> tuple[str, ...]:
-        """What computes, in order of preference."""
+        """Execution providers in use, in order of preference."""
         return self._session.providers
 
     @property
     def fallback(self) -> str:
-        """Which provider or precision was asked for and is not in use, and why; empty where there is none."""
+        """Requested provider or precision that is not in use, with the reason; empty if there is none."""
         return self._session.fallback
 
     @property
     def working_size(self) -> int:
-        """Shorter side in pixels of the network's copy; 0 = the frame's own size."""
+        """Shorter side in pixels of the frame as the network sees it; 0: the size of the frame."""
         return self.model_input.working_size
 
     @working_size.setter
     def working_size(self, value: int | None) -> None:
-        """Use another from the next frame on; None: the model's own.
+        """Set the working size from the next frame on; None: the model's own.
 
         Raises:
             ConfigError: out of range.
@@ -147,63 +187,59 @@ class Enhancer:
         self.model_input = self._own_input if value is None else replace(self._own_input, working_size=value)
 
     def close(self) -> None:
-        """Free the network and end its threads; a frame after that is a ModelError. Closing twice is no error."""
+        """Free the network and end its threads. Frames after that raise ModelError; closing again does nothing."""
         self._session.close()
 
     def __call__(self, rgb: Rgb, capture: CaptureMetadata) -> NDArray[np.uint8]:
-        """The enhanced frame.
+        """Enhance one frame.
 
         Args:
-            rgb: (H, W, 3) uint8 or uint16.
-            capture: its ISO and exposure time, as far as known.
+            rgb: (H, W, 3) uint8 or uint16, R, G, B.
+            capture: ISO and exposure time, as far as known.
 
         Returns:
-            (H, W, 3) uint8, or (h, w, 3) at the network's size where ``output_resolution`` is ``model``.
+            (H, W, 3) uint8, or (h, w, 3) at the working size if ``output_resolution`` is ``model``.
 
         Raises:
-            ImageError: not such an image.
-            ModelError: the network fails on it.
+            ImageError: ``rgb`` is not such an array.
+            ModelError: the network fails.
         """
-        return self.apply(*self.maps(rgb, capture), rgb)
+        return self.apply(self.maps(rgb, capture), rgb)
 
-    def maps(self, rgb: Rgb, capture: CaptureMetadata) -> tuple[Tensor, Tensor]:
-        """All up to the way up to full size, as in ``MapEnhance``; errors as of a call."""
-        tensor = self.encode(rgb, capture)
-        return toned(self.model_input, self.infer(tensor), tensor, rgb)
+    def maps(self, rgb: Rgb, capture: CaptureMetadata, frame_count: Tensor | None = None) -> EnhancementMaps:
+        """Run the network, as in ``FrameEnhancer``; errors as of a call."""
+        tensor = self.encode(rgb, capture, frame_count)
+        return decode_maps(self.model_input, self.infer(tensor), tensor, rgb)
 
-    def encode(self, rgb: Rgb, capture: CaptureMetadata) -> Tensor:
-        """First stage: the (1, 5, h, w) input tensor."""
-        return self.model_input.encode(rgb, capture)
+    def encode(self, rgb: Rgb, capture: CaptureMetadata, frame_count: Tensor | None = None) -> Tensor:
+        """Return the (1, 5, h, w) input of the network."""
+        return self.model_input.encode(rgb, capture, frame_count)
 
     def infer(self, tensor: Tensor) -> Tensor:
-        """Second stage: the network's (1, C, h, w) output.
+        """Return the (1, C, h, w) output of the network.
 
         Raises:
-            ModelError: the runtime refuses the tensor, or the enhancer is closed.
+            ModelError: the runtime fails, or the enhancer is closed.
         """
         return self._session.run(tensor)
 
-    def finish(self, output: Tensor, tensor: Tensor, rgb: Rgb) -> NDArray[np.uint8]:
-        """Third stage: the enhanced frame from the network's output, its input tensor and the full-size frame."""
-        return self.apply(*toned(self.model_input, output, tensor, rgb), rgb)
-
-    def apply(self, maps: Tensor, small: Tensor, rgb: Rgb, correction: Tensor | None = None) -> NDArray[np.uint8]:
-        """The enhanced frame from what ``maps`` returned, as in ``MapEnhance``."""
-        if self.output_resolution == "model" and small.shape[1:] != rgb.shape[:2]:
+    def apply(self, maps: EnhancementMaps, rgb: Rgb, correction: Tensor | None = None) -> NDArray[np.uint8]:
+        """Apply maps to the full-size frame, as in ``FrameEnhancer``."""
+        if self.output_resolution == "model" and maps.size != rgb.shape[:2]:
             rgb = self.model_input.shrink(rgb)
-        return enlarge(maps, small, rgb, self.upsampling, self._local_affine, correction)
+        return render(maps, rgb, self.upsampling, self._renderer, correction)
 
-    def untouched(self, rgb: Rgb) -> NDArray[np.uint8]:
-        """The frame as it is, at the size of enhanced ones.
+    def unchanged(self, rgb: Rgb) -> NDArray[np.uint8]:
+        """Return the frame as it is, 8 bits, at the size of enhanced frames.
 
         Raises:
-            ImageError: not an (H, W, 3) uint8 or uint16 array.
+            ImageError: ``rgb`` is not an (H, W, 3) uint8 or uint16 array.
         """
         check_rgb(rgb)
         return to_8_bit(self.model_input.shrink(rgb) if self.output_resolution == "model" else rgb)
 
     def warm_up(self, height: int = TYPICAL_HEIGHT, width: int = TYPICAL_WIDTH) -> None:
-        """Run one black frame, so that the first real one does not pay for memory planning.
+        """Run one black frame: it proves that the model runs and plans its memory.
 
         Raises:
             ModelError: the network cannot run.
@@ -211,43 +247,28 @@ class Enhancer:
         self(np.zeros((height, width, 3), np.uint8), UNKNOWN)
 
 
-def toned(model_input: ModelInput, output: Tensor, tensor: Tensor, rgb: Rgb) -> tuple[Tensor, Tensor]:
-    """What ``MapEnhance.maps`` returns, from the network's output, its input tensor and the full-size frame.
+def decode_maps(model_input: ModelInput, output: Tensor, tensor: Tensor, rgb: Rgb) -> EnhancementMaps:
+    """Return the maps in the output of a network, without padding, with the tones of a well-lit frame preserved.
 
-    Both without what was added to fill the tensor; the camera's tones kept where the frame is bright enough.
+    Args:
+        model_input: of the network.
+        output: (1, C, h, w) output of the network.
+        tensor: (1, 5, h, w) its input.
+        rgb: the full-size frame.
+
+    Raises:
+        ModelError: the output has another size or number of channels.
     """
-    maps = model_input.decode(output, *rgb.shape[:2])
-    small = tensor[0, :3, : maps.shape[1], : maps.shape[2]]
-    keep_tones(maps, small)
-    return maps, small
-
-
-def open_enhancer(
-    runtime: Runtime = "onnxruntime",
-    model: Path | ModelFile | None = None,
-    providers: Sequence[str] = DEFAULT_PROVIDERS,
-    threads: int | None = None,
-    working_size: int | None = None,
-    output_resolution: OutputResolution = "input",
-    precision: Precision = "float32",
-) -> Enhancer:
-    """The ``Enhancer`` of a runtime; ``model`` is the shipped one where it is None. The rest as in ``Enhancer``."""
-    return Enhancer(
-        default_model() if model is None else model,
-        providers=providers,
-        threads=threads,
-        working_size=working_size,
-        output_resolution=output_resolution,
-        runtime=runtime,
-        precision=precision,
-    )
+    picture = model_input.decode(output, *rgb.shape[:2])
+    frame = tensor[0, :3, : picture.shape[1], : picture.shape[2]]
+    return preserve_tones(EnhancementMaps.from_output(picture, frame))
 
 
 def _model_input(file: ModelFile) -> ModelInput:
-    """What ``file`` says of its input.
+    """Return the ModelInput that ``file`` holds.
 
     Raises:
-        ModelError: nothing, or another kind of network.
+        ModelError: it holds none, or another kind of network.
     """
     text = file.metadata.get(METADATA_KEY)
     if text is None:

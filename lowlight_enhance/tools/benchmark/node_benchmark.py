@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lowlight_enhance.core.enhancement.enhancer import Enhancer, open_enhancer
+from lowlight_enhance.core.enhancement.enhancer import Enhancer
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.inference.model_input import Rgb
 from lowlight_enhance.core.inference.sessions import Runtime, runtime_version
@@ -76,7 +76,7 @@ def benchmark_node(settings: NodeBenchmarkSettings, progress: Callable[[str], No
     check_proc()
     require_rclpy()
     keep_image_buffers()  # as the node does
-    enhancer = open_enhancer(settings.runtime, settings.model, threads=settings.threads)
+    enhancer = Enhancer(settings.model, threads=settings.threads, runtime=settings.runtime)
     enhancer.warm_up()
     parameters: dict[str, object] = {
         "model": enhancer.path.resolve(),

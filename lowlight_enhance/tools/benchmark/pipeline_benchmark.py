@@ -23,9 +23,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lowlight_enhance.core.enhancement.enhancer import Enhancer, open_enhancer, toned
-from lowlight_enhance.core.enhancement.temporal_smoothing import SMOOTHING_S, Steady
-from lowlight_enhance.core.enhancement.upsampling import LocalAffine, Upsampling, enlarge
+from lowlight_enhance.core.enhancement.enhancer import Enhancer, decode_maps
+from lowlight_enhance.core.enhancement.temporal_smoothing import SMOOTHING_S, TemporalSmoother
+from lowlight_enhance.core.enhancement.upsampling import AffineRenderer, Upsampling, render
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.files import atomic_file
 from lowlight_enhance.core.health import Health
@@ -188,8 +188,8 @@ def benchmark_pipeline(settings: PipelineBenchmarkSettings) -> PipelineBenchmark
         ModelError: the model cannot be used.
     """
     model, threads = settings.model, settings.threads
-    enhancer = open_enhancer(settings.runtime, model, threads=threads)
-    onnxruntime = None if settings.runtime == "onnxruntime" else open_enhancer(model=model, threads=threads)
+    enhancer = Enhancer(model, threads=threads, runtime=settings.runtime)
+    onnxruntime = None if settings.runtime == "onnxruntime" else Enhancer(model, threads=threads)
     with _opencv_threads(threads):
         sizes = [_SizeBenchmark(enhancer, width, height, onnxruntime) for width, height in settings.sizes]
         for number in range(settings.rounds):
@@ -267,8 +267,8 @@ class _SizeBenchmark:
         self.stream = Pipeline(enhancer, PipelineConfig(fallback=CAPTURE), Health())
         self.rgb = rgb_from_message(self.message)
         self.tensor = enhancer.encode(self.rgb, CAPTURE)
-        self.maps, self.small = toned(enhancer.model_input, enhancer.infer(self.tensor), self.tensor, self.rgb)
-        self.local_affine, self.steady = LocalAffine(), Steady()
+        self.maps = decode_maps(enhancer.model_input, enhancer.infer(self.tensor), self.tensor, self.rgb)
+        self.renderer, self.smoother = AffineRenderer(), TemporalSmoother()
         self._reset()
         for _ in range(2):  # warm up
             self.run_round(slow=False)
@@ -288,7 +288,7 @@ class _SizeBenchmark:
         if self.onnxruntime is not None:
             self.whole("onnxruntime", self.onnxruntime.infer, self.tensor)
         for method in OTHER_UPSAMPLING:
-            self.upsampling(method, enlarge, self.maps, self.small, self.rgb, method, self.local_affine)
+            self.upsampling(method, render, self.maps, self.rgb, method, self.renderer)
         bgr = np.frombuffer(self.message.data, np.uint8).reshape(self.height, self.width, 3)
         for name, function in (OPENCV_METHODS | SLOW_OPENCV_METHODS if slow else OPENCV_METHODS).items():
             self.opencv(name, function, bgr)
@@ -298,9 +298,9 @@ class _SizeBenchmark:
         rgb = time_stage("decode", rgb_from_message, self.message)
         tensor = time_stage("encode", self.enhancer.encode, rgb, CAPTURE)
         output = time_stage("inference", self.enhancer.infer, tensor)
-        maps, small = time_stage("tone preservation", toned, self.enhancer.model_input, output, tensor, rgb)
-        correction = time_stage("temporal smoothing", self.steady, maps, small, self.stamp_ns, SMOOTHING_S)
-        enhanced = time_stage("upsample", self.enhancer.apply, maps, small, rgb, correction)
+        maps = time_stage("tone preservation", decode_maps, self.enhancer.model_input, output, tensor, rgb)
+        correction = time_stage("temporal smoothing", self.smoother, maps, self.stamp_ns, SMOOTHING_S)
+        enhanced = time_stage("upsample", self.enhancer.apply, maps, rgb, correction)
         time_stage("fill message", fill_message, empty_message(), enhanced, "bgr8", self.message.header)
 
     def _run_stream(self) -> None:

@@ -160,7 +160,7 @@ def _limited(source: Source, settings: VideoSettings) -> Iterator[Frame]:
 
 def _write(writer: Target, frame: Frame, rgb: NDArray[np.uint8], beside: Enhancer | None) -> None:
     """Have a frame written; with the dark one at its left, made by ``beside`` where that is given."""
-    writer.write(rgb if beside is None else np.hstack((beside.untouched(frame.rgb), rgb)), frame)
+    writer.write(rgb if beside is None else np.hstack((beside.unchanged(frame.rgb), rgb)), frame)
 
 
 class Lane:

@@ -1,4 +1,4 @@
-"""The two halves of an enhancer, and what it makes of a frame that is to stay as it is."""
+"""The two steps of an enhancer, and frames that stay unchanged."""
 
 from pathlib import Path
 
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from tiny_model import write_tiny_model
 
-from lowlight_enhance.core.enhancement.enhancer import Enhancer, MapEnhance
+from lowlight_enhance.core.enhancement.enhancer import Enhancer, FrameEnhancer, FunctionEnhancer
+from lowlight_enhance.core.enhancement.maps import EnhancementMaps
 from lowlight_enhance.core.inference.model_input import ModelInput, to_8_bit
 from lowlight_enhance.core.metadata.capture import UNKNOWN
 
@@ -22,24 +23,23 @@ def noise(height: int, width: int, dtype: str = "uint8") -> np.ndarray:
 def test_the_halves_make_the_whole(tmp_path: Path, channels: int, resolution: str) -> None:
     file = write_tiny_model(tmp_path / "tiny.onnx", 1.5, 0.1, WORKING, channels=channels)
     enhancer = Enhancer(file, output_resolution=resolution)
-    assert isinstance(enhancer, MapEnhance)
+    assert isinstance(enhancer, FrameEnhancer)
     rgb = noise(70, 100)
-    maps, small = enhancer.maps(rgb, UNKNOWN)
-    assert maps.shape == (channels, 48, 69)
-    assert small.shape == (3, 48, 69)
-    np.testing.assert_array_equal(enhancer.apply(maps, small, rgb), enhancer(rgb, UNKNOWN))
+    maps = enhancer.maps(rgb, UNKNOWN)
+    assert maps.gain.shape == maps.offset.shape == maps.frame.shape == (3, 48, 69)
+    np.testing.assert_array_equal(enhancer.apply(maps, rgb), enhancer(rgb, UNKNOWN))
 
 
 def test_maps_may_be_changed_between_the_halves(tmp_path: Path) -> None:
     enhancer = Enhancer(write_tiny_model(tmp_path / "tiny.onnx", 2.0, 0.0, WORKING))
     rgb = np.full((60, 80, 3), 20, np.uint8)
-    maps, small = enhancer.maps(rgb, UNKNOWN)
-    maps[3:] += np.float32(10.0 / 255.0)
-    assert np.all(enhancer.apply(maps, small, rgb) == 50)
+    maps = enhancer.maps(rgb, UNKNOWN)
+    brighter = EnhancementMaps(maps.gain, maps.offset + np.float32(10.0 / 255.0), maps.frame)
+    assert np.all(enhancer.apply(brighter, rgb) == 50)
     assert np.all(enhancer(rgb, UNKNOWN) == 40)
 
 
-@pytest.mark.parametrize("way", ["auto", "guided", "gain", "resize"])
+@pytest.mark.parametrize("way", ["local_affine", "guided", "gain", "resize"])
 @pytest.mark.parametrize("channels", [3, 6])
 @pytest.mark.parametrize("resolution", ["input", "model"])
 def test_a_correction_is_added_to_the_frame(tmp_path: Path, channels: int, way: str, resolution: str) -> None:
@@ -48,7 +48,7 @@ def test_a_correction_is_added_to_the_frame(tmp_path: Path, channels: int, way: 
     rgb = np.full((96, 96, 3), 20, np.uint8)
     correction = np.zeros((3, 5, 7), np.float32)
     correction[:] = np.array([10.0, -10.0, 0.0], np.float32)[:, None, None] / 255.0
-    levels = enhancer.apply(*enhancer.maps(rgb, UNKNOWN), rgb, correction)
+    levels = enhancer.apply(enhancer.maps(rgb, UNKNOWN), rgb, correction)
     np.testing.assert_allclose(levels.reshape(-1, 3), np.full((levels.shape[0] ** 2, 3), [50, 30, 40]), atol=1)
 
 
@@ -57,18 +57,18 @@ def test_a_correction_varies_over_the_frame(tmp_path: Path) -> None:
     rgb = np.full((96, 96, 3), 100, np.uint8)
     correction = np.zeros((3, 1, 2), np.float32)
     correction[:, :, 1] = 0.2
-    out = enhancer.apply(*enhancer.maps(rgb, UNKNOWN), rgb, correction)
+    out = enhancer.apply(enhancer.maps(rgb, UNKNOWN), rgb, correction)
     assert np.all(out[:, :20] == 100)
     assert np.all(out[:, -20:] == 151)
     assert np.all(np.diff(out[0, :, 0].astype(int)) >= 0)
 
 
-def test_an_untouched_frame_has_the_size_of_enhanced_ones(tmp_path: Path) -> None:
+def test_an_unchanged_frame_has_the_size_of_enhanced_ones(tmp_path: Path) -> None:
     file = write_tiny_model(tmp_path / "tiny.onnx", model_input=WORKING)
     rgb = noise(70, 100)
-    assert Enhancer(file).untouched(rgb) is rgb
+    assert Enhancer(file).unchanged(rgb) is rgb
     at_model = Enhancer(file, output_resolution="model")
-    small = at_model.untouched(rgb)
+    small = at_model.unchanged(rgb)
     assert small.shape == at_model(rgb, UNKNOWN).shape == (48, 69, 3)
     np.testing.assert_array_equal(small, WORKING.shrink(rgb))
 
@@ -79,3 +79,13 @@ def test_sixteen_bits_become_eight() -> None:
     np.testing.assert_array_equal(to_8_bit(rgb)[:, 0, 0], [0, 0, 1, 1, 254, 255])
     eight = noise(2, 2)
     assert to_8_bit(eight) is eight
+
+
+@pytest.mark.parametrize("size", [(6, 8), (3, 4)])
+def test_a_function_becomes_a_frame_enhancer(size: tuple[int, int]) -> None:
+    result = noise(*size)
+    enhancer = FunctionEnhancer(lambda *_: result)
+    assert isinstance(enhancer, FrameEnhancer)
+    rgb = noise(6, 8, "uint16")
+    np.testing.assert_array_equal(enhancer.apply(enhancer.maps(rgb, UNKNOWN), rgb), result)
+    np.testing.assert_array_equal(enhancer.unchanged(rgb), to_8_bit(rgb))

@@ -3,18 +3,18 @@ import numpy as np
 import pytest
 
 from lowlight_enhance.core.enhancement import upsampling
-from lowlight_enhance.core.enhancement.upsampling import LocalAffine, Upsampling, enlarge, guided_coefficients
-from lowlight_enhance.core.errors import ConfigError, ModelError
+from lowlight_enhance.core.enhancement.maps import EnhancementMaps
+from lowlight_enhance.core.enhancement.upsampling import AffineRenderer, Upsampling, render
+from lowlight_enhance.core.errors import ConfigError
 
 
-def constant_maps(gain: float, offset: float, height: int = 24, width: int = 32) -> np.ndarray:
-    maps = np.empty((6, height, width), np.float32)
-    maps[:3], maps[3:] = gain, offset
-    return maps
+def constant_maps(gain: float, offset: float, height: int = 24, width: int = 32) -> EnhancementMaps:
+    gains, offsets = (np.full((3, height, width), value, np.float32) for value in (gain, offset))
+    return EnhancementMaps(gains, offsets, np.zeros_like(gains))
 
 
-def bring_up(maps: np.ndarray, small: np.ndarray, rgb: np.ndarray, way: Upsampling = "auto") -> np.ndarray:
-    return enlarge(maps, small, rgb, way, LocalAffine())
+def rendered(maps: EnhancementMaps, small: np.ndarray, rgb: np.ndarray, method: Upsampling) -> np.ndarray:
+    return render(EnhancementMaps(maps.gain, maps.offset, small), rgb, method, AffineRenderer())
 
 
 def picture(height: int = 48, width: int = 64) -> np.ndarray:
@@ -28,20 +28,20 @@ def small_copy(rgb: np.ndarray) -> np.ndarray:
 
 def test_constant_maps_are_exact_at_full_size() -> None:
     rgb = picture()
-    out = LocalAffine()(constant_maps(1.5, 0.1), rgb)
+    out = AffineRenderer()(constant_maps(1.5, 0.1), rgb)
     assert out.dtype == np.uint8
     assert np.abs(out - np.clip(rgb * 1.5 + 25.5, 0, 255)).max() <= 0.51
 
 
 def test_channels_are_not_mixed() -> None:
     maps = constant_maps(0.0, 0.0)
-    maps[3], maps[4], maps[5] = 0.2, 0.4, 0.6
-    assert LocalAffine()(maps, picture())[7, 9].tolist() == [51, 102, 153]
+    maps.offset[:] = np.array([0.2, 0.4, 0.6], np.float32)[:, None, None]
+    assert AffineRenderer()(maps, picture())[7, 9].tolist() == [51, 102, 153]
 
 
 def test_sixteen_bit_input_uses_its_depth() -> None:
     rgb = np.full((8, 8, 3), 257 * 2 + 128, np.uint16)  # 2.498 of 255
-    assert np.all(LocalAffine()(constant_maps(10.0, 0.0, 8, 8), rgb) == 25)
+    assert np.all(AffineRenderer()(constant_maps(10.0, 0.0, 8, 8), rgb) == 25)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -54,37 +54,32 @@ def test_bands_leave_no_edges(
     height, width, rows, columns = size
     rng = np.random.default_rng(0)
     rgb = rng.integers(0, np.iinfo(dtype).max, (height, width, 3), dtype=dtype)
-    maps = rng.normal(0.5, 0.5, (6, rows + 3, columns + 2)).astype(np.float32)[:, :rows, :columns]
+    planes = rng.normal(0.5, 0.5, (6, rows + 3, columns + 2)).astype(np.float32)[:, :rows, :columns]
+    maps = EnhancementMaps(planes[:3], planes[3:], np.zeros((3, rows, columns), np.float32))
     correction = rng.normal(0.0, 0.1, (3, 3, 4)).astype(np.float32)
     results = []
     for pixels in (height * width, height * width // 5, 1):
         monkeypatch.setattr(upsampling, "BAND_PIXELS", pixels)
-        results += [LocalAffine()(maps, rgb), LocalAffine()(maps, rgb, correction)]
-    gain, offset = (np.stack([cv2.resize(m, (width, height)) for m in part]) for part in (maps[:3], maps[3:]))
+        results += [AffineRenderer()(maps, rgb), AffineRenderer()(maps, rgb, correction)]
+    gain, offset = (np.stack([cv2.resize(m, (width, height)) for m in part]) for part in (maps.gain, maps.offset))
     plain = gain.transpose(1, 2, 0) * (rgb * (255.0 / np.iinfo(dtype).max)) + 255.0 * offset.transpose(1, 2, 0)
     assert np.abs(results[0] - np.clip(plain, 0, 255)).max() <= 0.51
     assert not np.array_equal(results[0], results[1])
     for plainly, corrected in zip(results[2::2], results[3::2], strict=True):
-        assert np.array_equal(plainly, results[0])
-        assert np.array_equal(corrected, results[1])
+        # Processors with fused multiply-add (aarch64) round the edges of bands differently by one level.
+        assert np.abs(plainly.astype(int) - results[0]).max() <= 1
+        assert np.abs(corrected.astype(int) - results[1]).max() <= 1
 
 
 def test_the_result_is_clipped() -> None:
-    assert np.all(LocalAffine()(constant_maps(1.0, 2.0), picture()) == 255)
-    assert np.all(LocalAffine()(constant_maps(1.0, -2.0), picture()) == 0)
+    assert np.all(AffineRenderer()(constant_maps(1.0, 2.0), picture()) == 255)
+    assert np.all(AffineRenderer()(constant_maps(1.0, -2.0), picture()) == 0)
 
 
-def test_guided_coefficients_of_an_affine_relation_recover_it() -> None:
-    guide = np.random.default_rng(0).random((3, 40, 40), dtype=np.float32)
-    maps = guided_coefficients(guide, 0.5 * guide + 0.2)
-    assert maps[:3] == pytest.approx(0.5, abs=0.02)
-    assert maps[3:] == pytest.approx(0.2, abs=0.02)
-
-
-@pytest.mark.parametrize("way", ["resize", "guided", "gain", "local_affine"])
-def test_every_way_reaches_the_full_size_and_brightens(way: str) -> None:
+@pytest.mark.parametrize("method", ["resize", "guided", "gain", "local_affine"])
+def test_every_method_reaches_the_full_size_and_brightens(method: str) -> None:
     rgb = picture()
-    out = bring_up(constant_maps(2.0, 0.0), small_copy(rgb), rgb, way)
+    out = rendered(constant_maps(2.0, 0.0), small_copy(rgb), rgb, method)
     assert out.shape == rgb.shape
     assert out.mean() == pytest.approx(2.0 * rgb.mean(), rel=0.05)
 
@@ -93,31 +88,21 @@ def test_edges_of_the_full_frame_survive_only_with_its_guidance() -> None:
     rgb = np.zeros((48, 64, 3), np.uint8)
     rgb[:, 1::2] = 100  # stripes of one pixel, gone in the small copy
     contrast = {
-        way: float(np.std(bring_up(constant_maps(2.0, 0.0), small_copy(rgb), rgb, way).astype(float)))
-        for way in ("resize", "local_affine")
+        method: float(np.std(rendered(constant_maps(2.0, 0.0), small_copy(rgb), rgb, method).astype(float)))
+        for method in ("resize", "local_affine")
     }
     assert contrast["local_affine"] > 90.0
     assert contrast["resize"] < 20.0
 
 
-def test_a_three_channel_output_is_guided_by_default() -> None:
-    rgb = picture()
-    small = small_copy(rgb)
-    assert np.array_equal(bring_up(small, small, rgb), bring_up(small, small, rgb, "guided"))
-    with pytest.raises(ModelError, match="needs 6"):
-        bring_up(small, small, rgb, "local_affine")
-
-
-def test_unknown_ways_and_foreign_outputs_are_named() -> None:
+def test_unknown_methods_are_rejected() -> None:
     rgb = picture()
     with pytest.raises(ConfigError, match="nearest"):
-        bring_up(constant_maps(1, 0), small_copy(rgb), rgb, "nearest")  # type: ignore[arg-type]
-    with pytest.raises(ModelError, match="4 channels"):
-        bring_up(np.zeros((4, 24, 32), np.float32), small_copy(rgb), rgb)
+        rendered(constant_maps(1, 0), small_copy(rgb), rgb, "nearest")  # type: ignore[arg-type]
 
 
 def test_buffers_that_are_kept_do_not_leak_from_frame_to_frame() -> None:
-    apply = LocalAffine()
+    apply = AffineRenderer()
     first = apply(constant_maps(1.0, 0.0), picture())
     kept = first.copy()
     apply(constant_maps(2.0, 0.3), picture(60, 20))

@@ -18,7 +18,7 @@ import onnx
 import pytest
 from tiny_model import write_tiny_model
 
-from lowlight_enhance.core.enhancement.enhancer import Enhancer, open_enhancer
+from lowlight_enhance.core.enhancement.enhancer import Enhancer
 from lowlight_enhance.core.errors import ConfigError, ModelError
 from lowlight_enhance.core.inference import openvino_session, sessions
 from lowlight_enhance.core.inference.model_input import ModelInput
@@ -49,7 +49,7 @@ def frame(height: int = 480, width: int = 640, value: int = 20) -> np.ndarray:
 
 @runtimes
 def test_the_pixels_are_the_networks(tiny: Path, runtime: str) -> None:
-    enhancer = open_enhancer(runtime, tiny, threads=1)
+    enhancer = Enhancer(tiny, threads=1, runtime=runtime)
     for height, width in ((480, 640), (97, 131), (1, 1)):
         np.testing.assert_array_equal(enhancer(frame(height, width), UNKNOWN), frame(height, width, 60))
     assert (enhancer.runtime, enhancer.name, enhancer.fallback) == (runtime, "tiny", "")
@@ -58,7 +58,7 @@ def test_the_pixels_are_the_networks(tiny: Path, runtime: str) -> None:
 
 @runtimes
 def test_an_output_is_the_callers_own(tiny: Path, runtime: str) -> None:
-    enhancer = open_enhancer(runtime, tiny, threads=1)
+    enhancer = Enhancer(tiny, threads=1, runtime=runtime)
     tensor = enhancer.encode(frame(), UNKNOWN)
     first = enhancer.infer(tensor)
     copy = first.copy()
@@ -68,7 +68,7 @@ def test_an_output_is_the_callers_own(tiny: Path, runtime: str) -> None:
 
 @runtimes
 def test_the_working_size_changes_between_frames(tiny: Path, runtime: str) -> None:
-    enhancer = open_enhancer(runtime, tiny, threads=1, output_resolution="model")
+    enhancer = Enhancer(tiny, threads=1, output_resolution="model", runtime=runtime)
     shapes = []
     for size in (32, 0, None):
         enhancer.working_size = size
@@ -82,7 +82,7 @@ def test_the_working_size_changes_between_frames(tiny: Path, runtime: str) -> No
 @runtimes
 @pytest.mark.skipif(not TASKS.is_dir(), reason="threads are counted in /proc")
 def test_closing_ends_the_threads(tiny: Path, runtime: str) -> None:
-    open_enhancer(runtime, tiny, threads=4)(frame(), UNKNOWN)  # what the libraries start once and keep
+    Enhancer(tiny, threads=4, runtime=runtime)(frame(), UNKNOWN)  # what the libraries start once and keep
     close_all_but(0, runtime, tiny)
     before = len(list(TASKS.iterdir()))
     assert close_all_but(0, runtime, tiny, count=3) > before
@@ -93,7 +93,7 @@ def test_closing_ends_the_threads(tiny: Path, runtime: str) -> None:
 
 def close_all_but(left: int, runtime: str, model: Path, count: int = 1) -> int:
     """Open enhancers, use and close them, the last ``left`` excepted; the number of threads while all were open."""
-    enhancers = [open_enhancer(runtime, model, threads=4) for _ in range(count)]
+    enhancers = [Enhancer(model, threads=4, runtime=runtime) for _ in range(count)]
     for enhancer in enhancers:
         enhancer(frame(), UNKNOWN)
     tasks = len(list(TASKS.iterdir()))
@@ -105,7 +105,7 @@ def close_all_but(left: int, runtime: str, model: Path, count: int = 1) -> int:
 
 @runtimes
 def test_a_closed_enhancer_says_so_and_another_goes_on(tiny: Path, runtime: str) -> None:
-    first, second = (open_enhancer(runtime, tiny, threads=2) for _ in range(2))
+    first, second = (Enhancer(tiny, threads=2, runtime=runtime) for _ in range(2))
     first.close()
     with pytest.raises(ModelError, match="closed"):
         first(frame(), UNKNOWN)
@@ -119,26 +119,26 @@ def test_a_model_that_the_runtime_refuses_is_a_model_error(tiny: Path, runtime: 
     model.graph.node[0].op_type = "NoSuchOperator"
     onnx.save(model, tiny)
     with pytest.raises(ModelError, match=r"tiny\.onnx.*export it again"):
-        open_enhancer(runtime, tiny)
+        Enhancer(tiny, runtime=runtime)
 
 
 @runtimes
 def test_an_inference_that_fails_is_a_model_error(tiny: Path, runtime: str) -> None:
     with pytest.raises(ModelError, match=r"tensor of shape \(1, 2, 8, 8\) failed"):
-        open_enhancer(runtime, tiny).infer(np.zeros((1, 2, 8, 8), np.float32))
+        Enhancer(tiny, runtime=runtime).infer(np.zeros((1, 2, 8, 8), np.float32))
 
 
 def test_the_shipped_model_is_the_default() -> None:
-    assert open_enhancer(threads=1).path == default_model()
+    assert Enhancer(threads=1).path == default_model()
 
 
 def test_settings_that_do_not_exist_are_refused(tiny: Path) -> None:
     with pytest.raises(ConfigError, match="runtime 'tensorflow'"):
-        open_enhancer("tensorflow", tiny)  # type: ignore[arg-type]
+        Enhancer(tiny, runtime="tensorflow")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="precision 'bfloat16' is OpenVINO's"):
-        open_enhancer("onnxruntime", tiny, precision="bfloat16")
+        Enhancer(tiny, precision="bfloat16")
     with pytest.raises(ConfigError, match="CUDAExecutionProvider are ONNX Runtime's"):
-        open_enhancer("openvino", tiny, providers=["CUDAExecutionProvider"])
+        Enhancer(tiny, providers=["CUDAExecutionProvider"], runtime="openvino")
 
 
 # ONNX Runtime's providers, by a fake of its session
@@ -185,7 +185,7 @@ class FakeSession:
 def opened(monkeypatch: pytest.MonkeyPatch, model: Path, *providers: str, **broken: str) -> tuple[Enhancer, FakeOrt]:
     fake = FakeOrt(sessions.ort, **broken)
     monkeypatch.setattr(sessions, "ort", fake)
-    return open_enhancer("onnxruntime", model, [name + "ExecutionProvider" for name in providers]), fake
+    return Enhancer(model, [name + "ExecutionProvider" for name in providers]), fake
 
 
 def short(enhancer: Enhancer) -> list[str]:
@@ -241,7 +241,7 @@ def test_a_provider_that_fails_in_flight_is_told_of(tiny: Path, monkeypatch: pyt
 
 def test_a_provider_that_this_build_lacks_is_told_of_by_the_real_one(tiny: Path) -> None:
     lacking = [name for name in sessions.ort.get_all_providers() if name not in sessions.ort.get_available_providers()]
-    enhancer = open_enhancer("onnxruntime", tiny, lacking[:2])
+    enhancer = Enhancer(tiny, lacking[:2])
     assert short(enhancer) == ["CPU"]
     assert enhancer.fallback == (
         f"{lacking[0]} is not in this build of ONNX Runtime; {lacking[1]} is not in this build of ONNX Runtime: "
@@ -273,7 +273,7 @@ def test_openvino_makes_the_same_picture_of_the_shipped_models(name: str) -> Non
     coarse = np.random.default_rng(4).integers(0, 60, (6, 8, 3), dtype=np.uint8)
     dark = cv2.resize(coarse, (320, 240), interpolation=cv2.INTER_CUBIC)
     pictures = [
-        open_enhancer(runtime, default_model().with_name(name), threads=1)(dark, CaptureMetadata(1600.0, 1 / 60))
+        Enhancer(default_model().with_name(name), threads=1, runtime=runtime)(dark, CaptureMetadata(1600.0, 1 / 60))
         for runtime in RUNTIMES
     ]
     error = np.mean((pictures[0].astype(float) - pictures[1]) ** 2)
@@ -285,7 +285,7 @@ def test_openvino_says_that_the_processor_lacks_bfloat16_or_uses_it(tiny: Path) 
     with signal_stack_kept():
         core = openvino_session.import_openvino().Core()
         has = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    enhancer = open_enhancer("openvino", tiny, precision="bfloat16")
+    enhancer = Enhancer(tiny, precision="bfloat16", runtime="openvino")
     assert ("bfloat16" in enhancer.fallback) is not has
     assert np.abs(enhancer(frame(), UNKNOWN).astype(int) - 60).max() <= 1
 
@@ -295,12 +295,12 @@ import os, signal, sys, threading
 import numpy as np
 from pathlib import Path
 from lowlight_enhance.core.metadata.capture import UNKNOWN
-from lowlight_enhance.core.enhancement.enhancer import open_enhancer
+from lowlight_enhance.core.enhancement.enhancer import Enhancer
 
 told = []
 signal.signal(signal.SIGUSR1, lambda *_: told.append(1))
 for precision in ("float32", "bfloat16"):
-    enhancer = open_enhancer("openvino", Path(sys.argv[1]), precision=precision)
+    enhancer = Enhancer(Path(sys.argv[1]), precision=precision, runtime="openvino")
     enhancer(np.zeros((48, 64, 3), np.uint8), UNKNOWN)
     thread = threading.Thread(target=enhancer.close)
     thread.start()
@@ -386,12 +386,12 @@ def fake_openvino(monkeypatch: pytest.MonkeyPatch) -> FakeOpenVino:
 def test_a_missing_openvino_is_named_with_its_remedy(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(ConfigError, match="pip install openvino"):
-        open_enhancer("openvino", tiny)
+        Enhancer(tiny, runtime="openvino")
     assert openvino_session.TELEMETRY not in sys.modules or sys.modules[openvino_session.TELEMETRY] is not None
 
 
 def test_openvino_is_asked_for_what_was_set(tiny: Path, fake_openvino: FakeOpenVino) -> None:
-    enhancer = open_enhancer("openvino", tiny, threads=3)
+    enhancer = Enhancer(tiny, threads=3, runtime="openvino")
     np.testing.assert_array_equal(enhancer(frame(), UNKNOWN), frame(value=60))
     ((shape, options),) = fake_openvino.compiled
     assert shape == [1, 5, 64, 96]
@@ -401,9 +401,9 @@ def test_openvino_is_asked_for_what_was_set(tiny: Path, fake_openvino: FakeOpenV
 
 
 def test_bfloat16_is_used_where_the_processor_has_it(tiny: Path, fake_openvino: FakeOpenVino) -> None:
-    lacking = open_enhancer("openvino", tiny, precision="bfloat16")
+    lacking = Enhancer(tiny, precision="bfloat16", runtime="openvino")
     fake_openvino.capabilities.append("BF16")
-    having = open_enhancer("openvino", tiny, precision="bfloat16")
+    having = Enhancer(tiny, precision="bfloat16", runtime="openvino")
     for enhancer in (lacking, having):
         enhancer(frame(), UNKNOWN)
     assert [options["INFERENCE_PRECISION_HINT"] for _, options in fake_openvino.compiled] == ["f32", "bf16"]
@@ -412,7 +412,7 @@ def test_bfloat16_is_used_where_the_processor_has_it(tiny: Path, fake_openvino: 
 
 
 def test_sizes_that_change_are_not_compiled_for_every_frame(tiny: Path, fake_openvino: FakeOpenVino) -> None:
-    enhancer = open_enhancer("openvino", tiny, working_size=0)
+    enhancer = Enhancer(tiny, working_size=0, runtime="openvino")
     for _ in range(20):
         for size in range(1, openvino_session.SHAPES + 4):
             enhancer(frame(32 * size, 32), UNKNOWN)
@@ -421,7 +421,7 @@ def test_sizes_that_change_are_not_compiled_for_every_frame(tiny: Path, fake_ope
 
 
 def test_a_size_that_came_to_stay_takes_the_place_of_a_stale_one(tiny: Path, fake_openvino: FakeOpenVino) -> None:
-    enhancer = open_enhancer("openvino", tiny, working_size=0)
+    enhancer = Enhancer(tiny, working_size=0, runtime="openvino")
     for size in range(1, openvino_session.SHAPES + 1):
         enhancer(frame(32 * size, 32), UNKNOWN)
     for _ in range(openvino_session.STALE_RUNS + 10):
