@@ -51,10 +51,10 @@ def test_the_nodes_executable_sets_the_arena_before_rclpy_starts_threads(monkeyp
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said == "[]\n"
     pytest.importorskip("rclpy")
-    from lowlight_enhance.ros import main, node
+    from lowlight_enhance.ros import main, runner
 
     calls: list[str] = []
     monkeypatch.setattr(main, "one_arena", lambda: calls.append("arena"))
-    monkeypatch.setattr(node, "main", lambda args: calls.append("node") or 0)
+    monkeypatch.setattr(runner, "run", lambda args: calls.append("node") or 0)
     assert main.main([]) == 0
     assert calls == ["arena", "node"]
