@@ -33,8 +33,7 @@ EXTRAS = {
     "ray": ["ray>=2.9,<3"],
     "openvino": ["openvino>=2024.6,<2027"],
     "demo": ["scikit-image>=0.22"],
-    "report": ["jinja2>=3.1,<4", "markdown-it-py>=3,<5", "plotly>=5.24,<8", "scikit-image>=0.22"],
-    "detector": ["pycocotools>=2.0.8,<3"],
+    "report": ["jinja2>=3.1,<4", "markdown-it-py>=3,<5", "plotly>=5.24,<8"],
     "train": [
         "torch>=2.6",
         "torchmetrics>=1.4,<2",

@@ -143,7 +143,6 @@ def test_the_wheel_asks_for_no_torch_and_has_every_extra(wheel: Path) -> None:
         "openvino",
         "ray",
         "demo",
-        "detector",
         "report",
         "test",
     }

@@ -1,41 +1,65 @@
-"""`lowlight evaluate --detector`: does the enhancement help a detector?"""
+"""`lowlight evaluate --detector`: measure whether the enhancement helps detectors, trackers and text recognition."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lowlight_enhance.commands.arguments import non_negative, positive
+from lowlight_enhance.commands.arguments import non_negative, pipeline_config, positive
 from lowlight_enhance.commands.report import bag_config, check_outputs, load_enhance, report_path, writes_report
 
 if TYPE_CHECKING:
     from lowlight_enhance.core.enhancement.enhancer import Enhance
     from lowlight_enhance.evaluation.detection.boxes import BoxDetector
     from lowlight_enhance.evaluation.detection.clips import Clip
-    from lowlight_enhance.evaluation.detection.compare import Comparison
-    from lowlight_enhance.evaluation.detection.keypoints import Keypoints
+    from lowlight_enhance.evaluation.detection.compare import Comparison, Detectors
+    from lowlight_enhance.evaluation.detection.labels import Labels
+    from lowlight_enhance.evaluation.detection.tables import ResultTable
 
-BASELINES = ("gamma", "auto_gamma", "clahe")
+BASELINES = ("blur", "gamma", "auto_gamma", "clahe")
+DEFAULT_BASELINES = ("blur", "gamma", "clahe")
+KINDS = ("orb", "sift", "klt", "hog", "face", "text")
+LAYOUTS = ("v5", "v8", "nms", "yolox", "yolox_decoded", "rtdetr")
+LABEL_FORMATS = ("auto", "box", "polygon", "pose")
+MOTIONS = ("static", "hover", "pan", "rotate", "zoom", "flight")
+LEAST_TRACKED_CLIP = 16
+"""Frames of a clip for tracking: a few for the stream to settle, then those over which points are tracked."""
 
 
 def add_detector_options(parser: argparse.ArgumentParser) -> None:
-    """``--detector`` and what goes with it."""
-    group = parser.add_argument_group("does it help a detector? (docs/detectors.md)")
+    """Declare ``--detector`` and its options."""
+    group = parser.add_argument_group("detectors, trackers and text (docs/detectors.md)")
     group.add_argument(
         "--detector",
         action="append",
         metavar="KIND",
         dest="detectors",
-        help="orb, sift, hog (people), face, or an ONNX file of a YOLO kind; give it again for more",
+        help=f"{', '.join(KINDS)}, or an ONNX file of a YOLO, YOLOX or RT-DETR detector; repeatable",
     )
     group.add_argument(
         "--baseline",
         action="append",
         choices=BASELINES,
         dest="baselines",
-        help="what to compare with beside the dark input; give it again for more (default: all)",
+        help=f"rendering to compare with, beside the dark frame; repeatable (default: {', '.join(DEFAULT_BASELINES)})",
     )
+    _add_clip_options(group)
+    _add_box_options(group)
+    group.add_argument(
+        "--keypoints", type=positive, default=500, help="keypoints per frame for orb and sift (default: %(default)s)"
+    )
+    group.add_argument(
+        "--within",
+        type=float,
+        default=3.0,
+        metavar="PX",
+        help="largest error in pixels of a repeated keypoint (default: %(default)g)",
+    )
+
+
+def _add_clip_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--sequence",
         action="append",
@@ -43,177 +67,255 @@ def add_detector_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="DIR",
         dest="sequences",
-        help="consecutive frames as pictures, for keypoints; give it again for more",
+        help="folder of consecutive dark frames as images; repeatable",
     )
-    group.add_argument("--labels", type=Path, metavar="PATH", help="COCO's JSON, or a folder of YOLO's text files")
-    group.add_argument("--classes", metavar="A,B,...", help="names of the classes in the order of their numbers")
-    group.add_argument("--layout", choices=("v5", "v8", "nms"), help="of the ONNX file's boxes (default: recognised)")
+    group.add_argument(
+        "--video", action="append", type=Path, default=[], metavar="FILE", dest="videos", help="dark video; repeatable"
+    )
+    group.add_argument(
+        "--clip-frames",
+        type=positive,
+        default=8,
+        metavar="N",
+        help="frames of the clip that is made of each photograph and ends with it; 1: the photograph alone (default: "
+        "%(default)s)",
+    )
+    group.add_argument(
+        "--motion", choices=MOTIONS, default="flight", help="camera motion of these clips (default: %(default)s)"
+    )
+    group.add_argument(
+        "--light",
+        action="append",
+        type=_light,
+        default=[],
+        metavar="STOPS:ISO",
+        dest="lights",
+        help="light of darkened photographs; repeatable, one table each (default: --stops and --iso)",
+    )
+    group.add_argument(
+        "--limit", type=positive, metavar="N", help="largest number of images, at regular intervals in the manifest"
+    )
+
+
+def _add_box_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--labels", type=Path, metavar="PATH", help="COCO JSON file, or folder of YOLO text files")
+    group.add_argument(
+        "--label-format", choices=LABEL_FORMATS, default="auto", help="lines of YOLO text files (default: recognised)"
+    )
+    group.add_argument(
+        "--classes", metavar="A,B,...", help="class names in the order of their numbers, of detector and labels"
+    )
+    group.add_argument("--layout", choices=LAYOUTS, help="outputs of the ONNX file (default: recognised)")
     group.add_argument(
         "--detector-size", type=non_negative, default=0, metavar="PX", help="side of the ONNX file's input"
     )
-    group.add_argument("--confidence", type=float, default=0.25, help="of its boxes that count (default: %(default)g)")
-    group.add_argument("--keypoints", type=positive, default=500, help="most of a frame (default: %(default)s)")
     group.add_argument(
-        "--within", type=float, default=3.0, metavar="PX", help="largest error of a keypoint (default: %(default)g)"
+        "--confidence", type=float, default=0.25, help="lowest score of a box that counts (default: %(default)g)"
     )
-    group.add_argument(
-        "--views", type=non_negative, default=3, help="frames of a camera over each photograph (default: %(default)s)"
-    )
-    group.add_argument("--limit", type=positive, metavar="N", help="at most so many pictures, spread over the index")
+
+
+def _light(text: str) -> tuple[float, float]:
+    stops, _, iso = text.partition(":")
+    try:
+        return float(stops), float(iso)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not STOPS:ISO, such as 4:3200") from None
 
 
 def run_detector(options: argparse.Namespace) -> int:
-    """Run ``lowlight evaluate --detector``; returns the exit code."""
+    """Run ``lowlight evaluate --detector`` and return the exit status."""
     from lowlight_enhance.core.errors import DataError
-    from lowlight_enhance.core.files import make_folder
     from lowlight_enhance.core.inference.model_zoo import default_model
-    from lowlight_enhance.evaluation.detection import compare, report
-    from lowlight_enhance.evaluation.detection.labels import check_labels, read_labels
+    from lowlight_enhance.evaluation.detection.compare import compare
+    from lowlight_enhance.evaluation.detection.output import write_comparison
+    from lowlight_enhance.evaluation.detection.renderings import renderings
+    from lowlight_enhance.evaluation.detection.tables import result_tables
 
     check_outputs(options)
+    stream = pipeline_config(options, options.default_iso, options.default_exposure)
     chosen = options.model or default_model()
-    keypoints, detectors = _detectors(options)
-    names = _names(options) or next((d.classes for d in detectors if d.name not in ("hog", "face")), ())
-    labels = read_labels(options.labels, names) if options.labels else None
-    if labels is not None:
-        check_labels(labels, detectors)
-    reports = writes_report(options)
-    enhance = load_enhance(options, chosen)
-    clips = _clips(options, bool(keypoints)) + _recordings(options, enhance)
+    detectors = _detectors(options)
+    labels = _labels(options, detectors.boxes)
+    has_report = writes_report(options)
+    enhance = None if options.enhanced_topic else load_enhance(options, chosen)
+    clips = [*_image_clips(options, detectors), *_bag_clips(options, enhance)]
     if not clips:
-        raise DataError("no frames: give --pairs, --photos, --sequence or --bag, and check --split and --max-mean")
-    shown = compare.renderings(enhance, options.baselines or BASELINES)
-    if options.out:
-        make_folder(options.out)
-    comparison = compare.compare(_progress(clips), shown, keypoints, detectors, labels)
+        raise DataError(
+            "no frames: give --pairs, --photos, --sequence, --video or --bag, and check --split and --max-mean"
+        )
+    shown = renderings(enhance, options.baselines or DEFAULT_BASELINES, stream)
+    comparison = compare(_with_progress(clips), shown, detectors, labels)
+    tables = result_tables(comparison)
     title = f"{chosen.name} on {', '.join(f'{path.parent.name}/{path.name}' for path in _sources(options))}"
-    print(title)
-    for table in report.tables(comparison):
-        print(f"\n{table}")
+    print("\n\n".join([title, *map(str, tables)]))
     if comparison.unlabelled:
         print(f"\n{comparison.unlabelled} times a frame had neither labels nor a reference and was left out")
     if options.out:
-        report.write(comparison, _settings(options, chosen), options.out)
-    if reports:
-        print(f"\n{_write_page(options, title, comparison)}")
+        write_comparison(comparison, tables, _settings(options, chosen), options.out)
+    if has_report:
+        print(f"\n{_write_page(options, title, comparison, tables)}")
     return 0
 
 
-def _write_page(options: argparse.Namespace, title: str, comparison: Comparison) -> Path:
-    """The tables as an HTML page; where it is."""
-    from lowlight_enhance.evaluation.detection.report import page_tables
-    from lowlight_enhance.evaluation.report.content import Report, Section
+def _write_page(options: argparse.Namespace, title: str, comparison: Comparison, tables: list[ResultTable]) -> Path:
+    """Write the HTML report and return its path."""
+    from lowlight_enhance.evaluation.detection.output import comparison_section
+    from lowlight_enhance.evaluation.report.content import Report
     from lowlight_enhance.evaluation.report.page import write_page
 
     target = report_path(options) or Path("report.html")
-    facts = (("detectors", ", ".join(options.detectors)), ("gain", "of the enhanced frames, 95 % interval by scenes"))
-    write_page(Report(title, facts, (Section("Detectors", (), (), tables=page_tables(comparison)),)), target)
+    facts = (
+        ("detectors", ", ".join(Path(name).name for name in options.detectors)),
+        ("differences", "enhanced stream minus another rendering, 90 % interval by resampling images"),
+    )
+    write_page(Report(title, facts, (comparison_section("Detectors", comparison, tables),)), target)
     return target
 
 
-def _detectors(options: argparse.Namespace) -> tuple[list[Keypoints], list[BoxDetector]]:
-    """What ``--detector`` names.
+def _detectors(options: argparse.Namespace) -> Detectors:
+    """Return what ``--detector`` names.
 
     Raises:
-        ConfigError: a word that is neither a kind nor a file, or two files of one name.
+        ConfigError: neither a kind nor a file, or two files of one name.
     """
     from lowlight_enhance.core.errors import ConfigError
+    from lowlight_enhance.evaluation.detection.compare import Detectors
     from lowlight_enhance.evaluation.detection.keypoints import KeypointOptions, Keypoints
-    from lowlight_enhance.evaluation.detection.opencv import Faces, People
-    from lowlight_enhance.evaluation.detection.yolo import Yolo, YoloOptions
+    from lowlight_enhance.evaluation.detection.onnx_detector import OnnxDetector
+    from lowlight_enhance.evaluation.detection.opencv_detectors import Faces, People
+    from lowlight_enhance.evaluation.detection.text import RapidOcr
 
-    keypoints: list[Keypoints] = []
-    boxes: list[BoxDetector] = []
-    yolo = YoloOptions(
-        options.layout, _names(options), options.confidence, size=options.detector_size, threads=options.threads
-    )
-    for kind in dict.fromkeys(options.detectors):
-        if kind == "orb" or kind == "sift":
-            keypoints.append(Keypoints(kind, KeypointOptions(options.keypoints, options.within)))
-        elif kind == "hog":
-            boxes.append(People())
-        elif kind == "face":
-            boxes.append(Faces())
-        elif Path(kind).is_file():
-            boxes.append(Yolo(Path(kind), yolo))
-        else:
-            raise ConfigError(f"--detector {kind}: choose orb, sift, hog or face, or name an ONNX file that exists")
+    kinds = list(dict.fromkeys(options.detectors))
+    for kind in kinds:
+        if kind not in KINDS and not Path(kind).is_file():
+            raise ConfigError(f"--detector {kind}: choose one of {', '.join(KINDS)}, or give an existing ONNX file")
+    how = KeypointOptions(options.keypoints, options.within)
+    keypoints = [Keypoints(kind, how) for kind in kinds if kind in ("orb", "sift")]
+    boxes: list[BoxDetector] = [People()] if "hog" in kinds else []
+    boxes += [Faces()] if "face" in kinds else []
+    boxes += [OnnxDetector(Path(kind), _detector_options(options)) for kind in kinds if kind not in KINDS]
     if len({detector.name for detector in boxes}) < len(boxes):
-        raise ConfigError("two detectors bear one name; give one of the files another")
-    return keypoints, boxes
+        raise ConfigError("two detectors have the same name; rename one of the files")
+    return Detectors(keypoints, boxes, [RapidOcr()] if "text" in kinds else [], tracks="klt" in kinds)
 
 
-def _clips(options: argparse.Namespace, with_keypoints: bool) -> list[Clip]:
-    """The pictures that the options name.
+def _detector_options(options: argparse.Namespace) -> Any:
+    from lowlight_enhance.evaluation.detection.onnx_detector import DetectorOptions
+
+    return DetectorOptions(
+        options.layout,
+        _class_names(options),
+        options.confidence,
+        size=options.detector_size,
+        threads=options.threads,
+    )
+
+
+def _labels(options: argparse.Namespace, detectors: Iterable[BoxDetector]) -> Labels | None:
+    """Return the labels.
 
     Raises:
-        DataError: an index or a folder cannot be read.
+        DataError: they cannot be read, or a detector knows none of their classes.
     """
-    from lowlight_enhance.core.errors import DataError
-    from lowlight_enhance.core.metadata.capture import CaptureMetadata
-    from lowlight_enhance.evaluation.detection import clips
-    from lowlight_enhance.simulation.low_light import SENSORS, DarkExposure
-    from lowlight_enhance.training.data.manifest import read_pairs, read_photos
+    if not options.labels:
+        return None
+    from lowlight_enhance.evaluation.detection.labels import check_labels, read_labels
 
-    found: list[Clip] = []
+    names = next((d.classes for d in detectors if d.name not in ("hog", "face")), ())
+    labels = read_labels(options.labels, _class_names(options), names, options.label_format)
+    check_labels(labels, detectors)
+    return labels
+
+
+def _image_clips(options: argparse.Namespace, detectors: Detectors) -> Iterator[Clip]:
+    """Yield the clips of manifests, folders and videos.
+
+    Raises:
+        DataError: a manifest or a folder cannot be read.
+    """
+    from lowlight_enhance.evaluation.detection import clips
+    from lowlight_enhance.training.data.manifest import read_pairs
+
     if options.data:
         pairs = [pair for pair in read_pairs(options.data) if options.split in (pair.split, "all")]
         if options.max_mean < 255.0:
-            pairs = [pair for pair in pairs if clips.read_picture(pair.dark).mean() <= options.max_mean]
-        found += [clips.pair(p.dark, p.bright, p.capture, p.scene) for p in _spread(pairs, options.limit)]
+            pairs = [pair for pair in pairs if clips.read_image(pair.dark).mean() <= options.max_mean]
+        for pair in _evenly(pairs, options.limit):
+            yield clips.pair_clip(pair.dark, pair.bright, pair.capture, pair.scene)
     if options.photos:
-        if options.sensor not in SENSORS:
-            raise DataError(f"sensor '{options.sensor}' is not calibrated; choose one of {', '.join(SENSORS)}")
-        listed = [path for path, split in read_photos(options.photos) if options.split in (split, "all")]
-        for number, path in enumerate(_spread(listed, options.limit)):
-            capture = CaptureMetadata(options.iso[number % len(options.iso)], 1 / 60)
-            exposure = DarkExposure(options.stops, capture, SENSORS[options.sensor])
-            found.append(clips.darkened(path, exposure, (0, number)))
-            if with_keypoints and options.views > 1:
-                found.append(clips.moving(path, exposure, options.views, (0, number)))
+        yield from _photograph_clips(options, detectors)
     for folder in options.sequences:
-        found += clips.sequences(folder)
-    return found
+        yield from clips.folder_clips(folder)
+    for video in options.videos:
+        yield clips.video_clip(video)
 
 
-def _recordings(options: argparse.Namespace, enhance: Enhance) -> list[Clip]:
-    """The cameras of ``--bag``."""
+def _photograph_clips(options: argparse.Namespace, detectors: Detectors) -> Iterator[Clip]:
+    """Yield a clip of each photograph in each light.
+
+    Raises:
+        DataError: the manifest cannot be read, or the sensor is unknown.
+    """
+    from lowlight_enhance.core.errors import DataError
+    from lowlight_enhance.core.metadata.capture import CaptureMetadata
+    from lowlight_enhance.evaluation.detection.clips import ClipSettings, photograph_clip
+    from lowlight_enhance.simulation.low_light import SENSORS, DarkExposure
+    from lowlight_enhance.training.data.manifest import read_photos
+
+    if options.sensor not in SENSORS:
+        raise DataError(f"sensor '{options.sensor}' is not calibrated; choose one of {', '.join(SENSORS)}")
+    frames = max(options.clip_frames, LEAST_TRACKED_CLIP) if detectors.tracks else options.clip_frames
+    settings = ClipSettings(frames, options.motion)
+    listed = [path for path, split in read_photos(options.photos) if options.split in (split, "all")]
+    for stops, iso in options.lights or [(options.stops, None)]:
+        for number, path in enumerate(_evenly(listed, options.limit)):
+            value = options.iso[number % len(options.iso)] if iso is None else iso
+            exposure = DarkExposure(stops, CaptureMetadata(value, 1 / settings.rate_hz), SENSORS[options.sensor])
+            condition = f"{stops:g} stops, ISO {' '.join(f'{v:g}' for v in ([iso] if iso else options.iso))}"
+            yield photograph_clip(path, exposure, settings, (0, number), condition)
+
+
+def _bag_clips(options: argparse.Namespace, enhance: Enhance | None) -> list[Clip]:
     if not options.bag:
         return []
-    from lowlight_enhance.evaluation.detection.recordings import recordings
+    from lowlight_enhance.evaluation.detection.bag_clips import bag_clips
 
-    return recordings(options.bag, bag_config(options), enhance)
+    return bag_clips(options.bag, bag_config(options), enhance)
 
 
-def _spread(items: list[Any], limit: int | None) -> list[Any]:
-    """At most ``limit`` of them, evenly over the list."""
+def _evenly(items: list[Any], limit: int | None) -> list[Any]:
+    """At most ``limit`` of the items, at regular intervals."""
     if limit is None or limit >= len(items):
         return items
     return [items[number * len(items) // limit] for number in range(limit)]
 
 
-def _names(options: argparse.Namespace) -> tuple[str, ...]:
+def _class_names(options: argparse.Namespace) -> tuple[str, ...]:
     return tuple(name.strip() for name in (options.classes or "").split(",") if name.strip())
 
 
 def _sources(options: argparse.Namespace) -> list[Path]:
-    return [path for path in (options.data, options.photos, *options.sequences, options.bag) if path]
+    return [p for p in (options.data, options.photos, *options.sequences, *options.videos, options.bag) if p]
 
 
 def _settings(options: argparse.Namespace, chosen: Path) -> dict[str, Any]:
-    """What the figures depend on, for ``summary.json``."""
+    """Return what the results depend on, for ``summary.json``."""
     from lowlight_enhance.core.inference.model_file import read_model
 
-    names = ("detectors", "baselines", "split", "max_mean", "stops", "iso", "sensor", "keypoints", "within", "views")
-    kept = {name: getattr(options, name) for name in (*names, "limit", "layout", "classes", "confidence")}
+    stored = (
+        *("detectors", "baselines", "split", "max_mean", "stops", "iso", "lights", "sensor", "clip_frames", "motion"),
+        *("keypoints", "within", "limit", "layout", "classes", "confidence"),
+    )
     sha256 = "" if chosen.suffix == ".pt" else read_model(chosen).sha256
+    kept = {name: getattr(options, name) for name in stored}
     return {"model": chosen.name, "sha256": sha256, "frames": [str(path) for path in _sources(options)]} | kept
 
 
-def _progress(clips: list[Clip]) -> Any:
-    """The clips, with a bar where tqdm is installed."""
+def _with_progress(clips: list[Clip]) -> Iterable[Clip]:
+    """The clips, with a progress bar where tqdm is installed."""
     try:
         from tqdm import tqdm
     except ImportError:
         return clips
-    return tqdm(clips, unit="clip", leave=False, disable=None)
+    progress: Iterable[Clip] = tqdm(clips, unit="clip", leave=False, disable=None)
+    return progress

@@ -27,7 +27,6 @@ EXTRAS = {
     "jinja2": "report",
     "markdown_it": "report",
     "plotly": "report",
-    "pycocotools": "detector",
     "torch": "train",
     "accelerate": "train",
     "tensorboard": "train",

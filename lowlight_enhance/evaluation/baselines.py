@@ -1,4 +1,4 @@
-"""What brightens a picture without a network: what an enhancement has to beat."""
+"""Brightening and denoising without a network: the baselines of every comparison."""
 
 from __future__ import annotations
 
@@ -8,29 +8,37 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Picture = NDArray[np.uint8]
+Image = NDArray[np.uint8]
 
 GAMMA = 2.2
-"""Of ``gamma``."""
+"""Exponent of ``gamma``."""
+
+BLUR_SIGMA_PX = 1.2
+"""Sigma of ``blur``. Detectors lose objects to noise rather than to darkness, which makes blur a strong baseline."""
 
 TARGET_MEAN = 110.0
-"""Mean (0..255) to which ``auto_gamma`` brings a picture; about that of well-exposed photographs."""
+"""Mean (0..255) that ``auto_gamma`` reaches; about that of well-exposed photographs."""
 
 MAX_GAMMA = 20.0
-"""Largest that ``auto_gamma`` takes: beyond it a black picture is noise alone."""
+"""Largest exponent of ``auto_gamma``, because a black image holds only noise."""
 
 CLIP_LIMIT, TILES = 4.0, (8, 8)
-"""Of ``clahe``."""
+"""Parameters of ``clahe``."""
 
 
-def gamma(picture: Picture) -> Picture:
-    """(H, W, 3) uint8 raised to 1 / 2.2 in 0..1."""
-    return _lookup(picture, _curve(GAMMA))
+def gamma(image: Image) -> Image:
+    """Raise an (H, W, 3) uint8 image to the power 1 / 2.2."""
+    return _lookup(image, _curve(GAMMA))
 
 
-def auto_gamma(picture: Picture) -> Picture:
-    """(H, W, 3) uint8 raised to the power, from 1 / 20 to 1, that brings its mean nearest to ``TARGET_MEAN``."""
-    shares = np.bincount(picture.ravel(), minlength=256) / max(picture.size, 1)
+def blur(image: Image) -> Image:
+    """Blur an (H, W, 3) uint8 image with a Gaussian of ``BLUR_SIGMA_PX``; the brightness stays."""
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), BLUR_SIGMA_PX), dtype=np.uint8)
+
+
+def auto_gamma(image: Image) -> Image:
+    """Raise an (H, W, 3) uint8 image to the power, from 1 / 20 to 1, whose mean is nearest to ``TARGET_MEAN``."""
+    shares = np.bincount(image.ravel(), minlength=256) / max(image.size, 1)
     low, high = 1.0, MAX_GAMMA
     for _ in range(30):
         middle = (low + high) / 2.0
@@ -38,27 +46,32 @@ def auto_gamma(picture: Picture) -> Picture:
             low = middle
         else:
             high = middle
-    return _lookup(picture, _curve((low + high) / 2.0))
+    return _lookup(image, _curve((low + high) / 2.0))
 
 
-def clahe(picture: Picture) -> Picture:
-    """Contrast-limited adaptive histogram equalisation of CIELAB L of (H, W, 3) uint8 RGB.
+def clahe(image: Image) -> Image:
+    """Equalise CIELAB L of an (H, W, 3) uint8 RGB image by contrast-limited adaptive histogram equalisation.
 
     K. Zuiderveld, "Contrast Limited Adaptive Histogram Equalization", Graphics Gems IV (1994).
     """
-    lab = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB)
+    lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
     lab[:, :, 0] = cv2.createCLAHE(CLIP_LIMIT, TILES).apply(np.ascontiguousarray(lab[:, :, 0]))
     return np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), dtype=np.uint8)
 
 
-BASELINES: dict[str, Callable[[Picture], Picture]] = {"gamma": gamma, "auto_gamma": auto_gamma, "clahe": clahe}
-"""By name: (H, W, 3) uint8 RGB -> the same, brighter."""
+BASELINES: dict[str, Callable[[Image], Image]] = {
+    "blur": blur,
+    "gamma": gamma,
+    "auto_gamma": auto_gamma,
+    "clahe": clahe,
+}
+"""Baselines by name."""
 
 
 def _curve(exponent: float) -> NDArray[np.float64]:
-    """(256,) output of each input value, 0..255."""
+    """Output, 0..255, of each input value, shape (256,)."""
     return np.asarray(255.0 * (np.arange(256) / 255.0) ** (1.0 / exponent), dtype=np.float64)
 
 
-def _lookup(picture: Picture, curve: NDArray[np.float64]) -> Picture:
-    return np.asarray(cv2.LUT(picture, np.rint(curve).astype(np.uint8)), dtype=np.uint8)
+def _lookup(image: Image, curve: NDArray[np.float64]) -> Image:
+    return np.asarray(cv2.LUT(image, np.rint(curve).astype(np.uint8)), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Frames by ISO and by exposure time."""
+"""Group items by ISO and by exposure time."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ def by_bin(
     edges: Sequence[float],
     text: Callable[[float], str] = "{:.5g}".format,
 ) -> dict[str, list[T]]:
-    """Items by the bin (low, high] that ``value`` falls in, and those without one; empty bins are left out.
+    """Group items by the bin (low, high] of a value; items without a value are grouped as ``unknown``.
 
     Args:
-        items: any.
-        value: of an item; None: unknown.
-        edges: rising; the last may be infinite.
-        text: of an edge, for the name of its bin.
+        items: items to group.
+        value: returns the value of an item; None: unknown.
+        edges: increasing edges of the bins; the last may be infinite.
+        text: formats an edge for the label of a bin.
+
+    Returns:
+        Items by the label of their bin, without empty bins.
     """
     bins: dict[str, list[T]] = {}
     for low, high in pairwise(edges):

@@ -1,1 +1,1 @@
-"""Does the enhancement help a detector? Keypoints, boxes, and what they find in dark, enhanced and well-lit frames."""
+"""Compare what detectors find in dark, brightened, enhanced and well-lit frames."""

@@ -1,148 +1,152 @@
-"""What detectors are shown: single dark frames with their reference, and consecutive ones."""
+"""Clips: consecutive dark frames, with references and labels where they exist."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.inference.model_input import to_8_bit
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
+from lowlight_enhance.simulation.camera_motion import (
+    Homography,
+    Motion,
+    draw_motion,
+    frame_motions,
+    render_views,
+    view_homographies,
+)
 from lowlight_enhance.simulation.low_light import DarkExposure, darken
 from lowlight_enhance.tools.image_file import IMAGE_SUFFIXES, decode, read_file
 
-Picture = NDArray[np.uint8]
-Homography = NDArray[np.float64]
-"""(3, 3): from x, y, 1 in one picture to those in another, up to scale."""
+Image = NDArray[np.uint8]
 
-WINDOW = 0.75
-"""Side of a moving camera's frame, as a part of the photograph that it moves over."""
-
-TURN_DEG, ZOOM, SHIFT = 2.0, 1.02, (6.0, 3.0)
-"""From one frame of a moving camera to the next: turned by, enlarged by, and moved right and down by pixels."""
+NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Shot:
-    """A dark frame; pictures are (H, W, 3) uint8 RGB of one size.
+class ClipFrame:
+    """One frame of a clip; images are (H, W, 3) uint8 RGB of one size.
 
     Attributes:
-        dark: the frame.
+        dark: the dark frame.
         capture: its ISO and exposure time, as far as known.
-        reference: the well-lit picture of the same view, where there is one.
-        enhanced: the enhanced frame, where it was made along with this.
-        files: whose labels are those of this frame.
+        stamp_ns: its time; increases within a clip.
+        reference: the well-lit image of the same view; None: none.
+        enhanced: the enhanced frame where the source contains it; None: the model enhances the frame.
+        files: files whose labels belong to this frame.
+        is_scored: whether detectors run on this frame. Other frames only feed the stream.
     """
 
-    dark: Picture
+    dark: Image
     capture: CaptureMetadata
-    reference: Picture | None = None
-    enhanced: Picture | None = None
+    stamp_ns: int
+    reference: Image | None = None
+    enhanced: Image | None = None
     files: tuple[Path, ...] = ()
+    is_scored: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One frame, or several that follow each other; opened when its turn comes.
+    """One frame or consecutive frames, loaded when they are needed.
 
     Attributes:
         name: for reports.
-        scene: what it shows; clips of one scene are not independent.
-        load: opens it; one frame after the other.
-        motions: of a moving camera, from each frame to the next; empty where they are not known.
-        by_frame: whether each frame is judged by itself too.
+        scene: clips of one scene are not independent; intervals resample scenes.
+        load: yields the frames in order.
+        condition: light of simulated frames, for reports; "" for real ones.
+        views: homographies from the photograph to each frame; empty where the motion is not known.
     """
 
     name: str
     scene: str
-    load: Callable[[], Iterable[Shot]]
-    motions: tuple[Homography, ...] = ()
-    by_frame: bool = True
+    load: Callable[[], Iterable[ClipFrame]]
+    condition: str = ""
+    views: tuple[Homography, ...] = ()
+
+    @property
+    def motions(self) -> list[Homography]:
+        """Homographies from each frame to the next; empty where they are not known."""
+        return frame_motions(list(self.views))
 
 
-def read_picture(path: Path) -> Picture:
-    """(H, W, 3) uint8 RGB.
+@dataclass(frozen=True, slots=True)
+class ClipSettings:
+    """How a clip is made of a photograph.
+
+    Attributes:
+        frames: number of frames; 1 for a single dark photograph.
+        motion: motion of the camera.
+        rate_hz: frame rate.
+    """
+
+    frames: int = 8
+    motion: Motion = "flight"
+    rate_hz: float = 30.0
+
+
+def read_image(path: Path) -> Image:
+    """Read an image file as (H, W, 3) uint8 RGB.
 
     Raises:
-        ImageError: not a readable picture.
+        ImageError: the file is not a readable image.
     """
     return to_8_bit(decode(read_file(path), path))
 
 
-def pair(dark: Path, reference: Path, capture: CaptureMetadata, scene: str) -> Clip:
-    """A dark photograph and a well-lit one of the same scene and view."""
+def pair_clip(dark: Path, reference: Path, capture: CaptureMetadata, scene: str) -> Clip:
+    """Return a clip of one real dark photograph with a well-lit one of the same view."""
 
-    def load() -> Sequence[Shot]:
-        shot = Shot(read_picture(dark), capture, read_picture(reference), files=(dark, reference))
-        if shot.reference is not None and shot.dark.shape != shot.reference.shape:
-            raise DataError(f"{dark} and {reference} differ in size: keypoints and boxes need aligned pictures")
-        return [shot]
+    def load() -> Sequence[ClipFrame]:
+        dark_image, bright = read_image(dark), read_image(reference)
+        if dark_image.shape != bright.shape:
+            raise DataError(f"{dark} and {reference} differ in size: keypoints and boxes need aligned images")
+        return [ClipFrame(dark_image, capture, NS_PER_S, bright, files=(dark, reference))]
 
     return Clip(dark.name, scene, load)
 
 
-def darkened(photograph: Path, exposure: DarkExposure, seed: Sequence[int]) -> Clip:
-    """A well-lit photograph as a camera sees it in too little light; always the same for one ``seed``."""
+def photograph_clip(
+    photograph: Path, exposure: DarkExposure, settings: ClipSettings, seed: Sequence[int], condition: str
+) -> Clip:
+    """Return a clip of dark frames that ends with the photograph, so that its labels belong to the last frame.
 
-    def load() -> Sequence[Shot]:
-        bright = read_picture(photograph)
-        dark = darken(bright, exposure, np.random.default_rng(seed))
-        return [Shot(dark, exposure.capture, bright, files=(photograph,))]
-
-    return Clip(photograph.name, photograph.name, load)
-
-
-def moving(photograph: Path, exposure: DarkExposure, frames: int, seed: Sequence[int]) -> Clip:
-    """A camera that turns, zooms and pans over a photograph, each frame dark and with noise of its own.
-
-    The photograph is taken as flat, so the motion from frame to frame is a known homography.
+    Each frame has its own noise. The last frame alone is scored. The clip is the same for one ``seed``.
     """
-    size = _size(photograph)
-    views = [view(size, number - (frames - 1) / 2.0) for number in range(frames)]
+    rng = np.random.default_rng([*seed, 1])
+    views = view_homographies(_size(photograph), settings.frames, draw_motion(settings.motion, rng), rng)
 
-    def load() -> Iterator[Shot]:
-        bright, rng = read_picture(photograph), np.random.default_rng([*seed, 1])
-        window = (round(WINDOW * bright.shape[1]), round(WINDOW * bright.shape[0]))
-        for matrix in views:
-            seen = cv2.warpPerspective(bright, matrix, window, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-            reference = np.asarray(seen, dtype=np.uint8)
-            yield Shot(darken(reference, exposure, rng), exposure.capture, reference)
+    def load() -> Iterator[ClipFrame]:
+        noise = np.random.default_rng(seed)
+        for number, reference in enumerate(render_views(read_image(photograph), views)):
+            is_last = number == len(views) - 1
+            stamp_ns = NS_PER_S + round(number * NS_PER_S / settings.rate_hz)
+            dark = darken(reference, exposure, noise)
+            yield ClipFrame(dark, exposure.capture, stamp_ns, reference, files=(photograph,), is_scored=is_last)
 
-    motions = tuple(after @ np.linalg.inv(before) for before, after in pairwise(views))
-    return Clip(photograph.name, photograph.name, load, motions, by_frame=False)
-
-
-def view(size: tuple[int, int], time: float) -> Homography:
-    """From a photograph of ``size`` (width, height) to the window on it at ``time``, which is 0 when centred."""
-    width, height = size
-    turn, zoom = np.radians(TURN_DEG * time), ZOOM**time
-    cos, sin = zoom * np.cos(turn), zoom * np.sin(turn)
-    x, y = width / 2.0 + SHIFT[0] * time, height / 2.0 + SHIFT[1] * time
-    centred = np.array([[1.0, 0.0, -x], [0.0, 1.0, -y], [0.0, 0.0, 1.0]])
-    turned = np.array([[cos, -sin, WINDOW * width / 2.0], [sin, cos, WINDOW * height / 2.0], [0.0, 0.0, 1.0]])
-    return np.asarray(turned @ centred, dtype=np.float64)
+    return Clip(photograph.name, photograph.name, load, condition, tuple(views))
 
 
-def sequences(folder: Path, capture: CaptureMetadata = UNKNOWN) -> list[Clip]:
-    """The recordings in a folder of pictures: names that differ only in their last number are one recording.
+def folder_clips(folder: Path, capture: CaptureMetadata = UNKNOWN, rate_hz: float = 30.0) -> list[Clip]:
+    """Return the sequences in a folder of images.
 
-    Where that leaves a picture alone, as with names that are times, all pictures are one.
+    Names that differ only in their last number belong to one sequence. If that leaves an image alone, as with names
+    that are times, all images are one sequence.
 
     Raises:
-        DataError: no such folder, or fewer than two pictures.
+        DataError: no such folder, or fewer than two images.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder} is no folder; name one that holds consecutive frames as pictures")
-    files = sorted((p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=_natural)
+        raise DataError(f"{folder} is not a folder; give a folder that holds consecutive frames as images")
+    files = sorted((p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=_natural_key)
     if len(files) < 2:
-        raise DataError(f"{folder} holds {len(files)} pictures; at least two consecutive frames are needed")
+        raise DataError(f"{folder} holds {len(files)} images; at least two consecutive frames are needed")
     groups: dict[str, list[Path]] = {}
     for path in files:
         groups.setdefault(re.sub(r"\d+(\D*)$", r"#\1", path.stem), []).append(path)
@@ -151,16 +155,48 @@ def sequences(folder: Path, capture: CaptureMetadata = UNKNOWN) -> list[Clip]:
 
     def clip(name: str, group: list[Path]) -> Clip:
         title = f"{folder.name}/{name}" if name else folder.name
-        return Clip(title, title, lambda: (Shot(read_picture(path), capture, files=(path,)) for path in group))
+
+        def load() -> Iterator[ClipFrame]:
+            for number, path in enumerate(group):
+                yield ClipFrame(read_image(path), capture, _stamp_ns(number, rate_hz), files=(path,))
+
+        return Clip(title, title, load)
 
     return [clip(name, group) for name, group in groups.items()]
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """Key that sorts 9 before 10."""
+def video_clip(path: Path, capture: CaptureMetadata = UNKNOWN) -> Clip:
+    """Return a video file as a clip.
+
+    The labels of frame n (from 0) are those of the image name ``VIDEO_STEM_00000n``, with six digits.
+
+    Raises:
+        DataError: the file does not exist.
+    """
+    if not path.is_file():
+        raise DataError(f"{path} does not exist; give a video file")
+
+    def load() -> Iterator[ClipFrame]:
+        from lowlight_enhance.tools.video.file_source import FileSource
+
+        with FileSource(path, capture) as source:
+            for number, frame in enumerate(source.frames()):
+                stamp_ns = NS_PER_S + round(float(source.tick * frame.ticks) * NS_PER_S)
+                files = (Path(f"{path.stem}_{number:06d}.png"),)
+                yield ClipFrame(to_8_bit(frame.rgb), frame.capture, stamp_ns, files=files)
+
+    return Clip(path.name, path.name, load)
+
+
+def _stamp_ns(number: int, rate_hz: float) -> int:
+    return NS_PER_S + round(number * NS_PER_S / rate_hz)
+
+
+def _natural_key(path: Path) -> list[tuple[int, str]]:
+    """Sort 9 before 10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", path.name)]
 
 
 def _size(photograph: Path) -> tuple[int, int]:
-    height, width = read_picture(photograph).shape[:2]
+    height, width = read_image(photograph).shape[:2]
     return width, height

@@ -1,45 +1,54 @@
-"""Every detector on every rendering of every frame: what is found, as counts that may be added up."""
+"""Run detectors on every rendering of clips, and collect what they find."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lowlight_enhance.core.enhancement.enhancer import Enhance
 from lowlight_enhance.core.errors import DataError
-from lowlight_enhance.evaluation.baselines import BASELINES
-from lowlight_enhance.evaluation.detection.boxes import BoxDetector, Boxes, correct
-from lowlight_enhance.evaluation.detection.clips import Clip, Picture, Shot
+from lowlight_enhance.evaluation.detection.average_precision import DetectionResults
+from lowlight_enhance.evaluation.detection.boxes import BoxDetector, Boxes
+from lowlight_enhance.evaluation.detection.clips import Clip, ClipFrame
 from lowlight_enhance.evaluation.detection.keypoints import Features, Keypoints
 from lowlight_enhance.evaluation.detection.labels import Labels
-from lowlight_enhance.evaluation.detection.mean_precision import MeanPrecision, mean_precision
+from lowlight_enhance.evaluation.detection.renderings import WELL_LIT, Rendering
+from lowlight_enhance.evaluation.detection.text import TextReader, word_counts
+from lowlight_enhance.evaluation.tracking import TRACKED_FRAMES, track_counts
 
-DARK, ENHANCED, REFERENCE = "dark", "enhanced", "reference"
-"""Renderings beside the baselines."""
+Image = NDArray[np.uint8]
 
-ALIGNED, MOVING, RECORDED, BOXES = "against the reference", "known motion", "unknown motion", "boxes"
-"""What is measured: keypoints in a frame and its reference, in consecutive frames, and boxes."""
+AGAINST_REFERENCE, KNOWN_MOTION, UNKNOWN_MOTION = "against the reference", "known motion", "unknown motion"
+TRACKING, TEXT, BOXES = "tracking", "words", "boxes"
+"""What is measured: keypoints in a frame and its reference or in consecutive frames, tracks, words, and boxes."""
 
-Render = Callable[[Shot], Picture]
+TRACKER = "klt"
+"""Name of the tracker in reports."""
+
+SAMPLES = 3
+"""Frames of which the report shows the boxes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What one detector found in one rendering of a frame, or of two that follow each other.
+    """Counts of one detector on one rendering of a frame, of two consecutive frames, or of a clip.
 
     Attributes:
         detector: its name.
-        measure: ``ALIGNED``, ``MOVING``, ``RECORDED`` or ``BOXES``.
+        measure: what is measured.
+        condition: light of simulated frames; "" for real ones.
         frame: name of the frame.
         scene: what it shows.
-        rendering: ``DARK``, a baseline, ``ENHANCED`` or ``REFERENCE``.
-        counts: of keypoints as in ``Keypoints.against``; of boxes ``frames`` (1), ``found``, ``truth``, ``correct``.
+        rendering: how the frame was shown.
+        counts: as ``Keypoints.compare``, ``track_counts`` or ``word_counts`` return them.
     """
 
     detector: str
     measure: str
+    condition: str
     frame: str
     scene: str
     rendering: str
@@ -47,136 +56,210 @@ class Entry:
 
 
 @dataclass(slots=True)
-class Comparison:
-    """All that was found.
+class BoxFrames:
+    """Boxes of one detector under one condition.
 
     Attributes:
-        entries: counts.
-        precisions: by detector and rendering, where there are labels.
-        unlabelled: frames that were left out, as they have no labels.
+        confidence: lowest score of a box that counts.
+        frames: names of the frames.
+        scenes: what each frame shows.
+        truth: labels, or the boxes found on the reference.
+        found: by rendering, the boxes of each frame.
     """
 
-    entries: list[Entry] = field(default_factory=list)
-    precisions: dict[str, dict[str, MeanPrecision]] = field(default_factory=dict)
-    unlabelled: int = 0
+    confidence: float
+    frames: list[str] = field(default_factory=list)
+    scenes: list[str] = field(default_factory=list)
+    truth: list[Boxes] = field(default_factory=list)
+    found: dict[str, list[Boxes]] = field(default_factory=dict)
 
-
-def renderings(enhance: Enhance, baselines: Iterable[str]) -> dict[str, Render]:
-    """The dark frame, some of ``BASELINES``, and the enhanced frame."""
-    made: dict[str, Render] = {DARK: lambda shot: shot.dark}
-    for name in baselines:
-        made[name] = lambda shot, brighten=BASELINES[name]: brighten(shot.dark)  # type: ignore[misc]
-    return made | {ENHANCED: lambda s: enhance(s.dark, s.capture) if s.enhanced is None else s.enhanced}
-
-
-def compare(
-    clips: Iterable[Clip],
-    shown: Mapping[str, Render],
-    keypoints: Sequence[Keypoints] = (),
-    detectors: Sequence[BoxDetector] = (),
-    labels: Labels | None = None,
-) -> Comparison:
-    """Run detectors.
-
-    Args:
-        clips: frames; those with a reference or labels are judged one by one, those that follow each other by two.
-        shown: renderings; the reference is added where there is one.
-        keypoints: detectors of keypoints.
-        detectors: detectors of boxes.
-        labels: where boxes are; without them those on the reference are the truth.
-
-    Raises:
-        DataError: nothing that could be measured.
-        ImageError: a picture cannot be read.
-    """
-    comparison = Comparison()
-    found: dict[tuple[str, str], dict[str, Boxes]] = {}
-    truths: dict[str, dict[str, Boxes]] = {}
-    for number, clip in enumerate(clips):
-        before: dict[str, dict[str, Features]] = {}
-        for at, shot in enumerate(clip.load()):
-            pictures = _pictures(shot, shown)
-            place = _Place(clip, f"{clip.name} {at}" if at else clip.name, at)
-            for keypoint_detector in keypoints:
-                seen = {name: keypoint_detector.features(picture) for name, picture in pictures.items()}
-                comparison.entries += _aligned(place, seen, keypoint_detector)
-                last = before.setdefault(keypoint_detector.kind, {})
-                comparison.entries += _between(place, last, seen, keypoint_detector)
-                before[keypoint_detector.kind] = seen
-            for detector in detectors if clip.by_frame else ():
-                truth = _truth(shot, pictures, detector, labels)
-                if truth is None:
-                    comparison.unlabelled += 1
-                    continue
-                key = f"{number} {place.frame}"
-                truths.setdefault(detector.name, {})[key] = truth
-                for name, boxes, entry in _boxes(place, pictures, detector, truth, labels is not None):
-                    comparison.entries.append(entry)
-                    found.setdefault((detector.name, name), {})[key] = boxes
-    if not comparison.entries:
-        raise DataError("nothing could be measured: give frames with references or labels, or consecutive frames")
-    if labels is not None:
-        for (detector_name, name), boxes_of in found.items():
-            figures = comparison.precisions.setdefault(detector_name, {})
-            figures[name] = mean_precision(boxes_of, truths[detector_name])
-    return comparison
+    def results(self) -> dict[str, DetectionResults]:
+        """Return the matched detections of each rendering that exists for all frames."""
+        return {
+            name: DetectionResults(found, self.truth, self.confidence)
+            for name, found in self.found.items()
+            if len(found) == len(self.truth)
+        }
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """Which frame of which clip."""
+class BoxSample:
+    """A frame that the report shows: its renderings with the boxes found on each."""
 
-    clip: Clip
+    detector: str
+    condition: str
     frame: str
-    number: int
+    truth: Boxes
+    confidence: float
+    shown: Mapping[str, tuple[Image, Boxes]]
 
 
-def _pictures(shot: Shot, shown: Mapping[str, Render]) -> dict[str, Picture]:
-    pictures = {name: render(shot) for name, render in shown.items()}
-    return pictures if shot.reference is None else pictures | {REFERENCE: shot.reference}
+@dataclass(slots=True)
+class Comparison:
+    """Everything that was found.
+
+    Attributes:
+        entries: counts.
+        boxes: by detector and condition.
+        samples: frames with their boxes.
+        has_labels: whether the truth of the boxes are labels.
+        unlabelled: frames that were left out, because they have neither labels nor a reference.
+    """
+
+    entries: list[Entry] = field(default_factory=list)
+    boxes: dict[tuple[str, str], BoxFrames] = field(default_factory=dict)
+    samples: list[BoxSample] = field(default_factory=list)
+    has_labels: bool = False
+    unlabelled: int = 0
 
 
-def _aligned(place: _Place, seen: Mapping[str, Features], detector: Keypoints) -> Iterator[Entry]:
-    """Keypoints of a frame against those of its reference."""
-    if not place.clip.by_frame or REFERENCE not in seen:
-        return
-    for name, features in seen.items():
-        if name != REFERENCE:
-            counts = detector.against(features, seen[REFERENCE], np.eye(3))
-            yield Entry(detector.kind, ALIGNED, place.frame, place.clip.scene, name, counts)
+@dataclass(frozen=True, slots=True)
+class Detectors:
+    """What runs on the frames.
+
+    Attributes:
+        keypoints: detectors of keypoints.
+        boxes: detectors of boxes.
+        readers: readers of text.
+        tracks: whether points are tracked.
+    """
+
+    keypoints: Sequence[Keypoints] = ()
+    boxes: Sequence[BoxDetector] = ()
+    readers: Sequence[TextReader] = ()
+    tracks: bool = False
 
 
-def _between(
-    place: _Place, before: Mapping[str, Features], after: Mapping[str, Features], detector: Keypoints
-) -> Iterator[Entry]:
-    """Keypoints of a frame against those of the one before."""
-    motions = place.clip.motions
-    motion = motions[place.number - 1] if motions and place.number else None
-    for name, features in after.items():
-        if name in before:
-            counts = detector.against(before[name], features, motion)
-            measure = MOVING if motions else RECORDED
-            yield Entry(detector.kind, measure, place.frame, place.clip.scene, name, counts)
+def compare(
+    clips: Iterable[Clip], renderings: Sequence[Rendering], detectors: Detectors, labels: Labels | None = None
+) -> Comparison:
+    """Run detectors on every rendering of every clip.
+
+    Args:
+        clips: frames; scored ones are measured by themselves, consecutive ones in pairs.
+        renderings: how frames are shown; the well-lit reference is added where there is one.
+        detectors: what runs on the frames.
+        labels: true boxes; None: the boxes found on the reference are taken as true.
+
+    Raises:
+        DataError: nothing could be measured.
+        ImageError: an image cannot be read.
+    """
+    comparison = Comparison(has_labels=labels is not None)
+    for clip in clips:
+        _ClipComparison(clip, renderings, detectors, labels, comparison).run()
+    if not comparison.entries and not comparison.boxes:
+        raise DataError("nothing could be measured: give frames with references or labels, or consecutive frames")
+    return comparison
 
 
-def _truth(shot: Shot, pictures: Mapping[str, Picture], detector: BoxDetector, labels: Labels | None) -> Boxes | None:
-    """Boxes that should be found: labels, else what is found on the reference; None where there is neither."""
-    if labels is not None:
-        height, width = shot.dark.shape[:2]
-        truth = labels.of(shot.files, width, height)
-        return None if truth is None else truth.of(detector.classes)
-    return detector(pictures[REFERENCE]).sure(detector.sure) if REFERENCE in pictures else None
+class _ClipComparison:
+    """The measurements of one clip."""
 
+    def __init__(
+        self,
+        clip: Clip,
+        renderings: Sequence[Rendering],
+        detectors: Detectors,
+        labels: Labels | None,
+        comparison: Comparison,
+    ) -> None:
+        self._clip, self._detectors, self._labels, self._comparison = clip, detectors, labels, comparison
+        self._renderers = {rendering.name: (rendering.start(), rendering.needs_all_frames) for rendering in renderings}
+        self._previous: dict[str, dict[str, Features]] = {}
+        self._tracked: dict[str, list[Image]] = {}
+        is_tracked = detectors.tracks and len(clip.views) > TRACKED_FRAMES
+        self._first_tracked = len(clip.views) - 1 - TRACKED_FRAMES if is_tracked else sys.maxsize
+        self._motions = clip.motions
 
-def _boxes(
-    place: _Place, pictures: Mapping[str, Picture], detector: BoxDetector, truth: Boxes, with_reference: bool
-) -> Iterator[tuple[str, Boxes, Entry]]:
-    single = truth.single()
-    for name, picture in pictures.items():
-        if name == REFERENCE and not with_reference:
-            continue
-        boxes = detector(picture)
-        sure = boxes.sure(detector.sure)
-        counts = {"frames": 1.0, "found": float(len(sure)), "truth": float(len(single))}
-        counts["correct"] = float(correct(sure, single))
-        yield name, boxes, Entry(detector.name, BOXES, place.frame, place.clip.scene, name, counts)
+    def run(self) -> None:
+        """Measure every frame in order."""
+        for index, frame in enumerate(self._clip.load()):
+            images = self._render(frame, index)
+            if not images:
+                continue
+            name = f"{self._clip.name} {index}" if index and not self._clip.views else self._clip.name
+            self._measure_keypoints(frame, images, index, name)
+            if index >= self._first_tracked:
+                for rendering, image in images.items():
+                    self._tracked.setdefault(rendering, []).append(image)
+            if frame.is_scored:
+                self._measure_text(images, name)
+                for detector in self._detectors.boxes:
+                    self._detect_boxes(frame, images, detector, name)
+        for rendering, tracked in self._tracked.items():
+            counts = track_counts(tracked, self._clip.views[self._first_tracked :])
+            self._add(TRACKER, TRACKING, self._clip.name, rendering, counts)
+
+    def _render(self, frame: ClipFrame, index: int) -> dict[str, Image]:
+        """Images of a frame by rendering; empty where only the stream needs it."""
+        is_paired = bool(self._detectors.keypoints) and (not self._clip.views or index >= len(self._clip.views) - 2)
+        is_needed = frame.is_scored or is_paired or index >= self._first_tracked
+        images = {
+            name: renderer(frame) for name, (renderer, needs_all) in self._renderers.items() if is_needed or needs_all
+        }
+        if not is_needed:
+            return {}
+        return images if frame.reference is None else images | {WELL_LIT: frame.reference}
+
+    def _measure_keypoints(self, frame: ClipFrame, images: Mapping[str, Image], index: int, name: str) -> None:
+        for detector in self._detectors.keypoints:
+            features = {rendering: detector.features(image) for rendering, image in images.items()}
+            before = self._previous.get(detector.kind, {})
+            motion = self._motions[index - 1] if self._motions and index else None
+            measure = KNOWN_MOTION if self._motions else UNKNOWN_MOTION
+            for rendering, own in features.items():
+                if rendering in before:
+                    counts = detector.compare(before[rendering], own, motion)
+                    self._add(detector.kind, measure, name, rendering, counts)
+                if frame.is_scored and rendering != WELL_LIT and WELL_LIT in features:
+                    counts = detector.compare(own, features[WELL_LIT], np.eye(3))
+                    self._add(detector.kind, AGAINST_REFERENCE, name, rendering, counts)
+            self._previous[detector.kind] = features
+
+    def _measure_text(self, images: Mapping[str, Image], name: str) -> None:
+        for reader in self._detectors.readers if WELL_LIT in images else ():
+            truth = reader(images[WELL_LIT])
+            for rendering, image in images.items():
+                found = truth if rendering == WELL_LIT else reader(image)
+                self._add(reader.name, TEXT, name, rendering, word_counts(found, truth))
+
+    def _detect_boxes(self, frame: ClipFrame, images: Mapping[str, Image], detector: BoxDetector, name: str) -> None:
+        truth = self._truth(frame, images, detector)
+        if truth is None:
+            self._comparison.unlabelled += 1
+            return
+        key = (detector.name, self._clip.condition)
+        boxes = self._comparison.boxes.setdefault(key, BoxFrames(detector.confidence))
+        boxes.frames.append(name)
+        boxes.scenes.append(self._clip.scene)
+        boxes.truth.append(truth)
+        found = {rendering: detector(image) for rendering, image in self._shown_to(images)}
+        for rendering, own in found.items():
+            boxes.found.setdefault(rendering, []).append(own)
+        shown_before = [s for s in self._comparison.samples if (s.detector, s.condition) == key]
+        if len(shown_before) < SAMPLES and len(truth):
+            shown = {rendering: (np.array(images[rendering]), own) for rendering, own in found.items()}
+            sample = BoxSample(detector.name, self._clip.condition, name, truth, detector.confidence, shown)
+            self._comparison.samples.append(sample)
+
+    def _shown_to(self, images: Mapping[str, Image]) -> Iterator[tuple[str, Image]]:
+        """Renderings on which boxes are detected; without labels the reference itself is the truth."""
+        for rendering, image in images.items():
+            if rendering != WELL_LIT or self._labels is not None:
+                yield rendering, image
+
+    def _truth(self, frame: ClipFrame, images: Mapping[str, Image], detector: BoxDetector) -> Boxes | None:
+        """True boxes: labels, else the boxes found on the reference; None where there is neither."""
+        if self._labels is not None:
+            height, width = frame.dark.shape[:2]
+            truth = self._labels.find(frame.files, width, height)
+            return None if truth is None else truth.with_class(detector.classes)
+        if WELL_LIT not in images:
+            return None
+        return detector(images[WELL_LIT]).with_score(detector.confidence)
+
+    def _add(self, detector: str, measure: str, name: str, rendering: str, counts: Mapping[str, float]) -> None:
+        clip = self._clip
+        entry = Entry(detector, measure, clip.condition, name, clip.scene, rendering, counts)
+        self._comparison.entries.append(entry)

@@ -1,6 +1,6 @@
-"""Keypoints for visual odometry: are they found again, and do their descriptors lead back to them?
+"""Keypoints for visual odometry: repeatability of the detector and matching of the descriptors.
 
-Definitions stand in docs/detectors.md. Repeatability: C. Schmid, R. Mohr, C. Bauckhage, "Evaluation of Interest Point
+docs/detectors.md defines the counts. Repeatability: C. Schmid, R. Mohr, C. Bauckhage, "Evaluation of Interest Point
 Detectors" (IJCV 2000); K. Mikolajczyk et al., "A Comparison of Affine Region Detectors" (IJCV 2005). Ratio test:
 D. Lowe, "Distinctive Image Features from Scale-Invariant Keypoints" (IJCV 2004).
 """
@@ -16,26 +16,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowlight_enhance.core.errors import ConfigError
-from lowlight_enhance.evaluation.detection.clips import Homography, Picture
+from lowlight_enhance.evaluation.detection.clips import Image
+from lowlight_enhance.simulation.camera_motion import Homography
 
 Kind = Literal["orb", "sift"]
 Points = NDArray[np.float64]
 """(N, 2): x, y in pixels."""
 
-LEAST_SIDE = 32
-"""Pixels of the smallest picture that is searched."""
+MIN_SIDE = 32
+"""Side in pixels of the smallest image that is searched."""
 
 RATIO = 0.8
 """Largest ratio of the distances to the best and to the second-best descriptor of a match (Lowe 2004)."""
 
-TRACKED = 30
-"""Fewest inliers with which ORB-SLAM (Mur-Artal and Tardos 2017) goes on tracking."""
+MIN_TRACKING_INLIERS = 30
+"""Inliers that ORB-SLAM (Mur-Artal and Tardos 2017) needs to continue tracking."""
 
 EPIPOLAR_PX = 1.0
-"""Distance from the epipolar line up to which a match counts as an inlier where the motion is not known."""
+"""Largest distance of an inlier from the epipolar line where the motion is not known."""
 
-LEAST_MATCHES = 8
-"""Fewer tell nothing of an unknown motion."""
+MIN_MATCHES = 8
+"""Matches needed to estimate an unknown motion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,8 @@ class KeypointOptions:
     """How keypoints are counted.
 
     Attributes:
-        count: most keypoints of a picture; the strongest are kept.
-        within_px: largest distance of a keypoint found again from where it should be.
+        count: largest number of keypoints of an image; the strongest are kept.
+        within_px: largest distance of a repeated keypoint from its true position.
 
     Raises:
         ConfigError: a value out of range.
@@ -60,7 +61,7 @@ class KeypointOptions:
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """Keypoints of a picture of (height, width), strongest of each, with (N, 32) uint8 or (N, 128) float32."""
+    """Keypoints of an image of (height, width), with (N, 32) uint8 or (N, 128) float32 descriptors."""
 
     points: Points
     descriptors: NDArray[Any]
@@ -68,44 +69,44 @@ class Features:
 
 
 class Keypoints:
-    """ORB or SIFT with OpenCV's own settings, but for the number of keypoints."""
+    """ORB or SIFT with OpenCV's default settings, except for the number of keypoints."""
 
     def __init__(self, kind: Kind, options: KeypointOptions | None = None) -> None:
         self.kind, self.options = kind, options or KeypointOptions()
         self._algorithm: Any = (cv2.ORB_create if kind == "orb" else cv2.SIFT_create)(nfeatures=self.options.count)  # type: ignore[attr-defined]
         self._matcher = cv2.BFMatcher(cv2.NORM_HAMMING if kind == "orb" else cv2.NORM_L2)
 
-    def features(self, picture: Picture) -> Features:
-        """Keypoints of an (H, W, 3) uint8 RGB picture; none where a side is shorter than ``LEAST_SIDE``."""
-        size = (picture.shape[0], picture.shape[1])
+    def features(self, image: Image) -> Features:
+        """Return the keypoints of an (H, W, 3) uint8 RGB image; none where a side is shorter than ``MIN_SIDE``."""
+        size = (image.shape[0], image.shape[1])
         none = Features(np.zeros((0, 2)), np.zeros((0, 1), np.uint8), size)
-        if min(size) < LEAST_SIDE:  # the pyramid of such a picture ends in nothing, at which OpenCV fails
+        if min(size) < MIN_SIDE:  # OpenCV fails on the empty levels of the pyramid
             return none
-        found, descriptors = self._algorithm.detectAndCompute(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), None)
+        found, descriptors = self._algorithm.detectAndCompute(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), None)
         if descriptors is None or not len(found):
             return none
         order = np.argsort([-point.response for point in found], kind="stable")[: self.options.count]
         return Features(np.array([found[i].pt for i in order]), descriptors[order], size)
 
     def matches(self, a: Features, b: Features) -> NDArray[np.int64]:
-        """(M, 2) indices into ``a`` and ``b``: each is the other's best, and clearly better than the second best."""
+        """Return (M, 2) indices into ``a`` and ``b`` of mutual best matches that pass the ratio test."""
         if min(len(a.points), len(b.points)) < 2:
             return np.zeros((0, 2), np.int64)
         forth, back = self._best(a, b), self._best(b, a)
         pairs = [(i, j) for i, j in forth.items() if back.get(j) == i]
         return np.array(pairs, np.int64).reshape(-1, 2)
 
-    def against(self, a: Features, b: Features, motion: Homography | None) -> dict[str, float]:
-        """Counts of one pair of pictures.
+    def compare(self, a: Features, b: Features, motion: Homography | None) -> dict[str, float]:
+        """Return the counts of one pair of images.
 
         Args:
-            a: of one picture.
-            b: of another.
-            motion: from places in the first to those in the second; None where it is not known.
+            a: keypoints of the first image.
+            b: keypoints of the second image.
+            motion: homography from the first to the second; None where it is not known.
 
         Returns:
             ``pairs`` (1), ``keypoints`` (mean of both), ``matches``, ``inliers``, ``tracked`` (1 with at least
-            ``TRACKED`` inliers); and with a known motion ``repeated``, ``possible`` and ``by_chance``.
+            ``MIN_TRACKING_INLIERS`` inliers); with a known motion also ``repeated``, ``possible`` and ``by_chance``.
         """
         matches = self.matches(a, b)
         counts = {"pairs": 1.0, "keypoints": (len(a.points) + len(b.points)) / 2.0, "matches": float(len(matches))}
@@ -115,7 +116,7 @@ class Keypoints:
             off = np.linalg.norm(mapped(a.points[matches[:, 0]], motion) - b.points[matches[:, 1]], axis=1)
             inliers = int((off <= self.options.within_px).sum())
             counts |= repeatability(a, b, motion, self.options.within_px)
-        return counts | {"inliers": float(inliers), "tracked": float(inliers >= TRACKED)}
+        return counts | {"inliers": float(inliers), "tracked": float(inliers >= MIN_TRACKING_INLIERS)}
 
     def _best(self, a: Features, b: Features) -> dict[int, int]:
         found = self._matcher.knnMatch(a.descriptors, b.descriptors, k=2)
@@ -123,18 +124,17 @@ class Keypoints:
 
 
 def mapped(points: Points, motion: Homography) -> Points:
-    """Where ``points`` lie after ``motion``."""
+    """Apply a homography to points."""
     through = np.column_stack([points, np.ones(len(points))]) @ motion.T
     return np.asarray(through[:, :2] / through[:, 2:], dtype=np.float64)
 
 
 def repeatability(a: Features, b: Features, motion: Homography, within_px: float) -> dict[str, float]:
-    """Keypoints found again, among those that lie in what both pictures show.
+    """Count the repeated keypoints in the area that both images show.
 
     Returns:
-        ``repeated``: pairs of keypoints that are each other's nearest, and not further apart than ``within_px``.
-        ``possible``: the larger number of keypoints of the two. ``by_chance``: pairs that as many keypoints would
-        form if they were strewn at random.
+        ``repeated``: mutual nearest neighbours at most ``within_px`` apart. ``possible``: the larger number of
+        keypoints. ``by_chance``: pairs that as many keypoints at random positions would form.
     """
     moved = mapped(a.points, motion)
     seen_a = np.unique(moved[_inside(moved, b.size)], axis=0)
@@ -152,7 +152,7 @@ def repeatability(a: Features, b: Features, motion: Homography, within_px: float
 
 
 def pairs_by_chance(a: int, b: int, within_px: float, area_px: float) -> float:
-    """Pairs of each other's nearest that ``a`` and ``b`` points at random places of an area form, on average.
+    """Return the expected number of mutual nearest neighbours of ``a`` and ``b`` points at random positions.
 
     For two Poisson processes of densities p and q, two points at a distance r are each other's nearest with
     probability exp(-(p + q) pi r^2); integrated over r up to ``within_px``.
@@ -161,12 +161,12 @@ def pairs_by_chance(a: int, b: int, within_px: float, area_px: float) -> float:
 
 
 def epipolar_inliers(a: Points, b: Points) -> int:
-    """Matches that agree with one motion of a camera through any scene: a fundamental matrix, by MAGSAC++."""
-    if len(a) < LEAST_MATCHES:
+    """Return how many matches agree with one fundamental matrix, estimated by MAGSAC++."""
+    if len(a) < MIN_MATCHES:
         return 0
     try:
         matrix, inliers = cv2.findFundamentalMat(a, b, cv2.USAC_MAGSAC, EPIPOLAR_PX, 0.999, 10_000)
-    except cv2.error:  # points in a degenerate position
+    except cv2.error:  # degenerate configuration
         return 0
     return 0 if matrix is None or inliers is None else int(inliers.sum())
 
@@ -178,6 +178,6 @@ def _inside(points: Points, size: tuple[int, int]) -> NDArray[np.bool_]:
 
 
 def _common_area(a: tuple[int, int], b: tuple[int, int], motion: Homography) -> float:
-    """Pixels of the second picture that the first shows too."""
+    """Pixels of the second image that the first shows too."""
     seen = cv2.warpPerspective(np.ones(a, np.uint8), motion, (b[1], b[0]), flags=cv2.INTER_NEAREST)
     return float(np.count_nonzero(seen))

@@ -1,4 +1,4 @@
-"""What is on the pictures of a data set: boxes in COCO's JSON, or in YOLO's text files."""
+"""Labels of a data set: boxes in COCO's JSON, or in YOLO's text files."""
 
 from __future__ import annotations
 
@@ -6,84 +6,124 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.evaluation.detection.boxes import NO_BOXES, BoxDetector, Boxes
+from lowlight_enhance.evaluation.detection.yolo_labels import LabelFormat, read_class_names, read_yolo_file
 
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """Boxes by picture.
+    """Boxes by image.
 
     Attributes:
-        source: where they were read from.
-        pixels: of COCO, by the file name of the picture.
-        folder: of YOLO, with a text file a picture.
-        classes: of YOLO, in the order of their numbers; empty: the numbers are the names.
+        source: file or folder that they were read from.
+        coco: of COCO, by the base name of the image: its path in the JSON and its boxes.
+        folder: of YOLO, with one text file per image; None for COCO.
+        classes: of YOLO, class names in the order of their numbers; empty: the numbers are the names.
+        format: of the lines of YOLO's files.
     """
 
     source: Path
-    pixels: dict[str, Boxes] = field(default_factory=dict)
+    coco: dict[str, list[tuple[PurePosixPath, Boxes]]] = field(default_factory=dict)
     folder: Path | None = None
     classes: tuple[str, ...] = ()
+    format: LabelFormat = "auto"
+    _used: dict[Path, Path] = field(default_factory=dict)
 
-    def of(self, files: Iterable[Path], width: int, height: int) -> Boxes | None:
-        """Boxes of the first of some pictures, of that size, that is labelled; None where none is.
+    def find(self, files: Iterable[Path], width: int, height: int) -> Boxes | None:
+        """Return the boxes of the first labelled one of some image files; None where none is labelled.
+
+        Args:
+            files: image files of one frame.
+            width: of the frame in pixels.
+            height: of the frame in pixels.
 
         Raises:
-            DataError: its file cannot be read as labels.
+            DataError: unreadable labels, or labels that belong to several images.
         """
-        for picture in files:
-            if self.folder is None:
-                if picture.name in self.pixels:
-                    return self.pixels[picture.name]
-            elif (path := self.folder / f"{picture.stem}.txt").is_file():
-                return _yolo_boxes(path, width, height, self.classes)
+        for image in files:
+            found = self._find_coco(image) if self.folder is None else self._find_yolo(image, width, height)
+            if found is not None:
+                return found
+        return None
+
+    def _find_coco(self, image: Path) -> Boxes | None:
+        entries = self.coco.get(image.name, [])
+        if len(entries) < 2:
+            return entries[0][1] if entries else None
+        parts = image.parts
+        fitting = [boxes for path, boxes in entries if parts[-len(path.parts) :] == path.parts]
+        if len(fitting) == 1:
+            return fitting[0]
+        names = ", ".join(str(path) for path, _ in entries)
+        raise DataError(
+            f"{self.source} labels several images of the name {image.name} ({names}), and {image} is not one of them "
+            "clearly: use unique file names, or the folders of the labels"
+        )
+
+    def _find_yolo(self, image: Path, width: int, height: int) -> Boxes | None:
+        assert self.folder is not None
+        parts = image.parts
+        for count in range(len(parts), 0, -1):  # the longest relative path first: FOLDER/cam1/0001.txt
+            relative = Path(*parts[-count:])
+            if relative.is_absolute() or ".." in relative.parts:
+                continue
+            path = (self.folder / relative).with_suffix(".txt")
+            if path.is_file():
+                other = self._used.setdefault(path, image)
+                if other != image:
+                    raise DataError(
+                        f"{path} would label both {other} and {image}: give the images unique names, or put the "
+                        f"labels into subfolders named like those of the images"
+                    )
+                return read_yolo_file(path, width, height, self.classes, self.format)
         return None
 
 
 def check_labels(labels: Labels, detectors: Iterable[BoxDetector]) -> None:
-    """Look, before any work is done, whether mean precision can come of it.
+    """Check that each detector has a class of COCO's labels.
 
     Raises:
-        ModuleNotFoundError: pycocotools is missing.
-        DataError: a detector knows nothing of what COCO's labels name.
+        DataError: a detector has none.
     """
-    import pycocotools.cocoeval  # noqa: F401
-
-    named = {name for boxes in labels.pixels.values() for name in boxes.classes}
+    named = {name for entries in labels.coco.values() for _, boxes in entries for name in boxes.classes}
+    named |= set(labels.classes)
     for detector in detectors:
-        if named and not named & set(detector.classes):
+        if named and detector.classes and not named & set(detector.classes):
             raise DataError(
                 f"{labels.source} labels {', '.join(sorted(named)[:20])}, and {detector.name} knows "
-                f"{', '.join(detector.classes[:20])}: name its classes alike with --classes, or leave it out"
+                f"{', '.join(detector.classes[:20])}: give the same names with --classes, or leave out --labels"
             )
 
 
-def read_labels(source: Path, classes: Sequence[str] = ()) -> Labels:
-    """Labels of a data set.
+def read_labels(
+    source: Path,
+    classes: Sequence[str] = (),
+    fallback: Sequence[str] = (),
+    format: LabelFormat = "auto",  # noqa: A002
+) -> Labels:
+    """Read the labels of a data set.
 
     Args:
         source: COCO's JSON file, or a folder with YOLO's text files.
-        classes: names in the order of YOLO's numbers; else ``classes.txt`` in the folder has them, one a line.
+        classes: class names in the order of YOLO's numbers; empty: those of ``classes.txt`` or ``data.yaml`` beside
+            the labels.
+        fallback: class names where neither exists, for example those of the detector.
+        format: of the lines of YOLO's files.
 
     Raises:
-        DataError: neither.
+        DataError: unreadable labels.
     """
     if source.is_dir():
-        listed = source / "classes.txt"
-        try:
-            names = listed.read_text(encoding="utf-8").splitlines() if listed.is_file() and not classes else classes
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{listed} cannot be read: {error}") from error
-        return Labels(source, folder=source, classes=tuple(name.strip() for name in names if name.strip()))
+        names = tuple(classes) or read_class_names(source) or tuple(fallback)
+        return Labels(source, folder=source, classes=names, format=format)
     try:
-        content = json.loads(source.read_text(encoding="utf-8"))
-        return Labels(source, pixels=_coco_boxes(content))
+        return Labels(source, coco=_read_coco(json.loads(source.read_text(encoding="utf-8"))))
     except OSError as error:
         raise DataError(f"cannot read the labels {source}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -93,7 +133,7 @@ def read_labels(source: Path, classes: Sequence[str] = ()) -> Labels:
         ) from error
 
 
-def _coco_boxes(content: dict[str, Any]) -> dict[str, Boxes]:
+def _read_coco(content: dict[str, Any]) -> dict[str, list[tuple[PurePosixPath, Boxes]]]:
     names = {category["id"]: str(category["name"]) for category in content["categories"]}
     listed: dict[Any, list[tuple[list[float], str, bool]]] = {image["id"]: [] for image in content["images"]}
     for entry in content["annotations"]:
@@ -102,38 +142,14 @@ def _coco_boxes(content: dict[str, Any]) -> dict[str, Boxes]:
             raise ValueError(f"a box of image {entry['image_id']} is not finite")
         corners = [left, top, left + width, top + height]
         listed[entry["image_id"]].append((corners, names[entry["category_id"]], bool(entry.get("iscrowd", 0))))
-    return {Path(str(image["file_name"])).name: _boxes(listed[image["id"]]) for image in content["images"]}
+    found: dict[str, list[tuple[PurePosixPath, Boxes]]] = {}
+    for image in content["images"]:
+        path = PurePosixPath(str(image["file_name"]))
+        found.setdefault(path.name, []).append((path, _boxes(listed[image["id"]])))
+    return found
 
 
-def _yolo_boxes(path: Path, width: int, height: int, classes: Sequence[str]) -> Boxes:
-    """Lines of class, centre x and y, width and height as parts of the picture; of a polygon, the box around it."""
-    found = []
-    try:
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            if not line.strip():
-                continue
-            first, *rest = line.split()
-            values = np.array([float(value) for value in rest])
-            polygon = len(values) >= 6 and len(values) % 2 == 0
-            if (len(values) not in (4, 5) and not polygon) or not np.isfinite(values).all():
-                raise ValueError(f"line {number}")
-            if polygon:
-                x, y = values[0::2], values[1::2]
-                parts = np.array([x.min(), y.min(), x.max(), y.max()])
-            else:
-                parts = np.concatenate([values[:2] - values[2:4] / 2.0, values[:2] + values[2:4] / 2.0])
-            index = int(first)
-            name = classes[index] if 0 <= index < len(classes) else str(index)
-            found.append(((parts * [width, height, width, height]).tolist(), name, False))
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path} holds no labels in YOLO's format ({error}): lines of class, x, y, width, height in 0..1"
-        ) from error
-    return _boxes(found)
-
-
-def _boxes(found: Iterable[tuple[list[float], str, bool]]) -> Boxes:
-    entries = list(found)
+def _boxes(entries: Sequence[tuple[list[float], str, bool]]) -> Boxes:
     if not entries:
         return NO_BOXES
     corners, names, crowd = zip(*entries, strict=True)

@@ -1,4 +1,4 @@
-"""Keypoints: repeatability counts what it says, chance is what randomness gives, inliers follow the motion."""
+"""Keypoints: repeatability, pairs by chance, and inliers of known and unknown motion."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import pytest
 
-from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
 from lowlight_enhance.evaluation.detection import clips
 from lowlight_enhance.evaluation.detection.keypoints import (
@@ -46,28 +45,32 @@ def features(points: np.ndarray, size: tuple[int, int] = (100, 200)) -> Features
     return Features(np.asarray(points, np.float64), np.zeros((len(points), 32), np.uint8), size)
 
 
+def single_frame(path: Path, exposure: DarkExposure) -> clips.Clip:
+    return clips.photograph_clip(path, exposure, clips.ClipSettings(frames=1), (0,), "")
+
+
 def translation(x: float, y: float) -> np.ndarray:
     return np.array([[1.0, 0.0, x], [0.0, 1.0, y], [0.0, 0.0, 1.0]])
 
 
-def test_keypoints_found_again_are_counted_among_the_larger_number() -> None:
+def test_repeated_keypoints_are_counted_among_the_larger_number() -> None:
     a = features(np.array([[10, 10], [50, 50], [90, 20], [150, 80]]))
     b = features(np.array([[11, 11], [50, 55], [90, 20]]))
     counts = repeatability(a, b, np.eye(3), 3.0)
     assert (counts["repeated"], counts["possible"]) == (2.0, 4.0)
 
 
-def test_one_keypoint_is_found_again_once() -> None:
+def test_a_keypoint_is_repeated_once() -> None:
     crowd = features(np.array([[10.0, 10.0], [10.5, 10.0], [11.0, 10.0]]))
     assert repeatability(crowd, features(np.array([[10.4, 10.0]])), np.eye(3), 3.0)["repeated"] == 1.0
 
 
-def test_orientations_of_one_place_count_once() -> None:
+def test_orientations_at_one_position_count_once() -> None:
     twice = features(np.array([[10.0, 10.0], [10.0, 10.0]]))
     assert repeatability(twice, twice, np.eye(3), 3.0)["possible"] == 1.0
 
 
-def test_only_what_both_pictures_show_counts() -> None:
+def test_only_the_common_area_counts() -> None:
     a = features(np.array([[10, 50], [150, 50]]))
     b = features(np.array([[110, 50], [20, 50]]))
     counts = repeatability(a, b, translation(100, 0), 3.0)
@@ -75,7 +78,7 @@ def test_only_what_both_pictures_show_counts() -> None:
 
 
 @pytest.mark.parametrize(("a", "b"), [(300, 300), (400, 60)])
-def test_chance_is_what_random_places_give(a: int, b: int) -> None:
+def test_pairs_by_chance_are_those_of_random_positions(a: int, b: int) -> None:
     rng = np.random.default_rng(0)
     size = (400, 500)
     repeated = [
@@ -85,45 +88,36 @@ def test_chance_is_what_random_places_give(a: int, b: int) -> None:
     assert np.mean(repeated) == pytest.approx(pairs_by_chance(a, b, 8.0, 400 * 500), rel=0.08)
 
 
-def test_no_keypoints_are_no_error() -> None:
+def test_images_without_keypoints_are_no_error() -> None:
     for kind in ("orb", "sift"):
         detector = Keypoints(kind)
         blank = detector.features(np.full((120, 160, 3), 7, np.uint8))
-        counts = detector.against(blank, detector.features(photograph()), np.eye(3))
+        counts = detector.compare(blank, detector.features(photograph()), np.eye(3))
         assert (counts["matches"], counts["inliers"], counts["repeated"], counts["tracked"]) == (0, 0, 0, 0)
-        assert detector.against(blank, blank, None)["inliers"] == 0
+        assert detector.compare(blank, blank, None)["inliers"] == 0
 
 
 @pytest.mark.parametrize("kind", ["orb", "sift"])
-def test_at_most_the_wanted_number_is_kept(kind: str) -> None:
+def test_the_number_of_keypoints_is_limited(kind: str) -> None:
     found = Keypoints(kind, KeypointOptions(count=50)).features(photograph())
     assert 30 < len(found.points) <= 50
     assert len(found.descriptors) == len(found.points)
 
 
 @pytest.mark.parametrize("kind", ["orb", "sift"])
-def test_a_moving_camera_moves_as_its_clip_says(kind: str, tmp_path: Path) -> None:
-    clip = clips.moving(save(tmp_path / "a.png", photograph()), EXPOSURE, 3, (0, 0))
-    first, second, _ = clip.load()
-    assert len(clip.motions) == 2
+def test_inliers_follow_the_known_motion_of_a_clip(kind: str, tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", photograph())
+    clip = clips.photograph_clip(path, EXPOSURE, clips.ClipSettings(frames=2), (0, 0), "")
+    first, second = clip.load()
     assert first.reference is not None
     assert second.reference is not None
-    assert first.reference.shape == (180, 240, 3)
     detector = Keypoints(kind)
     a, b = detector.features(first.reference), detector.features(second.reference)
-    right, wrong = detector.against(a, b, clip.motions[0]), detector.against(a, b, clip.motions[0] @ translation(9, 9))
+    right, wrong = detector.compare(a, b, clip.motions[0]), detector.compare(a, b, clip.motions[0] @ translation(9, 9))
     assert right["inliers"] > 0.9 * right["matches"] > 30
     assert wrong["inliers"] < 0.1 * wrong["matches"]
     assert right["repeated"] / right["possible"] > 0.3 > 2 * right["by_chance"] / right["possible"]
-    assert detector.against(a, b, None)["inliers"] > 0.8 * right["inliers"]
-
-
-def test_frames_of_a_clip_have_noise_of_their_own_and_are_the_same_again(tmp_path: Path) -> None:
-    clip = clips.moving(save(tmp_path / "a.png", np.full((120, 160, 3), 120, np.uint8)), EXPOSURE, 2, (0, 1))
-    first, second = clip.load()
-    assert not np.array_equal(first.dark, second.dark)
-    assert np.array_equal(list(clip.load())[1].dark, second.dark)
-    assert first.dark.mean() < 60
+    assert detector.compare(a, b, None)["inliers"] > 0.8 * right["inliers"]
 
 
 def test_inliers_of_an_unknown_motion_agree_with_one_camera() -> None:
@@ -143,37 +137,8 @@ def test_noise_costs_inliers(tmp_path: Path) -> None:
     path = save(tmp_path / "a.png", photograph())
     detector, inliers = Keypoints("orb"), []
     for stops, iso in ((1.0, 100.0), (5.0, 25600.0)):
-        (shot,) = clips.darkened(path, DarkExposure(stops, CaptureMetadata(iso, 0.1), EXPOSURE.sensor), (0,)).load()
+        (shot,) = single_frame(path, DarkExposure(stops, CaptureMetadata(iso, 0.1), EXPOSURE.sensor)).load()
         assert shot.reference is not None
-        counts = detector.against(detector.features(shot.dark), detector.features(shot.reference), np.eye(3))
+        counts = detector.compare(detector.features(shot.dark), detector.features(shot.reference), np.eye(3))
         inliers.append(counts["inliers"])
     assert inliers[1] < 0.3 * inliers[0]
-
-
-def test_recordings_in_a_folder_are_told_by_their_last_number(tmp_path: Path) -> None:
-    picture = np.zeros((8, 8, 3), np.uint8)
-    for name in ("a_1_", "a_2_", "a_10_", "b_1_", "b_2_"):
-        save(tmp_path / f"{name}.png", np.full_like(picture, int(name.split("_")[1])))
-    found = clips.sequences(tmp_path)
-    assert [len(list(clip.load())) for clip in found] == [3, 2]
-    assert [int(shot.dark.max()) for shot in found[0].load()] == [1, 2, 10]
-
-
-def test_names_that_are_times_are_one_recording(tmp_path: Path) -> None:
-    for name in ("17.25", "17.58", "18.01"):
-        save(tmp_path / f"{name}.png", np.zeros((8, 8, 3), np.uint8))
-    (clip,) = clips.sequences(tmp_path)
-    assert len(list(clip.load())) == 3
-
-
-def test_a_folder_without_frames_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="at least two"):
-        clips.sequences(tmp_path)
-    with pytest.raises(DataError, match="no folder"):
-        clips.sequences(tmp_path / "nowhere")
-
-
-def test_a_pair_must_be_of_one_size(tmp_path: Path) -> None:
-    dark, bright = (save(tmp_path / f"{n}.png", np.zeros((n, 9, 3), np.uint8)) for n in (8, 9))
-    with pytest.raises(DataError, match="differ in size"):
-        clips.pair(dark, bright, CaptureMetadata(None, None), "a").load()

@@ -1,4 +1,4 @@
-"""Frames of a recording for detectors: enhanced as the node would have, with smoothing and metadata."""
+"""Cameras of a bag as clips, enhanced with their metadata as the node does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lowlight_enhance.core.imaging.messages import decode, stamp_ns
 from lowlight_enhance.core.inference.model_input import to_8_bit
 from lowlight_enhance.core.pipeline import NS_PER_S
 from lowlight_enhance.evaluation.bags import BagEvaluationConfig, find_evaluated_cameras
-from lowlight_enhance.evaluation.detection.clips import Clip, Shot
+from lowlight_enhance.evaluation.detection.clips import Clip, ClipFrame
 from lowlight_enhance.tools.bags.camera_stream import Lane, read_ahead
 from lowlight_enhance.tools.bags.cameras import Camera
 from lowlight_enhance.tools.bags.recording import Bag, MessageTypes
@@ -22,52 +22,54 @@ from lowlight_enhance.tools.bags.reference_images import RecordedPictures
 from lowlight_enhance.tools.bags.settings import CameraReport
 
 
-def recordings(source: Path, questions: BagEvaluationConfig, enhance: Enhance) -> list[Clip]:
-    """One clip a camera of a bag.
+def bag_clips(source: Path, config: BagEvaluationConfig, enhance: Enhance | None) -> list[Clip]:
+    """Return one clip per camera of a bag.
 
     Args:
         source: the bag.
-        questions: which topics, and how they go through the stream.
-        enhance: the model; not used where ``questions`` names an enhanced topic.
+        config: which topics, and how frames are enhanced.
+        enhance: the model; may be None where ``config`` names an enhanced topic.
 
     Raises:
         LowlightError: no bag, or no camera.
     """
 
     def clip(camera: Camera) -> Clip:
-        return Clip(camera.image, camera.image, lambda: _shots(source, camera, questions, enhance))
+        return Clip(camera.image, camera.image, lambda: _frames(source, camera, config, enhance))
 
-    return [clip(camera) for camera in find_evaluated_cameras(source, questions)]
+    return [clip(camera) for camera in find_evaluated_cameras(source, config)]
 
 
-def _shots(source: Path, camera: Camera, questions: BagEvaluationConfig, enhance: Enhance) -> Iterator[Shot]:
-    """Frames in the order of the bag; those that cannot be read, or lack an enhanced partner, are left out."""
+def _frames(source: Path, camera: Camera, config: BagEvaluationConfig, enhance: Enhance | None) -> Iterator[ClipFrame]:
+    """Yield frames in the order of the bag, without unreadable ones and those without an enhanced partner."""
     types, report = MessageTypes(), CameraReport(camera)
     with contextlib.ExitStack() as stack:
         bag = stack.enter_context(Bag(source))
         reference, enhanced = (
-            RecordedPictures(stack.enter_context(Bag(source)), types, topic, questions.stream) if topic else None
-            for topic in (questions.reference_topic, questions.enhanced_topic)
+            RecordedPictures(stack.enter_context(Bag(source)), types, topic, config.stream) if topic else None
+            for topic in (config.reference_topic, config.enhanced_topic)
         )
         ((_, known),) = read_ahead(bag, types, [report])
-        chosen: Enhance = (lambda rgb, _: to_8_bit(rgb)) if enhanced else enhance
-        lane = Lane(report, known, types, chosen, questions.stream)
-        wanted = questions.frame_count(camera)
+        chosen: Enhance = enhance if enhance is not None and enhanced is None else (lambda rgb, _: to_8_bit(rgb))
+        lane = Lane(report, known, types, chosen, config.stream)
+        remaining = config.frame_count(camera)
         for number, (_, received_ns, raw) in enumerate(bag.messages(bag.of_topic(camera.image))):
-            if number % questions.every:
+            if number % config.every:
                 continue
-            if not wanted:
+            if not remaining:
                 return
-            wanted -= 1
+            remaining -= 1
             message, frame = lane.process(raw, received_ns)
-            after = None if frame is None else enhanced.at(stamp_ns(message)) if enhanced else np.array(frame.rgb)
-            if frame is None or after is None:
+            if frame is None:
                 continue
             stamp = stamp_ns(message)
-            dark = to_8_bit(decode(message, "same", questions.stream.max_pixels)[0])
+            after = enhanced.at(stamp) if enhanced else np.array(frame.rgb)
+            if after is None:
+                continue
+            dark = to_8_bit(decode(message, "same", config.stream.max_pixels)[0])
             bright = reference.at(stamp) if reference else None
             for other in (after, bright):
                 if other is not None and other.shape != dark.shape:
                     name = f"{stamp // NS_PER_S}.{stamp % NS_PER_S:09d}"
                     raise DataError(f"{camera.image}: frame {name} and its partner differ in size or in channels")
-            yield Shot(dark, frame.capture, bright, after)
+            yield ClipFrame(dark, frame.capture, stamp, bright, after, (Path(f"{stamp}.png"),))

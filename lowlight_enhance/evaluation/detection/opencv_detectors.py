@@ -1,4 +1,4 @@
-"""The detectors that OpenCV brings along: people by HOG, faces by a cascade.
+"""Detectors that are part of OpenCV: people by HOG, faces by a cascade.
 
 HOG: N. Dalal, B. Triggs, "Histograms of Oriented Gradients for Human Detection" (CVPR 2005). Cascade: P. Viola,
 M. Jones, "Rapid Object Detection using a Boosted Cascade of Simple Features" (CVPR 2001).
@@ -14,70 +14,70 @@ import numpy as np
 
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.evaluation.detection.boxes import NO_BOXES, Boxes
-from lowlight_enhance.evaluation.detection.clips import Picture
+from lowlight_enhance.evaluation.detection.clips import Image
 
 SHORT_SIDE = 480
-"""Pixels of a picture's shorter side when it is searched: people appear from 128 pixels of height, faces from 24."""
+"""Shorter side in pixels of a searched image. HOG finds people from 128 pixels, the cascade faces from 24."""
 
 PERSON = (64, 128)
-"""Columns and rows of the smallest person that ``People`` finds."""
+"""Width and height of the window of ``People``."""
 
 LONG_SIDE = 4096
-"""Most pixels of its longer side, whatever becomes of the shorter."""
+"""Largest longer side; it takes precedence over ``SHORT_SIDE``."""
 
 CASCADE = "haarcascade_frontalface_default.xml"
 FOLDERS = ("/usr/share/opencv4/haarcascades", "/usr/share/opencv/haarcascades")
-"""Where Linux distributions put cascades (Debian: opencv-data); pip's OpenCV brings them itself."""
+"""Folders of the cascades in Linux distributions (Debian: opencv-data). The pip packages contain them."""
 
 
 class People:
-    """Upright people, with the coefficients and the settings of OpenCV's own example."""
+    """Detector of upright people, with the coefficients and the settings of OpenCV's example."""
 
     name = "hog"
     classes: tuple[str, ...] = ("person",)
-    sure = 0.0
+    confidence = 0.0
 
     def __init__(self) -> None:
         self._hog = cv2.HOGDescriptor()
         self._hog.setSVMDetector(cv2.HOGDescriptor_getDefaultPeopleDetector())  # type: ignore[attr-defined]
 
-    def __call__(self, picture: Picture) -> Boxes:
-        """People; a score is the distance from the separating plane."""
-        small, scale = searched(picture)
-        if small.shape[0] < PERSON[1] or small.shape[1] < PERSON[0]:  # OpenCV would write beyond its memory
+    def __call__(self, image: Image) -> Boxes:
+        """Return people in an (H, W, 3) uint8 RGB image; scores are distances from the separating plane."""
+        small, scale = resize_for_search(image)
+        if small.shape[0] < PERSON[1] or small.shape[1] < PERSON[0]:  # OpenCV writes out of bounds
             return NO_BOXES
         found, scores = self._hog.detectMultiScale(small, winStride=(8, 8), padding=(8, 8), scale=1.05)
         return _boxes(found, scores, scale, "person")
 
 
 class Faces:
-    """Faces that look at the camera."""
+    """Detector of frontal faces."""
 
     name = "face"
     classes: tuple[str, ...] = ("face",)
-    sure = -math.inf
+    confidence = -math.inf
 
     def __init__(self) -> None:
         """Load the cascade.
 
         Raises:
-            ConfigError: this OpenCV does not have it.
+            ConfigError: the cascade is not installed.
         """
         self._cascade = cv2.CascadeClassifier(str(cascade_file()))
 
-    def __call__(self, picture: Picture) -> Boxes:
-        """Faces; a score is the certainty of the cascade's last stage."""
-        small, scale = searched(picture)
+    def __call__(self, image: Image) -> Boxes:
+        """Return faces in an (H, W, 3) uint8 RGB image; scores are those of the last stage of the cascade."""
+        small, scale = resize_for_search(image)
         grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
         found, _levels, scores = self._cascade.detectMultiScale3(grey, 1.1, 5, outputRejectLevels=True)
         return _boxes(found, scores, scale, "face")
 
 
 def cascade_file(name: str = CASCADE) -> Path:
-    """Where the cascade lies.
+    """Return the path of the cascade.
 
     Raises:
-        ConfigError: nowhere.
+        ConfigError: the cascade is not installed.
     """
     own = getattr(getattr(cv2, "data", None), "haarcascades", None)
     for folder in (*([own] if own else []), *FOLDERS):
@@ -86,20 +86,17 @@ def cascade_file(name: str = CASCADE) -> Path:
     raise ConfigError(f"{name} is not installed: pip install opencv-python-headless, or apt install opencv-data")
 
 
-def searched(picture: Picture) -> tuple[Picture, float]:
-    """The picture to search, and what its pixels are in those of the original.
-
-    Its shorter side is ``SHORT_SIDE``, as far as ``LONG_SIDE`` allows.
-    """
-    height, width = picture.shape[:2]
+def resize_for_search(image: Image) -> tuple[Image, float]:
+    """Return the image at ``SHORT_SIDE``, and the image pixels per pixel of it."""
+    height, width = image.shape[:2]
     scale = min(SHORT_SIDE / min(height, width), LONG_SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     how = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(picture, size, interpolation=how), dtype=np.uint8), 1.0 / scale
+    return np.asarray(cv2.resize(image, size, interpolation=how), dtype=np.uint8), 1.0 / scale
 
 
 def _boxes(found: object, scores: object, scale: float, name: str) -> Boxes:
-    """Boxes from OpenCV's left, top, width, height, which are an empty tuple where there are none."""
+    """Boxes from left, top, width and height, which OpenCV returns as an empty tuple where there are none."""
     rectangles = np.array(found, np.float64).reshape(-1, 4) * scale
     if not len(rectangles):
         return NO_BOXES
