@@ -1,0 +1,114 @@
+"""Where the past still shows what the present shows: differences that noise explains.
+
+Differences are judged on cells of a few pixels. In units of the variance that the noise model predicts, the square of a
+cell's difference is 1 on average where nothing changed. Four tests look for more:
+
+- one cell: a small light that is switched on;
+- the mean of 3x3 cells: a change of brightness or colour too faint for one cell;
+- the mean square of 5x5 cells, of both of the above: a textured thing that moves, in noise that hides it from the rest.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lowlight_enhance.core.enhancement.noise_model import NoiseModel
+
+Plane = NDArray[np.float32]
+
+Limits = tuple[float, float]
+"""The past counts in full up to the first value, not at all from the second one on."""
+
+CELL: Limits = (5.5, 8.0)
+MEAN: Limits = (4.0, 6.0)
+CELL_ENERGY: Limits = (1.5, 2.0)
+MEAN_ENERGY: Limits = (1.8, 2.6)
+"""Limits of the four tests. Without any change fewer than 1 % of cells exceed them (3 channels, measured)."""
+
+SMALL, LARGE = (3, 3), (5, 5)
+"""Windows of the means, in cells."""
+
+MISALIGNMENT = 0.08
+"""Misalignment in cells that is not held against the past: the gradient times this adds to the noise."""
+
+FLICKER = 0.03
+"""Relative change of brightness that is not held against the past."""
+
+MEDIAN_OF_CELL = 0.789
+"""Median of the one-cell test where noise is Gaussian (chi-squared of 3 degrees of freedom over 3)."""
+
+BLOCK = np.ones(SMALL, np.uint8)
+
+
+class Comparison:
+    """The differences of one frame and its aligned past.
+
+    Attributes:
+        level: (h, w, 3) mean level, 0..1 linear, averaged over 3x3 cells.
+        correlation: median of the one-cell test over that of white noise. Above 1 where the noise of neighbouring
+            pixels is correlated (demosaicing, compression), far above it after a cut.
+    """
+
+    def __init__(self, past: Plane, present: Plane, count: Plane) -> None:
+        """Compare.
+
+        Args:
+            past: (h, w, 3) the aligned past, means of cells, 0..1 linear.
+            present: (h, w, 3) the present.
+            count: (h, w) frames that the past averages.
+        """
+        self._past, self._difference = past, cv2.subtract(past, present)
+        self._factor = 1.0 + 1.0 / count
+        share = np.float32(1.0) - np.float32(1.0) / self._factor  # of the present in the mean of all frames
+        self.level: Plane = _blurred(past - self._difference * share[:, :, None], SMALL)
+        self.correlation = 1.0
+        self._cell, self._mean = np.zeros(count.shape, np.float32), np.zeros(count.shape, np.float32)
+
+    def judge(self, noise: NoiseModel, pixels_per_cell: float) -> None:
+        """Express the differences in units of their variance under ``noise``."""
+        height, width = self.level.shape[:2]
+        half = cv2.resize(self.level, ((width + 1) // 2, (height + 1) // 2), interpolation=cv2.INTER_AREA)
+        variance = cv2.resize(noise.variance(half), (width, height), interpolation=cv2.INTER_LINEAR)
+        variance *= (self._factor / np.float32(pixels_per_cell))[:, :, None]
+        slack = np.square(self.level * np.float32(FLICKER))
+        for axes in ((1, 0), (0, 1)):
+            gradient = cv2.Sobel(self._past, cv2.CV_32F, *axes, scale=MISALIGNMENT / 8.0)
+            slack += np.square(gradient)
+        total = variance + slack
+        self._cell = _channel_mean(np.square(self._difference) / total)
+        smoothed = _blurred(self._difference, SMALL)
+        self._mean = _channel_mean(np.square(smoothed) / (variance / np.float32(SMALL[0] * SMALL[1]) + slack))
+        sample = self._cell[::2, ::2].ravel()
+        self.correlation = float(np.partition(sample, len(sample) // 2)[len(sample) // 2]) / MEDIAN_OF_CELL
+
+    def gate(self, correlation: float) -> Plane:
+        """(h, w) 1 where the past counts in full, 0 where it does not.
+
+        Args:
+            correlation: what ``correlation`` usually is in this stream.
+        """
+        scale = 1.0 / correlation
+        cell, mean = self._cell * np.float32(scale), self._mean * np.float32(scale)
+        gate = cv2.erode(_ramp(cell, CELL), BLOCK)
+        for value, limits in (
+            (mean, MEAN),
+            (_blurred(cell, LARGE), CELL_ENERGY),
+            (_blurred(mean, LARGE), MEAN_ENERGY),
+        ):
+            gate = cv2.min(gate, _ramp(value, limits))
+        return _blurred(np.asarray(gate, dtype=np.float32), SMALL)
+
+
+def _ramp(value: Plane, limits: Limits) -> Plane:
+    low, high = limits
+    return np.clip((np.float32(high) - value) * np.float32(1.0 / (high - low)), 0.0, 1.0)
+
+
+def _blurred(plane: Plane, window: tuple[int, int]) -> Plane:
+    return np.asarray(cv2.blur(plane, window, borderType=cv2.BORDER_REFLECT_101), dtype=np.float32)
+
+
+def _channel_mean(planes: Plane) -> Plane:
+    return np.asarray(cv2.transform(planes, np.full((1, 3), 1.0 / 3.0, np.float32)), dtype=np.float32)

@@ -1,0 +1,235 @@
+"""Global motion between two small pictures that are mostly noise.
+
+Phase correlation (Kuglin and Hines, 1975) finds a shift of any length. A robust affine Lucas-Kanade fit (Baker and
+Matthews, 2004) refines it to a fraction of a cell and adds rotation and zoom. Both work on pictures from which the
+local mean is removed, so a change of brightness does not pass for motion.
+
+``cv2.findTransformECC`` reaches the same accuracy in 14 to 60 ms, this in about 1 ms.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Plane = NDArray[np.float32]
+Affine = NDArray[np.float64]
+
+HIGH_PASS_CELLS = 15
+"""Width of the mean that is removed."""
+
+SMOOTHING_SIGMA = 0.8
+"""Gaussian blur before the fit, in cells; it keeps the gradient usable in noise."""
+
+COARSE_STEPS, FINE_STEPS = 3, 2
+"""Iterations at half of the size and at the full size."""
+
+HUBER_SCALE = 1.5
+"""Residuals beyond this many standard deviations count less (Huber, 1964)."""
+
+MAX_SHIFT_SHARE = 0.25
+"""Largest shift that is followed, as a share of the shorter side."""
+
+MIN_SIDE = 16
+"""Smaller pictures are not searched for motion."""
+
+PRIOR_SHIFT_CELLS, PRIOR_LINEAR = 8.0, 0.02
+"""Standard deviations of the shift beyond its first guess, and of the linear part (0.02: 1 degree or 2 % of zoom).
+They decide where the picture has no texture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """Where each cell of the present was in the past.
+
+    Attributes:
+        matrix: (2, 3) affine map from present to past cell coordinates (x, y).
+        uncertainty: standard deviation of the displacement near the corners, in cells.
+    """
+
+    matrix: Affine
+    uncertainty: float
+
+    def displacement(self, height: int, width: int) -> float:
+        """Largest displacement in cells over the four corners of a ``height`` x ``width`` picture."""
+        corners = np.array([[0, 0, 1], [width - 1, 0, 1], [0, height - 1, 1], [width - 1, height - 1, 1]], np.float64)
+        return float(np.abs(corners @ self.matrix.T - corners[:, :2]).max())
+
+    def scaled(self, factor_x: float, factor_y: float) -> Affine:
+        """The same motion for pictures enlarged by these factors, pixel centres aligned as in ``cv2.resize``."""
+        scale = np.array([factor_x, factor_y])
+        matrix = self.matrix.copy()
+        matrix[:, :2] = self.matrix[:, :2] * scale[:, None] / scale[None, :]
+        # cell u is pixel (u + 0.5) * s - 0.5
+        half = 0.5 * scale - 0.5
+        matrix[:, 2] = scale * self.matrix[:, 2] + half - matrix[:, :2] @ half
+        return matrix
+
+
+IDENTITY = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+
+
+def prepared(gray: Plane) -> Plane:
+    """``gray`` without its local mean, slightly blurred: what ``estimate`` compares."""
+    mean = cv2.blur(gray, (HIGH_PASS_CELLS, HIGH_PASS_CELLS), borderType=cv2.BORDER_REFLECT_101)
+    blurred = cv2.GaussianBlur(gray, (5, 5), SMOOTHING_SIGMA, borderType=cv2.BORDER_REFLECT_101)
+    return np.asarray(cv2.subtract(blurred, mean), dtype=np.float32)
+
+
+def estimate(past: Plane, present: Plane, guess: Affine | None = None) -> Motion | None:
+    """The affine motion from ``present`` to ``past``, both from ``prepared``; None where it cannot be told.
+
+    Args:
+        past: (h, w) the past, preferably an average with little noise: its gradient is used.
+        present: (h, w) the new frame.
+        guess: the motion of the frame before, tried along with no motion and with the phase correlation's.
+    """
+    height, width = present.shape
+    if min(height, width) < MIN_SIDE:
+        return None
+    small_past, small_present = _halved(past), _halved(present)
+    start = _best_start(small_past, small_present, guess)
+    fit = _Fit(small_past, small_present)
+    matrix = _at_half(start)
+    for _ in range(COARSE_STEPS):
+        matrix = fit.step(matrix)
+    matrix = _at_double(matrix)
+    fit = _Fit(past, present)
+    for _ in range(FINE_STEPS):
+        matrix = fit.step(matrix)
+    shift = matrix @ np.array([width / 2, height / 2, 1.0]) - np.array([width / 2, height / 2])
+    if not np.isfinite(matrix).all() or np.abs(shift).max() > MAX_SHIFT_SHARE * min(height, width):
+        return None
+    return Motion(matrix, fit.uncertainty)
+
+
+def _halved(plane: Plane) -> Plane:
+    return np.asarray(
+        cv2.resize(plane, (plane.shape[1] // 2, plane.shape[0] // 2), interpolation=cv2.INTER_AREA), dtype=np.float32
+    )
+
+
+def _at_half(matrix: Affine) -> Affine:
+    return Motion(matrix, 0.0).scaled(0.5, 0.5)
+
+
+def _at_double(matrix: Affine) -> Affine:
+    return Motion(matrix, 0.0).scaled(2.0, 2.0)
+
+
+def _best_start(past: Plane, present: Plane, guess: Affine | None) -> Affine:
+    """No motion, the guess or the phase correlation's shift: what leaves the smallest residual. At half size in,
+    at full size out."""
+    height, width = present.shape
+    (x, y), _ = cv2.phaseCorrelate(present.copy(), past.copy(), _window(height, width))
+    found = IDENTITY.copy()
+    found[:, 2] = 2.0 * x, 2.0 * y
+    starts = [IDENTITY, found] if guess is None else [IDENTITY, guess, found]
+    most = 3.0 * float(np.sqrt(np.mean(np.square(present))))
+    costs = [_cost(past, present, _at_half(start), most) for start in starts]
+    return starts[int(np.argmin(costs))]
+
+
+def _cost(past: Plane, present: Plane, matrix: Affine, most: float) -> float:
+    """Mean clipped squared difference after alignment, over what both pictures share."""
+    shared = inside(matrix, *present.shape)
+    difference = np.minimum(np.abs(warped(past, matrix) - present), np.float32(most))
+    area = float(shared.sum())
+    return float((np.square(difference) * shared).sum()) / area if area > 0.25 * shared.size else np.inf
+
+
+def warped(picture: Plane, matrix: Affine) -> Plane:
+    """``picture``, (h, w) or (h, w, C), as seen through ``matrix``; bilinear, its edge continued."""
+    size = (picture.shape[1], picture.shape[0])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    moved = cv2.warpAffine(picture, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(moved, dtype=np.float32)
+
+
+def inside(matrix: Affine, height: int, width: int) -> Plane:
+    """(h, w) 1 where ``matrix`` leads into a picture of that size, else 0."""
+    x, y = _coordinates(height, width)
+    m = matrix.astype(np.float32)
+    source_x, source_y = m[0, 0] * x + m[0, 1] * y + m[0, 2], m[1, 0] * x + m[1, 1] * y + m[1, 2]
+    is_inside = (source_x >= 0) & (source_x <= width - 1) & (source_y >= 0) & (source_y <= height - 1)
+    return is_inside.astype(np.float32)
+
+
+@functools.lru_cache(maxsize=8)
+def _coordinates(height: int, width: int) -> tuple[Plane, Plane]:
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    return x, y
+
+
+@functools.lru_cache(maxsize=8)
+def _window(height: int, width: int) -> Plane:
+    return np.asarray(cv2.createHanningWindow((width, height), cv2.CV_32F), dtype=np.float32)
+
+
+class _Fit:
+    """Gauss-Newton steps for one pair of pictures of one size."""
+
+    def __init__(self, past: Plane, present: Plane) -> None:
+        self._past, self._present = past, present
+        height, width = present.shape
+        x, y = _coordinates(height, width)
+        self._unit = max(height, width) / 2.0
+        self._x = (x - (width - 1) / 2.0) / np.float32(self._unit)
+        self._y = (y - (height - 1) / 2.0) / np.float32(self._unit)
+        self._prior = np.diag([PRIOR_SHIFT_CELLS**-2] * 2 + [(PRIOR_LINEAR * self._unit) ** -2] * 4)
+        self.uncertainty = np.inf
+
+    def step(self, matrix: Affine) -> Affine:
+        moved = warped(self._past, matrix)
+        dx, dy = _gradients(moved)
+        residual = self._present - moved
+        sigma = _robust_sigma(residual)
+        limit = np.float32(HUBER_SCALE * sigma + 1e-12)
+        weight = inside(matrix, *moved.shape) * np.minimum(
+            limit / np.maximum(np.abs(residual), limit * np.float32(1e-3)), 1.0
+        )
+        terms = np.stack((dx, dy, dx * self._x, dx * self._y, dy * self._x, dy * self._y)).reshape(6, -1)
+        weighted = terms * weight.reshape(1, -1)
+        normal = (weighted @ terms.T).astype(np.float64)
+        right = (weighted @ residual.reshape(-1)).astype(np.float64)
+        precision = normal / max(sigma * sigma, 1e-20) + self._prior
+        update = np.linalg.solve(precision, right / max(sigma * sigma, 1e-20))
+        self._assess(np.linalg.inv(precision))
+        return self._updated(matrix, update)
+
+    def _assess(self, covariance: NDArray[np.float64]) -> None:
+        c = covariance
+        corner = 0.7  # of the way from the centre to a corner
+        at_x = c[0, 0] + corner**2 * (c[2, 2] + c[3, 3])
+        at_y = c[1, 1] + corner**2 * (c[4, 4] + c[5, 5])
+        self.uncertainty = float(np.sqrt(max(at_x, at_y)))
+
+    def _updated(self, matrix: Affine, update: NDArray[np.float64]) -> Affine:
+        """The update moves the warped past, that is, it composes inside ``matrix``."""
+        height, width = self._present.shape
+        linear = np.array([[update[2], update[3]], [update[4], update[5]]]) / self._unit
+        centre = np.array([(width - 1) / 2.0, (height - 1) / 2.0])
+        inner = np.eye(3)
+        inner[:2, :2] += linear
+        inner[:2, 2] = update[:2] - linear @ centre
+        full = np.vstack([matrix, [0.0, 0.0, 1.0]])
+        return np.asarray((full @ inner)[:2])
+
+
+def _gradients(plane: Plane) -> tuple[Plane, Plane]:
+    """Central differences."""
+    kernel, one = np.array([-0.5, 0.0, 0.5], np.float32), np.ones(1, np.float32)
+    dx = cv2.sepFilter2D(plane, cv2.CV_32F, kernel, one, borderType=cv2.BORDER_REPLICATE)
+    dy = cv2.sepFilter2D(plane, cv2.CV_32F, one, kernel, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(dx, dtype=np.float32), np.asarray(dy, dtype=np.float32)
+
+
+def _robust_sigma(residual: Plane) -> float:
+    """Standard deviation from the median of every third absolute residual each way."""
+    sample = np.abs(residual[::3, ::3]).ravel()
+    middle = len(sample) // 2
+    return 1.4826 * float(np.partition(sample, middle)[middle])

@@ -1,0 +1,425 @@
+"""Temporal fusion: the average of the frames before, aligned to the present one.
+
+Each frame is turned into linear light and averaged with the running average of the frames before it, which is first
+moved along with the camera. A pixel's past counts only where its difference from the present is within what the noise
+of the stream explains; things that move, lights that are switched on, and what comes into view start anew. The network
+is told for each pixel how many frames were averaged: n frames are as noisy as one frame of ISO / n.
+
+Everything is decided on means of small cells of pixels; only warp, average and encoding work at full size.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lowlight_enhance.core.enhancement import linear_light, motion
+from lowlight_enhance.core.enhancement.fusion_gate import Comparison
+from lowlight_enhance.core.enhancement.noise_model import NoiseModel
+from lowlight_enhance.core.errors import ConfigError
+from lowlight_enhance.core.inference.model_input import Rgb
+from lowlight_enhance.core.metadata.capture import CaptureMetadata
+
+Plane = NDArray[np.float32]
+
+MOST_FRAMES = 16
+"""Largest ``max_frames``."""
+
+CELLS = 128
+"""Cells, about, on the shorter side of a frame."""
+
+MIN_SIDE = 32
+"""Frames with fewer pixels on a side are not fused."""
+
+MAX_GAP_S = 0.5
+"""After a longer gap between stamps the average starts anew."""
+
+MAX_EXPOSURE_CHANGE = 0.05
+"""Relative change of ISO or exposure time from which on the average starts anew."""
+
+MIN_MOTION_PX = 0.05
+"""Smaller motion is not followed, because every warp costs a little sharpness."""
+
+MAX_UNCERTAINTY_PX = 2.0
+"""Standard deviation of the displacement from which on the motion counts as unknown."""
+
+MIN_OPEN_SHARE = 0.3
+"""Where less than this share of the picture fits its past, the scene is another: the average starts anew."""
+
+CORRELATION_LIMITS, CORRELATION_RISE, CORRELATION_RATE = (0.7, 3.0), 1.5, 0.3
+"""Range of the noise correlation that is allowed for, how far above the usual a frame may lie, and how fast the usual
+follows. A cut raises it at once, correlated noise is there all the time."""
+
+NOMINAL_FULL_WELL = 35000.0
+"""Electrons at ISO 100 of the camera whose ISO the network is told: the smallest of the sensors that the shipped
+network was trained on. A camera of 10,000 electrons at ISO 3200 is as noisy as this one at ISO 11200. To tell that
+instead of the metadata's ISO gives +0.03 SSIM at 4 and 5 stops."""
+
+FULL_WELL_LIMITS = (4000.0, 170000.0)
+"""What cameras hold at ISO 100; bounds the ISO that is told where the metadata's is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class TemporalFusionConfig:
+    """How frames are fused.
+
+    Attributes:
+        is_enabled: whether they are.
+        max_frames: a new frame counts at least 1 / ``max_frames``; 1 to 16. The average has settled when as little
+            noise is left as in 2 ``max_frames`` - 1 frames.
+
+    Raises:
+        ConfigError: a value out of range.
+    """
+
+    is_enabled: bool = True
+    max_frames: int = 8
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_frames <= MOST_FRAMES:
+            raise ConfigError(f"max_frames {self.max_frames}: must be from 1 to {MOST_FRAMES}")
+
+
+@dataclass(frozen=True, slots=True)
+class FusionStatistics:
+    """What fusion did to one frame.
+
+    Attributes:
+        mean_count: averaged frames per pixel; 1 where the frame stands alone.
+        reset_share: share of pixels whose past did not count in full, 0..1.
+        motion_px: largest displacement of a corner since the frame before, in pixels.
+        duration_ns: time that fusion took.
+    """
+
+    mean_count: float = 1.0
+    reset_share: float = 1.0
+    motion_px: float = 0.0
+    duration_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FusedFrame:
+    """A frame and what is known about its noise.
+
+    Attributes:
+        rgb: (H, W, 3) uint16 average, or the input itself where nothing was fused.
+        capture: metadata to tell the network with it.
+        frame_count: (h, w) averaged frames of each cell, as ``ModelInput.encode`` takes them; None for a frame alone.
+        motion: (2, 3) affine map from this frame's pixels (x, y) to those of the frame before; None where unknown.
+        statistics: for diagnostics.
+    """
+
+    rgb: Rgb
+    capture: CaptureMetadata
+    frame_count: Plane | None = None
+    motion: motion.Affine | None = None
+    statistics: FusionStatistics = FusionStatistics()
+
+
+@dataclass(slots=True)
+class _Past:
+    """The running average after a frame.
+
+    Attributes:
+        planes: three (H, W) planes of linear light, 0..65535.
+        cells: (h, w, 3) its means, 0..1 linear.
+        gray: (h, w) what motion is estimated from.
+        weight: (h, w) frames as which each cell counts.
+        count: (h, w) frames of equal noise.
+        motion: (2, 3) last motion in cells, or None.
+        source: shape and type of the frames.
+        capture: metadata of the last frame that had any.
+        stamp_ns: of the last frame.
+    """
+
+    planes: list[Plane]
+    cells: Plane
+    gray: Plane
+    weight: Plane
+    count: Plane
+    motion: motion.Affine | None
+    source: object
+    capture: CaptureMetadata
+    stamp_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Present:
+    """A new frame: planes of linear light, means of cells and what motion is estimated from."""
+
+    planes: list[Plane]
+    cells: Plane
+    gray: Plane
+
+
+class TemporalFusion:
+    """The running average of one stream. Not for several threads at once."""
+
+    def __init__(self) -> None:
+        self._past: _Past | None = None
+        self._noise = NoiseModel()
+        self._correlation = 1.0
+        self._buffers = _Buffers((0, 0))
+
+    def reset(self) -> None:
+        """Forget the frames before. What is known about the noise is kept."""
+        self._past = None
+
+    def __call__(
+        self, rgb: Rgb, capture: CaptureMetadata, stamp_ns: int, config: TemporalFusionConfig, encoding: str = ""
+    ) -> FusedFrame:
+        """Fuse the next frame.
+
+        Args:
+            rgb: (H, W, 3) uint8 or uint16, sRGB.
+            capture: its ISO and exposure time, as far as known.
+            stamp_ns: its stamp. One that jumps back, stands still, or leaves a gap starts anew.
+            config: how to fuse; may differ from frame to frame.
+            encoding: encoding of the message; another one than before starts anew.
+
+        Returns:
+            The first frame, and each one whose past does not fit, comes back as it is.
+        """
+        start = time.perf_counter_ns()
+        if not config.is_enabled or config.max_frames == 1 or min(rgb.shape[:2]) < MIN_SIDE:
+            self.reset()
+            return FusedFrame(rgb, capture)
+        source = (rgb.shape, rgb.dtype, encoding)
+        past, self._past = self._past, None
+        if past is not None and not _continues(past, source, capture, stamp_ns):
+            if _changed(past.capture.iso, capture.iso):
+                self._noise = NoiseModel()
+            past = None
+        if self._buffers.shape != rgb.shape[:2]:
+            self._buffers = _Buffers(rgb.shape[:2])
+        present = self._prepared(rgb)
+        known = capture if past is None else capture.filled_from(past.capture)
+        fused = None if past is None else self._fuse(past, present, config)
+        if fused is None:
+            ones = np.ones(present.gray.shape, np.float32)
+            self._past = _Past(
+                self._buffers.keep(present.planes),
+                present.cells,
+                present.gray,
+                ones,
+                ones,
+                None,
+                source,
+                known,
+                stamp_ns,
+            )
+            return FusedFrame(rgb, capture, statistics=FusionStatistics(duration_ns=time.perf_counter_ns() - start))
+        merged, reset_share, found = fused
+        merged.source, merged.capture, merged.stamp_ns = source, known, stamp_ns
+        self._past = merged
+        pixels = rgb.shape[1] / merged.count.shape[1], rgb.shape[0] / merged.count.shape[0]
+        encoded = self._encoded(merged)
+        statistics = FusionStatistics(
+            mean_count=float(merged.count.mean()),
+            reset_share=reset_share,
+            motion_px=found.displacement(*merged.count.shape) * max(pixels),
+            duration_ns=time.perf_counter_ns() - start,
+        )
+        return FusedFrame(encoded, self._told(capture), merged.count, found.scaled(*pixels), statistics)
+
+    def _prepared(self, rgb: Rgb) -> _Present:
+        linear = linear_light.to_linear(rgb, self._buffers.linear)
+        planes = list(cv2.split(linear, self._buffers.present))
+        cells = self._cells(planes)
+        return _Present(planes, cells, self._gray(cells))
+
+    def _cells(self, planes: list[Plane]) -> Plane:
+        """(h, w, 3) means of cells, 0..1."""
+        small = [cv2.resize(plane, self._buffers.cells, interpolation=cv2.INTER_AREA) for plane in planes]
+        return np.asarray(cv2.merge(small), dtype=np.float32) * np.float32(1.0 / linear_light.FULL_SCALE)
+
+    def _gray(self, cells: Plane) -> Plane:
+        """What motion is estimated from; the square root makes shot noise equal everywhere."""
+        dark = max(1e-4, 0.5 * self._noise.read)
+        gray = cv2.transform(cells, np.ones((1, 3), np.float32))
+        return motion.prepared(np.sqrt(gray + np.float32(3.0 * dark)))
+
+    def _fuse(
+        self, past: _Past, present: _Present, config: TemporalFusionConfig
+    ) -> tuple[_Past, float, motion.Motion] | None:
+        """The average with ``present``, the share of pixels that start anew, and the motion; None: no part fits."""
+        found = motion.estimate(past.gray, present.gray, past.motion)
+        pixels = self._buffers.pixels
+        if found is None or found.uncertainty * max(pixels) > MAX_UNCERTAINTY_PX:
+            return None
+        height, width = present.gray.shape
+        is_still = found.displacement(height, width) * max(pixels) < MIN_MOTION_PX
+        if is_still:
+            found = motion.Motion(motion.IDENTITY, found.uncertainty)
+            cells, weight, count = past.cells, past.weight, past.count
+        else:
+            cells, weight, count = self._moved_cells(past, found)
+        moved = past.planes if is_still else self._buffers.warp(past.planes, found.scaled(*pixels))
+        gate = self._gate(Comparison(cells, present.cells, count), moved, present, weight, count)
+        if gate is None:
+            return None
+        weight = np.minimum(weight * gate, np.float32(config.max_frames - 1))
+        share = np.float32(1.0) / (weight + np.float32(1.0))
+        count = np.float32(1.0) / (np.square(1.0 - share) / count + np.square(share))
+        planes = self._buffers.average(moved, present.planes, weight)
+        cells = self._cells(planes)
+        merged = _Past(
+            planes,
+            cells,
+            self._gray(cells),
+            weight + np.float32(1.0),
+            count,
+            found.matrix,
+            past.source,
+            past.capture,
+            0,
+        )
+        return merged, float(1.0 - gate.mean()), found
+
+    def _moved_cells(self, past: _Past, found: motion.Motion) -> tuple[Plane, Plane, Plane]:
+        """The past's cells, weight and count where the present has them; the weight is 0 where nothing was in view."""
+        cells = motion.warped(past.cells, found.matrix)
+        both = motion.warped(cv2.merge([past.weight, past.count]), found.matrix)
+        weight, count = cv2.split(both)
+        inside = cv2.erode(motion.inside(found.matrix, *weight.shape), np.ones((3, 3), np.uint8))
+        return cells, weight * inside, np.maximum(count, np.float32(1.0))
+
+    def _gate(
+        self, comparison: Comparison, moved: list[Plane], present: _Present, weight: Plane, count: Plane
+    ) -> Plane | None:
+        """(h, w) how far the past counts, 0..1; None where too little of it does. Measures the noise on the way."""
+        per_cell = self._buffers.pixels[0] * self._buffers.pixels[1]
+        is_covered = weight > 0.0
+        if not self._noise.is_known:
+            self._measure(comparison, moved, present, count, is_covered)
+            if not self._noise.is_known:
+                return None
+        comparison.judge(self._noise, per_cell)
+        usual = min(comparison.correlation, CORRELATION_RISE * self._correlation)
+        self._correlation += CORRELATION_RATE * (usual - self._correlation)
+        self._correlation = min(max(self._correlation, CORRELATION_LIMITS[0]), CORRELATION_LIMITS[1])
+        gate = comparison.gate(self._correlation) * is_covered
+        if float(gate.sum()) < MIN_OPEN_SHARE * max(float(is_covered.sum()), 0.25 * gate.size):
+            return None
+        self._measure(comparison, moved, present, count, gate > 0.5)
+        return gate
+
+    def _measure(
+        self, comparison: Comparison, moved: list[Plane], present: _Present, count: Plane, where: NDArray[np.bool_]
+    ) -> None:
+        """Show the noise model one pixel of every other cell each way."""
+        rows, columns = self._buffers.samples
+        where = where[::2, ::2]
+        factor = (1.0 + 1.0 / count[::2, ::2])[where]
+        level = comparison.level[::2, ::2][where]
+        scale = np.float32(linear_light.FULL_SCALE**-2)
+        squared = [
+            np.square(old[rows, columns][where] - new[rows, columns][where]) * scale / factor
+            for old, new in zip(moved, present.planes, strict=True)
+        ]
+        self._noise.update(level.T.ravel(), np.concatenate(squared))
+
+    def _encoded(self, merged: _Past) -> NDArray[np.uint16]:
+        """The average as an sRGB picture, without the part of the black bias that a long exposure would not have."""
+        bias: Plane | None = None
+        if self._noise.read > 0.0:
+            local = cv2.blur(merged.cells, (3, 3))
+            half = (-(-local.shape[1] // 2), -(-local.shape[0] // 2))
+            local = cv2.resize(local, half, interpolation=cv2.INTER_AREA)
+            count = cv2.resize(merged.count, half, interpolation=cv2.INTER_AREA)
+            part = (np.float32(1.0) - np.float32(1.0) / np.sqrt(count)) * np.float32(linear_light.FULL_SCALE)
+            bias = self._noise.black_bias(local) * part[:, :, None]
+        return linear_light.to_srgb16(self._buffers.quantised(merged.planes, bias))
+
+    def _told(self, capture: CaptureMetadata) -> CaptureMetadata:
+        """Metadata with the ISO that the measured noise stands for."""
+        iso = 100.0 * NOMINAL_FULL_WELL * self._noise.gain
+        if capture.iso is not None:
+            low, high = (capture.iso * NOMINAL_FULL_WELL / well for well in reversed(FULL_WELL_LIMITS))
+            iso = min(max(iso, low), high)
+        return CaptureMetadata.of(iso, capture.exposure_s)
+
+
+class _Buffers:
+    """Buffers for frames of one (H, W) shape, as fresh memory costs as much as the arithmetic.
+
+    Attributes:
+        shape: (H, W).
+        cells: (w, h) of the grid of cells.
+        pixels: pixels (x, y) of a cell.
+        samples: rows and columns of the middle pixels of every other cell, as an index.
+        linear: (H, W, 3) buffer.
+        present: three (H, W) buffers.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        height, width = self.shape = shape[0], shape[1]
+        cell = 1 << max(0, round(math.log2(max(1, min(shape)) / CELLS)))
+        self.cells = max(1, round(width / cell)), max(1, round(height / cell))
+        self.pixels = width / self.cells[0], height / self.cells[1]
+        middle = [((np.arange(0, n, 2) + 0.5) * size).astype(np.intp) for n, size in zip(self.cells, self.pixels)]
+        self.samples = middle[1][:, None], middle[0][None, :]
+        self.linear = np.empty((height, width, 3), np.float32)
+        self.present, self._past, self._moved = (
+            [np.empty(self.shape, np.float32) for _ in range(3)] for _ in range(3)
+        )
+        self._integers = [np.empty(self.shape, np.uint16) for _ in range(3)]
+        self._weight, self._bias = np.empty(self.shape, np.float32), np.empty(self.shape, np.float32)
+        self._ones = np.ones(self.shape, np.float32)
+
+    def keep(self, planes: list[Plane]) -> list[Plane]:
+        """``planes`` copied to where the past is kept."""
+        for plane, target in zip(planes, self._past, strict=True):
+            np.copyto(target, plane)
+        return self._past
+
+    def warp(self, planes: list[Plane], matrix: motion.Affine) -> list[Plane]:
+        """``planes`` seen through ``matrix``; bicubic, as bilinear warps frame after frame blur."""
+        size = (self.shape[1], self.shape[0])
+        flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+        for plane, target in zip(planes, self._moved, strict=True):
+            cv2.warpAffine(plane, matrix, size, dst=target, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        return self._moved
+
+    def average(self, past: list[Plane], present: list[Plane], weight: Plane) -> list[Plane]:
+        """(weight * past + present) / (weight + 1), where the past is kept; ``weight`` is one of cells."""
+        full = self._enlarged(weight, self._weight)
+        for old, new, target in zip(past, present, self._past, strict=True):
+            cv2.blendLinear(old, new, full, self._ones, dst=target)
+        return self._past
+
+    def quantised(self, planes: list[Plane], bias: Plane | None) -> list[NDArray[np.uint16]]:
+        """``planes`` less ``bias``, which is (rows, columns, 3) on a coarser grid, rounded and clipped."""
+        for channel, (plane, target) in enumerate(zip(planes, self._integers, strict=True)):
+            if bias is None:
+                cv2.add(plane, 0.0, dst=target, dtype=cv2.CV_16U)
+            else:
+                full = self._enlarged(np.ascontiguousarray(bias[:, :, channel]), self._bias)
+                cv2.subtract(plane, full, dst=target, dtype=cv2.CV_16U)
+        return self._integers
+
+    def _enlarged(self, plane: Plane, target: Plane) -> Plane:
+        size = (self.shape[1], self.shape[0])
+        return np.asarray(cv2.resize(plane, size, dst=target, interpolation=cv2.INTER_LINEAR), dtype=np.float32)
+
+
+def _continues(past: _Past, source: object, capture: CaptureMetadata, stamp_ns: int) -> bool:
+    """Whether a frame may follow on ``past``."""
+    return (
+        past.source == source
+        and 0 < stamp_ns - past.stamp_ns <= MAX_GAP_S * 1e9
+        and not _changed(past.capture.iso, capture.iso)
+        and not _changed(past.capture.exposure_s, capture.exposure_s)
+    )
+
+
+def _changed(before: float | None, now: float | None) -> bool:
+    """Whether both values are known and differ; unknown metadata does not end an average."""
+    if before is None or now is None:
+        return False
+    return abs(now - before) > MAX_EXPOSURE_CHANGE * before
