@@ -18,6 +18,8 @@ PIPELINE_PARAMETERS: dict[str, tuple[str, type]] = {
     "bypass.threshold": ("bypass_above", float),
     "bypass.hysteresis": ("bypass_hysteresis", float),
     "temporal.time_constant": ("smoothing_s", float),
+    "temporal.fusion": ("fusion", bool),
+    "temporal.max_frames": ("fusion_max_frames", int),
     "output.encoding": ("output_encoding", str),
     "max_pixels": ("max_pixels", int),
     "metadata.sync_tolerance": ("metadata_tolerance_s", float),

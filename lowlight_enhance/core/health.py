@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from lowlight_enhance.core.enhancement.temporal_fusion import FusionStatistics
 from lowlight_enhance.core.errors import ConfigError
 
 OK, WARN, ERROR, STALE = 0, 1, 2, 3
@@ -61,6 +62,7 @@ class Health:
         self._matches: Counter[str] = Counter()
         self._metadata = {"metadata_source": "", "metadata_age_ms": "unknown"}
         self._metadata_problem = ""
+        self._fusion: dict[str, str] = {}
         self._last_error = ""
 
     def received(self, now_ns: int) -> None:
@@ -114,6 +116,15 @@ class Health:
         age_ms = "unknown" if age_ns is None else f"{age_ns / 1e6:.2f}"
         self._metadata = {"metadata_source": kind, "metadata_age_ms": age_ms}
 
+    def fused(self, statistics: FusionStatistics) -> None:
+        """Temporal fusion was applied to an image."""
+        self._fusion = {
+            "fusion_mean_frames": f"{statistics.mean_count:.1f}",
+            "fusion_reset_share": f"{statistics.reset_share:.2f}",
+            "fusion_motion_px": f"{statistics.motion_px:.1f}",
+            "fusion_ms": f"{statistics.duration_ns / 1e6:.2f}",
+        }
+
     def noted(self, problem: str) -> None:
         """What is wrong with one value of the newest metadata message, whose other value counts; "" for nothing."""
         self._metadata_problem = problem[:MAX_ERROR_CHARACTERS]
@@ -143,6 +154,7 @@ class Health:
         values.update(_spread("latency", [ns for period in periods for ns in period.latencies_ns]))
         values.update(_spread("processing", [ns for period in periods for ns in period.processing_ns]))
         values.update(self._metadata)
+        values.update(self._fusion)
         values["metadata_problem"] = self._metadata_problem
         values.update({f"metadata.{kind}": str(count) for kind, count in sorted(self._matches.items())})
         values.update({f"errors.{kind}": str(count) for kind, count in sorted(self._errors.items())})

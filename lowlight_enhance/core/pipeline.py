@@ -17,6 +17,12 @@ from numpy.typing import NDArray
 from lowlight_enhance.core.enhancement.bypass import Bypass
 from lowlight_enhance.core.enhancement.enhancer import Enhance, FrameEnhancer, FunctionEnhancer
 from lowlight_enhance.core.enhancement.maps import EnhancementMaps
+from lowlight_enhance.core.enhancement.temporal_fusion import (
+    FusedFrame,
+    FusionStatistics,
+    TemporalFusion,
+    TemporalFusionConfig,
+)
 from lowlight_enhance.core.enhancement.temporal_smoothing import SMOOTHING_S, TemporalSmoother
 from lowlight_enhance.core.errors import CameraInfoError, ConfigError, LowlightError
 from lowlight_enhance.core.health import Health
@@ -33,6 +39,8 @@ fallback, or none. Metadata without any known value counts as ``fallback`` or ``
 
 NS_PER_S = 1_000_000_000
 
+_FUSION = TemporalFusionConfig()
+
 
 @dataclass(frozen=True, slots=True)
 class PipelineConfig:
@@ -48,6 +56,9 @@ class PipelineConfig:
         bypass_hysteresis: how far the mean luma must drop below ``bypass_above`` until frames are enhanced again.
         smoothing_s: time constant of temporal smoothing, by stamps; 0: no smoothing
             (``core/enhancement/temporal_smoothing.py``).
+        fusion: whether each frame is averaged with the aligned frames before it
+            (``core/enhancement/temporal_fusion.py``).
+        fusion_max_frames: number of frames to average, 1 to 16.
         output_encoding: ``same``, ``bgr8``, ``rgb8`` or ``mono8``.
         max_pixels: larger images are rejected.
 
@@ -63,6 +74,8 @@ class PipelineConfig:
     bypass_above: float = 0.0
     bypass_hysteresis: float = 10.0
     smoothing_s: float = SMOOTHING_S
+    fusion: bool = _FUSION.is_enabled
+    fusion_max_frames: int = _FUSION.max_frames
     output_encoding: str = "same"
     max_pixels: int = 64_000_000
 
@@ -73,6 +86,11 @@ class PipelineConfig:
                 raise ConfigError(f"{name} {value}: must be from 0 to {most:g}")
         if not (math.isfinite(self.smoothing_s) and self.smoothing_s >= 0.0):
             raise ConfigError(f"smoothing_s {self.smoothing_s}: must be a finite number of seconds, 0 or more")
+        self.temporal_fusion()
+
+    def temporal_fusion(self) -> TemporalFusionConfig:
+        """Return the settings of temporal fusion."""
+        return TemporalFusionConfig(self.fusion, self.fusion_max_frames)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +108,7 @@ class EnhancedFrame:
         metadata_age_ns: difference between the stamps of metadata and frame; None without a message.
         bypassed: the frame passed unchanged: it is bright already, or the strength is 0.
         passed_message: the input message, if publishing it as it is gives exactly this frame; else None.
+        fusion: result of temporal fusion; None for a frame that passes unchanged.
     """
 
     rgb: NDArray[np.uint8]
@@ -102,6 +121,7 @@ class EnhancedFrame:
     metadata_age_ns: int | None = None
     bypassed: bool = False
     passed_message: Any | None = None
+    fusion: FusionStatistics | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +139,7 @@ class PendingFrame:
         calibration: the camera_info message that belongs to it, if any.
         config: settings when the frame was begun.
         enhancer: enhancer when the frame was begun.
+        fused: average of this frame and earlier ones, which the network saw; None for a frame that passes unchanged.
         maps: result of the network; None for a frame that passes unchanged.
         timings_ns: nanoseconds by stage so far.
     """
@@ -133,6 +154,7 @@ class PendingFrame:
     calibration: Any | None
     config: PipelineConfig
     enhancer: FrameEnhancer
+    fused: FusedFrame | None
     maps: EnhancementMaps | None
     timings_ns: dict[str, int]
 
@@ -164,6 +186,7 @@ class Pipeline:
         self._camera_info: Any | None = None
         self._bypass = Bypass()
         self._smoother = TemporalSmoother()
+        self._fusion = TemporalFusion()
 
     @property
     def enhancer(self) -> FrameEnhancer:
@@ -177,6 +200,7 @@ class Pipeline:
     def reset(self) -> None:
         """Forget earlier frames, so that the next one is processed like the first."""
         self._smoother.reset()
+        self._fusion.reset()
 
     def add_metadata(self, type_name: str, msg: Any, received_ns: int | None = None) -> None:
         """Store the capture metadata of a driver's message. Unreadable messages are counted and dropped.
@@ -274,7 +298,8 @@ class Pipeline:
         capture, match, age_ns = self._capture(stamp)
         self.health.matched(match, age_ns)
         decoded = time.perf_counter_ns()
-        maps = None if self._passes_unchanged(rgb) else enhancer.maps(rgb, capture)
+        fused = None if self._passes_unchanged(rgb) else self._fuse(image_msg, rgb, capture)
+        maps = None if fused is None else enhancer.maps(fused.rgb, fused.capture, fused.frame_count)
         timings_ns = {"decode": decoded - start, "enhance": time.perf_counter_ns() - decoded}
         return PendingFrame(
             message=image_msg,
@@ -287,6 +312,7 @@ class Pipeline:
             calibration=self._camera_info,
             config=config,
             enhancer=enhancer,
+            fused=fused,
             maps=maps,
             timings_ns=timings_ns,
         )
@@ -294,11 +320,11 @@ class Pipeline:
     def _finish(self, pending: PendingFrame) -> EnhancedFrame:
         start = time.perf_counter_ns()
         header, rgb, maps = pending.message.header, pending.rgb, pending.maps
-        if maps is None:
+        if maps is None or pending.fused is None:
             output = pending.enhancer.unchanged(rgb)
             self.health.bypassed()
         else:
-            output = self._render(pending, maps)
+            output = self._render(pending, maps, pending.fused.rgb)
         passes_message = maps is None and output is rgb and _keeps_encoding(pending)
         enhance_ns = pending.timings_ns["enhance"] + time.perf_counter_ns() - start
         return EnhancedFrame(
@@ -312,6 +338,7 @@ class Pipeline:
             metadata_age_ns=pending.metadata_age_ns,
             bypassed=maps is None,
             passed_message=pending.message if passes_message else None,
+            fusion=None if pending.fused is None else pending.fused.statistics,
         )
 
     @property
@@ -339,15 +366,27 @@ class Pipeline:
 
     def _passes_unchanged(self, rgb: Rgb) -> bool:
         is_bright = self._bypass(rgb, self.config.bypass_above, self.config.bypass_hysteresis)
-        return is_bright or self.config.strength == 0.0
+        if is_bright or self.config.strength == 0.0:
+            self._fusion.reset()
+            return True
+        return False
 
-    def _render(self, pending: PendingFrame, maps: EnhancementMaps) -> NDArray[np.uint8]:
-        """Smooth the maps over time, weaken them to the strength, and apply them."""
+    def _fuse(self, image_msg: Any, rgb: Rgb, capture: CaptureMetadata) -> FusedFrame:
+        """Average the frame with earlier ones. A ``FunctionEnhancer`` takes single frames only."""
+        if isinstance(self.enhancer, FunctionEnhancer):
+            return FusedFrame(rgb, capture)
+        encoding = getattr(image_msg, "encoding", "compressed")
+        fused = self._fusion(rgb, capture, stamp_ns(image_msg), self.config.temporal_fusion(), encoding)
+        self.health.fused(fused.statistics)
+        return fused
+
+    def _render(self, pending: PendingFrame, maps: EnhancementMaps, rgb: Rgb) -> NDArray[np.uint8]:
+        """Smooth the maps over time, weaken them to the strength, and apply them to ``rgb``."""
         smoothing_s, strength = pending.config.smoothing_s, pending.config.strength
         correction = self._smoother(maps, pending.stamp_ns, smoothing_s) if smoothing_s > 0.0 else None
         if correction is not None:
             correction = correction * np.float32(strength)
-        return pending.enhancer.apply(maps.at_strength(strength), pending.rgb, correction)
+        return pending.enhancer.apply(maps.at_strength(strength), rgb, correction)
 
     def _info(
         self, calibration: Any | None, header: Any, size: tuple[int, ...], output_size: tuple[int, ...]

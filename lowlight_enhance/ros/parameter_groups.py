@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lowlight_enhance.core.enhancement.temporal_fusion import MAX_FRAMES
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.imaging.compressed import FILE_FORMATS, JPEG_QUALITY
 from lowlight_enhance.core.imaging.messages import OUTPUT_ENCODINGS
@@ -63,6 +64,16 @@ class BypassParameters:
 class TemporalParameters:
     """``temporal.*``: what earlier frames contribute."""
 
+    fusion: bool = parameter(
+        _CONFIG.fusion,
+        "Average each frame with the frames before it, aligned by the motion of the camera. The network is told how "
+        "much noise is left.",
+    )
+    max_frames: int = parameter(
+        _CONFIG.fusion_max_frames,
+        "Number of frames that temporal.fusion averages: a new frame has a weight of at least 1 / max_frames.",
+        limits=(1, MAX_FRAMES),
+    )
     time_constant: float = parameter(
         _CONFIG.smoothing_s,
         "Time constant in seconds of the filter that smooths brightness and colour over frames. 0: no filter.",

@@ -130,6 +130,8 @@ class NodeParameters:
             bypass_above=self.bypass.threshold,
             bypass_hysteresis=self.bypass.hysteresis,
             smoothing_s=self.temporal.time_constant,
+            fusion=self.temporal.fusion,
+            fusion_max_frames=self.temporal.max_frames,
             output_encoding=self.output.encoding,
             max_pixels=self.max_pixels,
         )

@@ -1,11 +1,11 @@
 """Where the past still shows what the present shows: differences that noise explains.
 
-Differences are judged on cells of a few pixels. In units of the variance that the noise model predicts, the square of a
-cell's difference is 1 on average where nothing changed. Four tests look for more:
+Differences are judged on cells of a few pixels. In units of the variance that the noise model predicts, the square of
+a cell's difference is 1 on average where nothing changed. Four tests look for more:
 
 - one cell: a small light that is switched on;
 - the mean of 3x3 cells: a change of brightness or colour too faint for one cell;
-- the mean square of 5x5 cells, of both of the above: a textured thing that moves, in noise that hides it from the rest.
+- the mean square of 5x5 cells, of both of the above: a textured object that moves, too faint for the other tests.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Comparison:
             present: (h, w, 3) the present.
             count: (h, w) frames that the past averages.
         """
-        self._past, self._difference = past, cv2.subtract(past, present)
+        self._past, self._difference = past, past - present
         self._factor = 1.0 + 1.0 / count
         share = np.float32(1.0) - np.float32(1.0) / self._factor  # of the present in the mean of all frames
         self.level: Plane = _blurred(past - self._difference * share[:, :, None], SMALL)
@@ -69,8 +69,8 @@ class Comparison:
     def judge(self, noise: NoiseModel, pixels_per_cell: float) -> None:
         """Express the differences in units of their variance under ``noise``."""
         height, width = self.level.shape[:2]
-        half = cv2.resize(self.level, ((width + 1) // 2, (height + 1) // 2), interpolation=cv2.INTER_AREA)
-        variance = cv2.resize(noise.variance(half), (width, height), interpolation=cv2.INTER_LINEAR)
+        half = _resized(self.level, (width + 1) // 2, (height + 1) // 2, cv2.INTER_AREA)
+        variance = _resized(noise.variance(half), width, height, cv2.INTER_LINEAR)
         variance *= (self._factor / np.float32(pixels_per_cell))[:, :, None]
         slack = np.square(self.level * np.float32(FLICKER))
         for axes in ((1, 0), (0, 1)):
@@ -91,19 +91,20 @@ class Comparison:
         """
         scale = 1.0 / correlation
         cell, mean = self._cell * np.float32(scale), self._mean * np.float32(scale)
-        gate = cv2.erode(_ramp(cell, CELL), BLOCK)
+        gate = np.asarray(cv2.erode(_ramp(cell, CELL), BLOCK), dtype=np.float32)
         for value, limits in (
             (mean, MEAN),
             (_blurred(cell, LARGE), CELL_ENERGY),
             (_blurred(mean, LARGE), MEAN_ENERGY),
         ):
-            gate = cv2.min(gate, _ramp(value, limits))
-        return _blurred(np.asarray(gate, dtype=np.float32), SMALL)
+            gate = np.minimum(gate, _ramp(value, limits))
+        return _blurred(gate, SMALL)
 
 
 def _ramp(value: Plane, limits: Limits) -> Plane:
     low, high = limits
-    return np.clip((np.float32(high) - value) * np.float32(1.0 / (high - low)), 0.0, 1.0)
+    share: Plane = np.clip((np.float32(high) - value) * np.float32(1.0 / (high - low)), 0.0, 1.0)
+    return share
 
 
 def _blurred(plane: Plane, window: tuple[int, int]) -> Plane:
@@ -112,3 +113,7 @@ def _blurred(plane: Plane, window: tuple[int, int]) -> Plane:
 
 def _channel_mean(planes: Plane) -> Plane:
     return np.asarray(cv2.transform(planes, np.full((1, 3), 1.0 / 3.0, np.float32)), dtype=np.float32)
+
+
+def _resized(planes: Plane, width: int, height: int, interpolation: int) -> Plane:
+    return np.asarray(cv2.resize(planes, (width, height), interpolation=interpolation), dtype=np.float32)

@@ -19,16 +19,17 @@ def to_linear(rgb: NDArray[np.uint8] | NDArray[np.uint16], out: Plane) -> Plane:
     """Linear light, 0..65535, of (H, W, 3) uint8 or uint16 sRGB; written to ``out`` (H, W, 3) float32."""
     if rgb.dtype == np.uint8:
         return np.asarray(cv2.LUT(rgb, _decoding_table(256), dst=out), dtype=np.float32)
-    return np.take(_decoding_table(65536), rgb, out=out, mode="clip")
+    np.take(_decoding_table(65536), rgb.astype(np.intp), out=out, mode="clip")
+    return out
 
 
 def to_srgb16(planes: Sequence[NDArray[np.uint16]]) -> NDArray[np.uint16]:
     """(H, W, 3) sRGB-encoded uint16 of three (H, W) planes of linear light, uint16."""
-    linear = cv2.merge(planes)
+    linear = np.asarray(cv2.merge(planes), dtype=np.uint16)
     table = _encoding_table()
     if _has_16_bit_lut():
         return np.asarray(cv2.LUT(linear, table), dtype=np.uint16)
-    return np.take(table, linear, mode="clip")
+    return np.asarray(np.take(table, linear), dtype=np.uint16)
 
 
 @functools.lru_cache(maxsize=2)

@@ -62,7 +62,7 @@ class Motion:
     def scaled(self, factor_x: float, factor_y: float) -> Affine:
         """The same motion for pictures enlarged by these factors, pixel centres aligned as in ``cv2.resize``."""
         scale = np.array([factor_x, factor_y])
-        matrix = self.matrix.copy()
+        matrix: Affine = self.matrix.copy()
         matrix[:, :2] = self.matrix[:, :2] * scale[:, None] / scale[None, :]
         # cell u is pixel (u + 0.5) * s - 0.5
         half = 0.5 * scale - 0.5
@@ -122,16 +122,18 @@ def _at_double(matrix: Affine) -> Affine:
 
 
 def _best_start(past: Plane, present: Plane, guess: Affine | None) -> Affine:
-    """No motion, the guess or the phase correlation's shift: what leaves the smallest residual. At half size in,
-    at full size out."""
+    """Return no motion, the guess or the phase correlation's shift: the one with the smallest residual.
+
+    The pictures have half of the size that the matrices are for.
+    """
     height, width = present.shape
     (x, y), _ = cv2.phaseCorrelate(present.copy(), past.copy(), _window(height, width))
-    found = IDENTITY.copy()
+    found: Affine = IDENTITY.copy()
     found[:, 2] = 2.0 * x, 2.0 * y
     starts = [IDENTITY, found] if guess is None else [IDENTITY, guess, found]
     most = 3.0 * float(np.sqrt(np.mean(np.square(present))))
     costs = [_cost(past, present, _at_half(start), most) for start in starts]
-    return starts[int(np.argmin(costs))]
+    return starts[costs.index(min(costs))]
 
 
 def _cost(past: Plane, present: Plane, matrix: Affine, most: float) -> float:
@@ -156,7 +158,7 @@ def inside(matrix: Affine, height: int, width: int) -> Plane:
     m = matrix.astype(np.float32)
     source_x, source_y = m[0, 0] * x + m[0, 1] * y + m[0, 2], m[1, 0] * x + m[1, 1] * y + m[1, 2]
     is_inside = (source_x >= 0) & (source_x <= width - 1) & (source_y >= 0) & (source_y <= height - 1)
-    return is_inside.astype(np.float32)
+    return np.asarray(is_inside, np.float32)
 
 
 @functools.lru_cache(maxsize=8)

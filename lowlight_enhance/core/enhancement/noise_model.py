@@ -97,12 +97,12 @@ class NoiseModel:
     def variance(self, level: Plane) -> Plane:
         """Variance of a pixel in one frame where the mean after clipping is ``level``; any shape."""
         _, mean, variance = _clipped_moments(self.read / self.gain)
-        return (np.interp(level / np.float32(self.gain), mean, variance) * self.gain**2).astype(np.float32)
+        return np.asarray(np.interp(level / np.float32(self.gain), mean, variance) * self.gain**2, np.float32)
 
     def black_bias(self, level: Plane) -> Plane:
         """By how much clipping at black raises a mean of ``level``; any shape."""
         light, mean, _ = _clipped_moments(self.read / self.gain)
-        return (level - np.interp(level / np.float32(self.gain), mean, light) * self.gain).astype(np.float32)
+        return np.asarray(level - np.interp(level / np.float32(self.gain), mean, light) * self.gain, np.float32)
 
 
 @functools.lru_cache(maxsize=64)

@@ -27,7 +27,7 @@ from lowlight_enhance.core.metadata.capture import CaptureMetadata
 
 Plane = NDArray[np.float32]
 
-MOST_FRAMES = 16
+MAX_FRAMES = 16
 """Largest ``max_frames``."""
 
 CELLS = 128
@@ -81,8 +81,8 @@ class TemporalFusionConfig:
     max_frames: int = 8
 
     def __post_init__(self) -> None:
-        if not 1 <= self.max_frames <= MOST_FRAMES:
-            raise ConfigError(f"max_frames {self.max_frames}: must be from 1 to {MOST_FRAMES}")
+        if not 1 <= self.max_frames <= MAX_FRAMES:
+            raise ConfigError(f"max_frames {self.max_frames}: must be from 1 to {MAX_FRAMES}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,20 +229,24 @@ class TemporalFusion:
 
     def _prepared(self, rgb: Rgb) -> _Present:
         linear = linear_light.to_linear(rgb, self._buffers.linear)
-        planes = list(cv2.split(linear, self._buffers.present))
+        planes = self._buffers.present
+        cv2.split(linear, planes)
         cells = self._cells(planes)
         return _Present(planes, cells, self._gray(cells))
 
     def _cells(self, planes: list[Plane]) -> Plane:
         """(h, w, 3) means of cells, 0..1."""
         small = [cv2.resize(plane, self._buffers.cells, interpolation=cv2.INTER_AREA) for plane in planes]
-        return np.asarray(cv2.merge(small), dtype=np.float32) * np.float32(1.0 / linear_light.FULL_SCALE)
+        scale = 1.0 / linear_light.FULL_SCALE
+        cells: Plane = np.asarray(cv2.merge(small), dtype=np.float32)
+        cells *= np.float32(scale)
+        return cells
 
     def _gray(self, cells: Plane) -> Plane:
         """What motion is estimated from; the square root makes shot noise equal everywhere."""
         dark = max(1e-4, 0.5 * self._noise.read)
-        gray = cv2.transform(cells, np.ones((1, 3), np.float32))
-        return motion.prepared(np.sqrt(gray + np.float32(3.0 * dark)))
+        gray: Plane = np.sqrt(cells.sum(axis=2) + np.float32(3.0 * dark))
+        return motion.prepared(gray)
 
     def _fuse(
         self, past: _Past, present: _Present, config: TemporalFusionConfig
@@ -284,8 +288,7 @@ class TemporalFusion:
     def _moved_cells(self, past: _Past, found: motion.Motion) -> tuple[Plane, Plane, Plane]:
         """The past's cells, weight and count where the present has them; the weight is 0 where nothing was in view."""
         cells = motion.warped(past.cells, found.matrix)
-        both = motion.warped(cv2.merge([past.weight, past.count]), found.matrix)
-        weight, count = cv2.split(both)
+        weight, count = motion.warped(past.weight, found.matrix), motion.warped(past.count, found.matrix)
         inside = cv2.erode(motion.inside(found.matrix, *weight.shape), np.ones((3, 3), np.uint8))
         return cells, weight * inside, np.maximum(count, np.float32(1.0))
 
@@ -328,9 +331,9 @@ class TemporalFusion:
         """The average as an sRGB picture, without the part of the black bias that a long exposure would not have."""
         bias: Plane | None = None
         if self._noise.read > 0.0:
-            local = cv2.blur(merged.cells, (3, 3))
+            local = np.asarray(cv2.blur(merged.cells, (3, 3)), dtype=np.float32)
             half = (-(-local.shape[1] // 2), -(-local.shape[0] // 2))
-            local = cv2.resize(local, half, interpolation=cv2.INTER_AREA)
+            local = np.asarray(cv2.resize(local, half, interpolation=cv2.INTER_AREA), dtype=np.float32)
             count = cv2.resize(merged.count, half, interpolation=cv2.INTER_AREA)
             part = (np.float32(1.0) - np.float32(1.0) / np.sqrt(count)) * np.float32(linear_light.FULL_SCALE)
             bias = self._noise.black_bias(local) * part[:, :, None]
@@ -362,7 +365,10 @@ class _Buffers:
         cell = 1 << max(0, round(math.log2(max(1, min(shape)) / CELLS)))
         self.cells = max(1, round(width / cell)), max(1, round(height / cell))
         self.pixels = width / self.cells[0], height / self.cells[1]
-        middle = [((np.arange(0, n, 2) + 0.5) * size).astype(np.intp) for n, size in zip(self.cells, self.pixels)]
+        middle = [
+            ((np.arange(0, n, 2) + 0.5) * size).astype(np.intp)
+            for n, size in zip(self.cells, self.pixels, strict=True)
+        ]
         self.samples = middle[1][:, None], middle[0][None, :]
         self.linear = np.empty((height, width, 3), np.float32)
         self.present, self._past, self._moved = (
@@ -397,7 +403,8 @@ class _Buffers:
         """``planes`` less ``bias``, which is (rows, columns, 3) on a coarser grid, rounded and clipped."""
         for channel, (plane, target) in enumerate(zip(planes, self._integers, strict=True)):
             if bias is None:
-                cv2.add(plane, 0.0, dst=target, dtype=cv2.CV_16U)
+                self._bias.fill(0.0)
+                cv2.subtract(plane, self._bias, dst=target, dtype=cv2.CV_16U)
             else:
                 full = self._enlarged(np.ascontiguousarray(bias[:, :, channel]), self._bias)
                 cv2.subtract(plane, full, dst=target, dtype=cv2.CV_16U)
