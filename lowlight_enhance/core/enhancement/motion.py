@@ -28,8 +28,12 @@ SMOOTHING_SIGMA = 0.8
 COARSE_STEPS, FINE_STEPS = 3, 2
 """Iterations at half of the size and at the full size."""
 
-HUBER_SCALE = 1.5
-"""Residuals beyond this many standard deviations count less (Huber, 1964)."""
+OUTLIER_SCALE = 2.5
+"""A residual of this many standard deviations counts a quarter, larger ones hardly at all (Geman and McClure, 1987):
+a bright object with a motion of its own must not pull the fit."""
+
+START_CLIP = 1.5
+"""Standard deviations at which residuals are clipped when starts are compared, for the same reason."""
 
 MAX_SHIFT_SHARE = 0.25
 """Largest shift that is followed, as a share of the shorter side."""
@@ -131,15 +135,16 @@ def _best_start(past: Plane, present: Plane, guess: Affine | None) -> Affine:
     found: Affine = IDENTITY.copy()
     found[:, 2] = 2.0 * x, 2.0 * y
     starts = [IDENTITY, found] if guess is None else [IDENTITY, guess, found]
-    most = 3.0 * float(np.sqrt(np.mean(np.square(present))))
-    costs = [_cost(past, present, _at_half(start), most) for start in starts]
+    differences = [np.abs(warped(past, _at_half(start)) - present) for start in starts]
+    most = START_CLIP * min(_robust_sigma(difference) for difference in differences)
+    costs = [_cost(difference, _at_half(start), most) for difference, start in zip(differences, starts, strict=True)]
     return starts[costs.index(min(costs))]
 
 
-def _cost(past: Plane, present: Plane, matrix: Affine, most: float) -> float:
-    """Mean clipped squared difference after alignment, over what both pictures share."""
-    shared = inside(matrix, *present.shape)
-    difference = np.minimum(np.abs(warped(past, matrix) - present), np.float32(most))
+def _cost(difference: Plane, matrix: Affine, most: float) -> float:
+    """Mean clipped squared difference over what both pictures share."""
+    shared = inside(matrix, *difference.shape)
+    difference = np.minimum(difference, np.float32(most))
     area = float(shared.sum())
     return float((np.square(difference) * shared).sum()) / area if area > 0.25 * shared.size else np.inf
 
@@ -190,10 +195,8 @@ class _Fit:
         dx, dy = _gradients(moved)
         residual = self._present - moved
         sigma = _robust_sigma(residual)
-        limit = np.float32(HUBER_SCALE * sigma + 1e-12)
-        weight = inside(matrix, *moved.shape) * np.minimum(
-            limit / np.maximum(np.abs(residual), limit * np.float32(1e-3)), 1.0
-        )
+        ratio = residual * np.float32(1.0 / (OUTLIER_SCALE * sigma + 1e-12))
+        weight = inside(matrix, *moved.shape) / np.square(np.float32(1.0) + np.square(ratio))
         terms = np.stack((dx, dy, dx * self._x, dx * self._y, dy * self._x, dy * self._y)).reshape(6, -1)
         weighted = terms * weight.reshape(1, -1)
         normal = (weighted @ terms.T).astype(np.float64)
