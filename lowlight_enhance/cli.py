@@ -78,11 +78,11 @@ def _run(options: argparse.Namespace, interrupted: Callable[[], bool]) -> int:
 def _check_outputs(options: argparse.Namespace) -> None:
     """Find targets that cannot be written before the work instead of after it.
 
-    In every command ``--out`` names a folder, ``--json`` and ``--report`` name a file.
+    In every command ``--out`` names a folder and ``--json`` a file.
     """
     from lowlight_enhance.core.files import check_output_file, check_output_folder
 
-    for name, check in (("out", check_output_folder), ("json", check_output_file), ("report", check_output_file)):
+    for name, check in (("out", check_output_folder), ("json", check_output_file)):
         target = getattr(options, name, None)
         if target is not None:
             check(target)

@@ -142,18 +142,16 @@ def report_path(options: argparse.Namespace) -> Path | None:
 
 
 def check_outputs(options: argparse.Namespace) -> None:
-    """Check, before the work starts, that ``--out`` and ``--report`` can be written.
+    """Check, before the work starts, that the report can be written. ``--out`` has been checked and may not exist yet.
 
     Raises:
-        DataError: one of them cannot.
+        DataError: it cannot.
     """
-    from lowlight_enhance.core.files import check_output_file, check_output_folder
+    from lowlight_enhance.core.files import check_output_file
 
-    if options.out:
-        check_output_folder(options.out)
-    if options.report:
+    if options.report and options.report.parent != options.out:
         check_output_file(options.report)
-    elif not options.out and options.bag:
+    elif not (options.report or options.out) and options.bag:
         check_output_file(Path("report.html"))
 
 

@@ -1,4 +1,4 @@
-"""Bags enhanced in the test's own process, by something that tells what it saw."""
+"""Enhance bags in the test's own process, with an enhancer that records its calls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lowlight_enhance.tools.bags.settings import BagReport, BagSettings
 
 
 class DoublingEnhancer:
-    """Doubles every pixel and remembers what it was told of each frame."""
+    """Doubles every pixel and records the capture metadata of each frame."""
 
     def __init__(self) -> None:
         self.captures: list[CaptureMetadata] = []

@@ -1,4 +1,4 @@
-"""Bags as camera drivers fill them, made with rosbags; and bags as plain lists of messages."""
+"""Write bags with rosbags as camera drivers would record them, and read bags as plain lists of messages."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ T = STORE.types
 
 @dataclass
 class BagMessage:
-    """One message of a bag; ``content`` is an object of ``STORE``, or bytes as they are."""
+    """One message of a bag; ``content`` is a message object of ``STORE``, or serialized bytes."""
 
     topic: str
     received_ns: int
@@ -70,9 +70,9 @@ class BagMessage:
 
 @dataclass
 class DriverRecording:
-    """A camera as one driver records it.
+    """A recording of one driver's camera.
 
-    ``captures`` is what a frame's metadata says, in the order of the frames, as (ISO, exposure in seconds).
+    ``captures`` is the capture metadata of each frame, as (ISO, exposure time in seconds).
     """
 
     sent: list[BagMessage]
@@ -123,7 +123,7 @@ def string(text: str) -> Any:
 
 
 def realsense(frames: int = 4, namespace: str = "/camera/camera/color") -> DriverRecording:
-    """Metadata with the image's stamp, sent before it."""
+    """Metadata has the image's stamp and is sent before it."""
     style = DriverRecording([], f"{namespace}/image_raw", f"{namespace}/camera_info", f"{namespace}/metadata")
     for number in range(frames):
         ns = FIRST_NS + number * PERIOD_NS
@@ -138,7 +138,7 @@ def realsense(frames: int = 4, namespace: str = "/camera/camera/color") -> Drive
 
 
 def flir(frames: int = 4, namespace: str = "/flir_camera") -> DriverRecording:
-    """Metadata with the image's stamp, sent long after it."""
+    """Metadata has the image's stamp and is sent two seconds after it."""
     style = DriverRecording([], f"{namespace}/image_raw", f"{namespace}/camera_info", f"{namespace}/meta")
     for number in range(frames):
         ns = FIRST_NS + number * PERIOD_NS
@@ -153,7 +153,7 @@ def flir(frames: int = 4, namespace: str = "/flir_camera") -> DriverRecording:
 
 
 def camera_ros(frames: int = 4, namespace: str = "/camera") -> DriverRecording:
-    """Metadata on /diagnostics, which another node shares, sent after the image."""
+    """Metadata is on /diagnostics, together with another node's, and is sent after the image."""
     style = DriverRecording([], f"{namespace}/image_raw", f"{namespace}/camera_info", "/diagnostics")
     for number in range(frames):
         ns = FIRST_NS + number * PERIOD_NS
@@ -178,7 +178,7 @@ def write_bag(
     version: int = 9,
     qos: dict[str, Qos] | None = None,
 ) -> Path:
-    """Write messages in the order of their receipt; types that ``STORE`` does not know get a nonsense definition."""
+    """Write messages in the order of their receipt. Types that ``STORE`` does not know get an invalid definition."""
     ordered = sorted(sent, key=lambda message: message.received_ns)
     with_compression = CompressionMode[compression.upper()]
     writer = Writer(path, version=version, storage_plugin=StoragePlugin[storage.upper()])  # type: ignore[arg-type]
@@ -199,7 +199,7 @@ def write_bag(
 
 
 def split(parts: Sequence[Path], whole: Path) -> Path:
-    """One bag of several files, as rosbag2 splits a recording, of bags with the same topics."""
+    """Combine bags with the same topics into one bag of several files, as rosbag2 splits a recording."""
     whole.mkdir()
     yaml = YAML(typ="safe")
     contents = [yaml.load(part / "metadata.yaml")["rosbag2_bagfile_information"] for part in parts]
@@ -222,14 +222,14 @@ def split(parts: Sequence[Path], whole: Path) -> Path:
 
 @functools.cache
 def _read(path: Path) -> tuple[dict[str, Any], list[tuple[str, int, str, bytes]]]:
-    """Read once: to open a bag is slow."""
+    """Cached, because opening a bag is slow."""
     with Reader(path) as reader:
         found = {connection.topic: connection for connection in reader.connections}
         return found, [(c.topic, ns, c.msgtype, bytes(raw)) for c, ns, raw in reader.messages()]
 
 
 def messages(path: Path) -> list[tuple[str, int, str, bytes]]:
-    """Topic, time of receipt, type and bytes of each message of a bag that is complete."""
+    """Topic, time of receipt, type and bytes of each message of a complete bag."""
     return _read(path)[1]
 
 
@@ -240,5 +240,5 @@ def objects(path: Path, topic: str) -> list[Any]:
 
 
 def connections(path: Path) -> dict[str, Any]:
-    """Its topics, as rosbags describes them."""
+    """The rosbags connections by topic."""
     return _read(path)[0]

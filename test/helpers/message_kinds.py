@@ -1,4 +1,4 @@
-"""The kinds of message object that the package reads by attribute: rclpy's, recorded ones, and any other."""
+"""Message objects of every kind that the package accepts: rclpy messages, rosbags messages, and plain objects."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def header(kind: str, stamp_ns: int = 0, frame_id: str = "camera_optical") -> An
 
 
 def message(kind: str, type_name: str, **fields: Any) -> Any:
-    """A message of one kind; skips the test where its package is not installed."""
+    """A message of one kind. Skips the test where its package is not installed."""
     if kind == "plain":
         return SimpleNamespace(**fields)
     package, _, name = type_name.split("/")

@@ -1,4 +1,4 @@
-"""Whatever may come on a camera's topics: pictures of every encoding and shape, damaged ones, and metadata."""
+"""Hypothesis strategies for messages on a camera's topics: valid and damaged images, metadata and calibrations."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ S = 1_000_000_000
 LONGEST_SIDE = 40
 LEAST_BAYER_SIDE = 3
 USUAL_SIZE = (24, 32)
-"""(height, width) of one picture in four, and of some calibrations."""
+"""(height, width) of one image in four, and of some calibrations."""
 
 COMPRESSED = [
     (".jpg", 8, 3, "jpeg"),
@@ -40,7 +40,7 @@ COMPRESSED = [
     (".png", 16, 1, "mono16; png compressed mono16"),
     (".png", 16, 3, ""),
 ]
-"""Suffix, bits, channels and format of files that cameras send."""
+"""Suffix, bits, channels and ``format`` of compressed images."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,10 @@ class GeneratedMessage:
     """A message on one of the camera's topics.
 
     Attributes:
-        message: it.
-        type_name: ROS type; "" for a picture.
-        size: (height, width) that a picture claims; None where only its file knows, being damaged, and for the rest.
-        is_good: a picture that must come out.
+        message: the message object.
+        type_name: ROS type; empty for an image.
+        size: (height, width) that the header of an image gives; None for damaged files and for other messages.
+        is_good: an image that must be enhanced.
     """
 
     message: Any
@@ -66,12 +66,12 @@ sizes = st.one_of(
 )
 usual_stamps_ns = st.integers(1, 5).map(lambda frame: 1000 * S + frame * S // 30)
 stamps_ns = st.one_of(usual_stamps_ns, usual_stamps_ns, usual_stamps_ns, st.integers(0, 2**31 * S - 1))
-"""Mostly those of a camera at 30 Hz, in any order."""
+"""Mostly stamps of a camera at 30 Hz, in any order."""
 
 
 @st.composite
 def pictures(draw: st.DrawFn, kind: str = "plain") -> GeneratedMessage:
-    """An Image or, once in four times, a CompressedImage; one in four is damaged."""
+    """An Image or, one time in four, a CompressedImage. One in four is damaged."""
     is_damaged = draw(st.integers(0, 3)) == 0
     make = _compressed if draw(st.integers(0, 3)) == 0 else _raw
     sent = make(draw, kind, is_damaged)
@@ -116,7 +116,7 @@ texts = numbers.map(str) | st.sampled_from(["", "nan", "inf", "n/a", "8.0"])
 
 @st.composite
 def diagnostics(draw: st.DrawFn, kind: str = "plain") -> GeneratedMessage:
-    """What camera_ros tells of a frame, in values that may make no sense."""
+    """Metadata of camera_ros, with values that may be invalid."""
     level = draw(st.sampled_from([0, 0, 0, 1, 2]))
     pairs = draw(st.lists(st.tuples(st.sampled_from(["ExposureTime", "AnalogueGain", "DigitalGain", "Lux"]), texts)))
     values = [message_kinds.message(kind, "diagnostic_msgs/msg/KeyValue", key=k, value=v) for k, v in pairs]
@@ -154,7 +154,7 @@ def metadata(draw: st.DrawFn) -> GeneratedMessage:
 
 @st.composite
 def calibrations(draw: st.DrawFn) -> GeneratedMessage:
-    """A camera_info of some size, and of the sensor behind its binning."""
+    """A camera_info of some size, with binning."""
     height, width = draw(sizes)
     binning = draw(st.integers(0, 2))
     message = SimpleNamespace(

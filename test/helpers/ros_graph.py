@@ -18,7 +18,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 DEADLINE_S = 180.0
 ANSWER_S = 3.0
-"""A service may be seen before its answers find the way back; then the first one is lost."""
+"""A client may discover a service before the service discovers the client; the first answer is then lost."""
 
 NODE = "lowlight_enhance"
 BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -36,7 +36,7 @@ def dotted(values):
 
 
 class NodeProcess:
-    """The node as a process of its own, its log in a file."""
+    """The node in a process of its own, with its log in a file."""
 
     def __init__(self, log, **parameters):
         self.log_path = log
@@ -50,7 +50,7 @@ class NodeProcess:
         return self.log_path.read_text()
 
     def stop(self, signal=SIGTERM):
-        """The exit status after ``signal``."""
+        """Send ``signal``; returns the exit status."""
         self.process.send_signal(signal)
         return self.process.wait(DEADLINE_S)
 
@@ -58,7 +58,7 @@ class NodeProcess:
         return self
 
     def __exit__(self, *_):
-        """End it, gently first: a killed process leaves its shared memory behind."""
+        """End it with SIGTERM first: a killed process leaves its shared memory behind."""
         if self.process.poll() is not None:
             return
         try:
@@ -87,13 +87,13 @@ class RosGraph:
             self.node.start()
 
     def set_parameters(self, **values):
-        """The node's answers to setting parameters, one by one, as a service call would."""
+        """Set parameters as the service would; returns one result for each."""
         from rclpy.parameter import Parameter as NodeParameter
 
         return self.node.set_parameters([NodeParameter(name, value=value) for name, value in dotted(values).items()])
 
     def process(self, sent):
-        """Publish ``sent`` until an image of its stamp comes out; that image."""
+        """Publish ``sent`` until an output image with its stamp arrives; returns that image."""
         images = self.peer.images
         images.clear()
         self.peer.spin_until(
@@ -138,7 +138,7 @@ class PeerNode:
         self.statuses += [status for status in array.status if status.name.endswith(": enhancement")]
 
     def spin_until(self, condition, repeating=lambda: None):
-        """Spin, and call ``repeating`` every tenth of a second, until ``condition()``; fails after a deadline."""
+        """Spin until ``condition()``, and call ``repeating`` every 0.1 s meanwhile. Fails after ``DEADLINE_S``."""
         deadline, next_s = time.monotonic() + DEADLINE_S, 0.0
         while not condition():
             assert time.monotonic() < deadline, f"deadline passed; last diagnostics: {self.statuses[-1:]}"
@@ -148,23 +148,23 @@ class PeerNode:
             self.executor.spin_once(timeout_sec=0.02)
 
     def wait_for_node(self, metadata=False):
-        """Until the node is active and everything is connected, both ways."""
+        """Wait until the node is active and publishers and subscribers have found each other."""
         publishers = [self.image_publisher, self.info_publisher] + [self.metadata_publisher] * metadata
         self.spin_until(lambda: all(publisher.get_subscription_count() for publisher in publishers))
         self.spin_until(lambda: self.node.count_publishers("image_enhanced") == 1)
         self.spin_until(lambda: self.input_reliability() == ReliabilityPolicy.RELIABLE)
 
     def input_reliability(self):
-        """What the node's image subscription asks for; None while there is none, or two during a change."""
+        """Reliability that the node's image subscription requests; None while there is not exactly one."""
         found = [s.qos_profile.reliability for s in self.node.get_subscriptions_info_by_topic("image_raw")]
         return found[0] if len(found) == 1 else None
 
     def status_values(self):
-        """Values of the newest diagnostics."""
+        """Values of the newest diagnostics message."""
         return {pair.key: pair.value for pair in self.statuses[-1].values} if self.statuses else {}
 
     def call(self, service_type, name, request, repeat=True):
-        """A service's response. A lost one is asked for again, unless asking twice means something else."""
+        """Call a service; returns its response. A lost call is repeated unless ``repeat`` is False."""
         client = self.node.create_client(service_type, name)
         self.spin_until(client.service_is_ready)
         futures = []
@@ -178,16 +178,16 @@ class PeerNode:
         return next(future.result() for _, future in futures if future.done())
 
     def state(self):
-        """Label of the node's lifecycle state."""
+        """The label of the node's lifecycle state."""
         return self.call(GetState, f"{NODE}/get_state", GetState.Request()).current_state.label
 
     def change_state(self, transition):
-        """Whether the transition succeeded."""
+        """Request a transition; returns whether it succeeded."""
         request = ChangeState.Request(transition=Transition(id=transition))
         return self.call(ChangeState, f"{NODE}/change_state", request, repeat=False).success
 
     def set_string(self, name, value):
-        """The node's answer to setting a string parameter."""
+        """Set a string parameter through the service; returns its result."""
         typed = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=value)
         request = SetParameters.Request(parameters=[Parameter(name=name, value=typed)])
         return self.call(SetParameters, f"{NODE}/set_parameters", request).results[0]
@@ -209,7 +209,7 @@ def corrupt_image(number):
 
 
 def camera_info(image):
-    """The calibration that belongs to ``image``."""
+    """A camera_info message for ``image``."""
     info = CameraInfo(header=image.header, height=image.height, width=image.width, distortion_model="plumb_bob")
     info.k = [60.0, 0.0, 32.0, 0.0, 60.0, 24.0, 0.0, 0.0, 1.0]
     info.p = [60.0, 0.0, 32.0, 0.0, 0.0, 60.0, 24.0, 0.0, 0.0, 0.0, 1.0, 0.0]
@@ -218,11 +218,11 @@ def camera_info(image):
 
 
 def capture_metadata(image, exposure_us=30000, gain=8.0):
-    """What camera_ros tells of ``image``."""
+    """Capture metadata for ``image``, as camera_ros publishes it."""
     values = [KeyValue(key="ExposureTime", value=str(exposure_us)), KeyValue(key="AnalogueGain", value=str(gain))]
     return DiagnosticArray(header=image.header, status=[DiagnosticStatus(level=b"\x00", values=values)])
 
 
 def pixels(image):
-    """(H, W, 3) uint8 of a three-channel 8-bit message."""
+    """The pixels of a three-channel 8-bit message, (H, W, 3) uint8."""
     return np.frombuffer(image.data, np.uint8).reshape(image.height, image.width, 3)
