@@ -1,4 +1,4 @@
-"""`lowlight`: options reach the functions behind them, errors become one line and an exit code."""
+"""`lowlight`: options reach the functions behind them; errors and signals end with one line and an exit status."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_image_leaves_missing_options_to_the_file(enhance_file: Recorder, capsys
 
 
 @pytest.mark.parametrize(("text", "exposure_s"), [("0.03", 0.03), ("1/30", 1 / 30), ("1e-4", 1e-4), ("2", 2.0)])
-def test_exposure_is_read_as_photographers_write_it(enhance_file: Recorder, text: str, exposure_s: float) -> None:
+def test_exposure_is_a_decimal_or_a_fraction(enhance_file: Recorder, text: str, exposure_s: float) -> None:
     cli.main(["image", "dark.jpg", "out.png", "--exposure", text])
     assert enhance_file.given is not None
     assert enhance_file.given[3] == pytest.approx(exposure_s, rel=1e-12)

@@ -1,4 +1,4 @@
-"""What each part may need: the robot no torch, files no ROS. Real imports, with the others blocked."""
+"""Each part imports only what it may need: the robot no torch, file tools no ROS. Other modules are blocked."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ OPTIONAL = "PIL,skimage,yaml,openvino,av,ray"
 
 
 def imported(blocked: str, *names: str) -> list[str]:
-    """Modules below ``names`` that were imported with ``blocked`` out of reach."""
+    """Import everything below ``names`` with the modules ``blocked`` unavailable; returns the imported modules."""
     process = subprocess.run(
         [sys.executable, "-c", SCRIPT, blocked, *names], capture_output=True, text=True, timeout=300, check=False
     )

@@ -43,7 +43,7 @@ STARTUP_TIMEOUT_S = 120.0
 """Time for the processes to start and to discover each other."""
 
 ANSWER_TIMEOUT_S = 30.0
-SILENCE_S = 1.5
+SILENCE_S = 1.0
 """A frame counts as lost when none has arrived for this long."""
 
 
