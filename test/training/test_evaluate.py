@@ -79,3 +79,20 @@ def test_the_command_wants_one_source(photos: Path, capsys: pytest.CaptureFixtur
     model = write_tiny_model(photos / "tiny.onnx")
     assert main(["evaluate", str(model)]) == 2
     assert "--pairs and --photos" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--out", "--report"])
+@pytest.mark.parametrize("source", ["--pairs", "--bag"])
+def test_an_unwritable_target_is_reported_before_the_work(
+    option: str, source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("rosbags")
+    (tmp_path / "file").write_text("")
+    model, missing = write_tiny_model(tmp_path / "tiny.onnx"), tmp_path / "missing"
+    arguments = ["evaluate", str(model), source, str(missing), option, str(tmp_path / "file" / "target")]
+    assert main(arguments) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("lowlight: ")
+    assert message.count("\n") == 1
+    assert str(tmp_path / "file") in message
+    assert str(missing) not in message

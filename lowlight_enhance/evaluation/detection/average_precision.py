@@ -151,20 +151,18 @@ class DetectionResults:
             weights: (images,) how often each image counts; None: once.
 
         Returns:
-            ``mAP50``, ``mAP``, ``recall``, ``recall small``, ``recall medium``, ``recall large`` and ``false boxes``
+            ``recall``, ``recall small``, ``recall medium``, ``recall large``, ``mAP50``, ``mAP`` and ``false boxes``
             per image; NaN where there are no labels.
         """
         image_weights = np.ones(self.images) if weights is None else np.asarray(weights, np.float64)
         precisions = self._class_precisions(image_weights, len(IOUS))
-        found = {
-            "mAP50": float(np.mean([p[0] for p in precisions])) if precisions else math.nan,
-            "mAP": float(np.mean(precisions)) if precisions else math.nan,
-            "recall": self._recall(np.ones(self.labels, bool), image_weights),
-        }
+        found = {"recall": self._recall(np.ones(self.labels, bool), image_weights)}
         for name, (low, high) in SIZES.items():
             found[f"recall {name}"] = self._recall(
                 (self._label_area >= low) & (self._label_area < high), image_weights
             )
+        found["mAP50"] = float(np.mean([p[0] for p in precisions])) if precisions else math.nan
+        found["mAP"] = float(np.mean(precisions)) if precisions else math.nan
         total = image_weights.sum()
         found["false boxes"] = float(self._false @ image_weights / total) if total else math.nan
         return found

@@ -94,7 +94,8 @@ class ResultTable:
         scenes: number of scenes.
         columns: names of the metrics.
         rows: by rendering, values in the order of ``columns``; NaN where there is none.
-        differences: by other rendering, difference of the enhanced stream in the first column.
+        compared: the column of ``differences``.
+        differences: by other rendering, difference of the enhanced stream.
     """
 
     detector: str
@@ -104,6 +105,7 @@ class ResultTable:
     scenes: int
     columns: tuple[str, ...]
     rows: dict[str, tuple[float, ...]]
+    compared: str
     differences: dict[str, Interval]
 
     @property
@@ -120,7 +122,7 @@ class ResultTable:
     def difference_text(self) -> str:
         """Return the differences as one line."""
         found = [f"to {name} {interval}" for name, interval in self.differences.items()]
-        return f"{STREAM}, difference in {self.columns[0]} (90 % interval): {'; '.join(found)}" if found else ""
+        return f"{STREAM}, difference in {self.compared} (90 % interval): {'; '.join(found)}" if found else ""
 
     def __str__(self) -> str:
         width = max(map(len, self.rows)) + 2
@@ -148,7 +150,9 @@ def _box_table(detector: str, condition: str, boxes: BoxFrames) -> ResultTable:
     scenes = [numbers[scene] for scene in boxes.scenes]
     differences = bootstrap_differences(results, scenes, STREAM) if STREAM in results else {}
     rows = {name: tuple(found[column] for column in columns) for name, found in metrics.items()}
-    return ResultTable(detector, BOXES, condition, len(boxes.frames), len(numbers), columns, rows, differences)
+    return ResultTable(
+        detector, BOXES, condition, len(boxes.frames), len(numbers), columns, rows, "mAP50", differences
+    )
 
 
 def _count_table(detector: str, measure: str, condition: str, entries: Sequence[Entry]) -> ResultTable:
@@ -164,7 +168,9 @@ def _count_table(detector: str, measure: str, condition: str, entries: Sequence[
     frames = sum(entry.rendering == entries[0].rendering for entry in entries)
     main = next(iter(columns.values()))
     differences = dict(_count_differences(per_scene, main, len(scenes))) if STREAM in per_scene else {}
-    return ResultTable(detector, measure, condition, frames, len(scenes), tuple(columns), rows, differences)
+    return ResultTable(
+        detector, measure, condition, frames, len(scenes), tuple(columns), rows, next(iter(columns)), differences
+    )
 
 
 def _count_differences(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,6 +121,7 @@ class _Row:
 def _rows(index: Path) -> list[_Row]:
     try:
         reader = csv.DictReader(io.StringIO(index.read_bytes().decode("utf-8-sig"), newline=""))
+        reader.fieldnames = _column_names(index, reader.fieldnames or ())
         return [_Row(f"{index}, line {reader.line_num}", values) for values in reader]
     except OSError as error:
         raise DataError(f"cannot read the index {index}: {error.strerror}") from error
@@ -129,3 +130,19 @@ def _rows(index: Path) -> list[_Row]:
         raise DataError(f"{index}, line {line}: not UTF-8 ({error.reason}); save the index as UTF-8") from error
     except csv.Error as error:
         raise DataError(f"{index} is not a CSV file: {error}") from error
+
+
+def _column_names(index: Path, header: Sequence[str]) -> list[str]:
+    """Return the column names in lower case and without spaces around them, as the rest of this module reads them.
+
+    Raises:
+        DataError: two columns have the same name then, or are alternatives such as ``dark`` and ``noisy``.
+    """
+    names = [name.strip().lower() for name in header]
+    repeated = sorted({name for name in names if name and names.count(name) > 1})
+    alternatives = [[name for name in names if name in group] for group in COLUMNS.values()]
+    ambiguous = repeated or next((group for group in alternatives if len(group) > 1), [])
+    if ambiguous:
+        found = ", ".join(repr(name) for name, plain in zip(header, names, strict=True) if plain in ambiguous)
+        raise DataError(f"{index}: the columns {found} mean the same; keep one of them")
+    return names

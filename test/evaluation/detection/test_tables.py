@@ -149,4 +149,5 @@ def test_the_section_of_the_report_shows_the_samples() -> None:
         f"yolo, 0.png, 4 stops: {name}" for name in (DARK, STREAM)
     ]
     assert "truth: labels" in section.notes
-    assert section.tables[0].columns[1] == "mAP50"
+    assert section.tables[0].columns[:3] == ("", "recall", "recall small")
+    assert "difference in mAP50" in section.tables[0].note
