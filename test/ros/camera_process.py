@@ -1,4 +1,4 @@
-"""A camera as a process of its own, which can be killed: 64x48 frames at 30 Hz, forever."""
+"""A camera that can be killed: publishes 64x48 frames at 30 Hz until it ends."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""One end of a best-effort image stream, as a process of its own: ``send`` or ``receive`` FRAMES images of 640x480.
+"""Publisher or subscriber of a best-effort image stream: ``send`` or ``receive`` FRAMES images of 640x480.
 
 ``receive`` prints the number of received frames when the last one arrives or the sender ends.
 """

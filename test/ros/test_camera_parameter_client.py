@@ -1,4 +1,4 @@
-"""Parameters of a camera's node, watched over the middleware."""
+"""Exposure and gain from the parameters of a camera node, over the middleware."""
 
 import time
 
@@ -27,7 +27,7 @@ BRIGHT = CaptureMetadata(400.0, pytest.approx(0.033))
 
 
 class Graph:
-    """Nodes of one process, served by one executor."""
+    """Nodes of one process, spun by one executor."""
 
     def __init__(self):
         self.context = rclpy.Context()
@@ -35,10 +35,10 @@ class Graph:
         self.executor = SingleThreadedExecutor(context=self.context)
         self.nodes = []
 
-    def node(self, name, namespace="", served=True, **options):
+    def node(self, name, namespace="", spun=True, **options):
         node = rclpy.create_node(name, namespace=namespace, context=self.context, **options)
         self.nodes.append(node)
-        if served:
+        if spun:
             self.executor.add_node(node)
         return node
 
@@ -73,13 +73,13 @@ def graph():
     graph.close()
 
 
-def watch(graph, camera="camera", source=None, **settings):
-    """A watcher, and the list of what it tells."""
-    told = []
+def follow(graph, camera="camera", source=None, **settings):
+    """Return a client, and the list of the captures that it reports."""
+    reported = []
     node = graph.node("watcher", namespace="/peer")
     source = source or parameter_source("usb_cam")
     settings = MetadataSettings(**settings)
-    return CameraParameterClient(node, camera, source, settings, told.append, PERIOD_S), told
+    return CameraParameterClient(node, camera, source, settings, reported.append, PERIOD_S), reported
 
 
 def set_(node, **values):
@@ -87,107 +87,107 @@ def set_(node, **values):
     assert all(result.successful for result in results)
 
 
-def test_first_values_then_changes_of_that_node_alone(graph):
+def test_it_reports_the_values_and_changes_of_that_node_only(graph):
     camera = graph.camera(namespace="/peer")
     other = graph.camera(namespace="/other")
-    watched, told = watch(graph)
-    assert watched.camera == "/peer/camera"
-    assert watched.problem
-    graph.spin_until(lambda: told)
-    assert told[0] == BRIGHT
-    assert watched.problem == ""
+    client, reported = follow(graph)
+    assert client.camera == "/peer/camera"
+    assert client.problem
+    graph.spin_until(lambda: reported)
+    assert reported[0] == BRIGHT
+    assert client.problem == ""
 
     set_(other, exposure=10)
     set_(camera, gain=8)
-    graph.spin_until(lambda: watched.capture.iso == 800.0)
-    assert watched.capture.exposure_s == pytest.approx(0.033)
+    graph.spin_until(lambda: client.capture.iso == 800.0)
+    assert client.capture.exposure_s == pytest.approx(0.033)
 
     set_(camera, autoexposure=True)
-    graph.spin_until(lambda: told[-1] == UNKNOWN)
-    assert "automatic exposure is on" in watched.problem
+    graph.spin_until(lambda: reported[-1] == UNKNOWN)
+    assert "automatic exposure is on" in client.problem
     set_(camera, autoexposure=False, exposure=100)
-    graph.spin_until(lambda: told[-1] == CaptureMetadata(800.0, pytest.approx(0.01)))
-    assert not any(capture.exposure_s == pytest.approx(0.001) for capture in told)
+    graph.spin_until(lambda: reported[-1] == CaptureMetadata(800.0, pytest.approx(0.01)))
+    assert not any(capture.exposure_s == pytest.approx(0.001) for capture in reported)
 
 
 def test_a_missing_parameter_is_named_and_a_new_one_used(graph):
     camera = graph.camera(exposure=330, autoexposure=False)
-    watched, told = watch(graph, "/camera")
-    graph.spin_until(lambda: told)
-    assert told[0] == CaptureMetadata(None, pytest.approx(0.033))
-    assert watched.problem == "it has no parameter gain"
+    client, reported = follow(graph, "/camera")
+    graph.spin_until(lambda: reported)
+    assert reported[0] == CaptureMetadata(None, pytest.approx(0.033))
+    assert client.problem == "it has no parameter gain"
     camera.declare_parameter("gain", 2)
-    graph.spin_until(lambda: watched.capture.iso == 200.0)
-    assert watched.problem == ""
+    graph.spin_until(lambda: client.capture.iso == 200.0)
+    assert client.problem == ""
 
 
-def test_news_of_a_deleted_parameter_make_it_unknown(graph):
+def test_the_event_of_a_deleted_parameter_makes_it_unknown(graph):
     camera = graph.camera()
-    watched, told = watch(graph, "/camera")
-    graph.spin_until(lambda: told)
+    client, reported = follow(graph, "/camera")
+    graph.spin_until(lambda: reported)
     publisher = camera.create_publisher(ParameterEvent, "/parameter_events", qos_profile_parameter_events)
     graph.spin_until(publisher.get_subscription_count)
     publisher.publish(ParameterEvent(node="/other", deleted_parameters=[ParameterMessage(name="exposure")]))
     publisher.publish(ParameterEvent(node="/camera", deleted_parameters=[ParameterMessage(name="gain")]))
-    graph.spin_until(lambda: watched.capture.iso is None)
-    assert watched.capture == CaptureMetadata(None, pytest.approx(0.033))
+    graph.spin_until(lambda: client.capture.iso is None)
+    assert client.capture == CaptureMetadata(None, pytest.approx(0.033))
 
 
-def test_what_no_news_told_of_is_found_by_asking_anew(graph, monkeypatch):
-    """rclpy's own nodes delete a parameter without an event."""
+def test_a_change_without_an_event_is_found_by_a_new_request(graph, monkeypatch):
+    """rclpy deletes a parameter without an event."""
     monkeypatch.setattr("lowlight_enhance.ros.camera_parameter_client.REFRESH_S", 0.1)
     camera = graph.camera()
-    watched, told = watch(graph, "/camera")
-    graph.spin_until(lambda: told)
+    client, reported = follow(graph, "/camera")
+    graph.spin_until(lambda: reported)
     camera.undeclare_parameter("gain")
-    graph.spin_until(lambda: watched.capture == CaptureMetadata(None, pytest.approx(0.033)))
+    graph.spin_until(lambda: client.capture == CaptureMetadata(None, pytest.approx(0.033)))
 
 
-def test_it_is_told_again_while_the_node_is_there_and_no_longer(graph):
+def test_it_repeats_the_capture_while_the_node_runs(graph):
     camera = graph.camera()
-    watched, told = watch(graph, "/camera")
-    graph.spin_until(lambda: len(told) >= 4)
-    assert set(map(str, told)) == {str(told[0])}
+    client, reported = follow(graph, "/camera")
+    graph.spin_until(lambda: len(reported) >= 4)
+    assert set(map(str, reported)) == {str(reported[0])}
     graph.remove(camera)
-    graph.spin_until(lambda: watched.capture == UNKNOWN)
-    assert told[-1] == UNKNOWN
-    assert watched.problem
+    graph.spin_until(lambda: client.capture == UNKNOWN)
+    assert reported[-1] == UNKNOWN
+    assert client.problem
 
 
-def test_a_camera_that_returns_is_asked_again(graph):
-    watched, told = watch(graph, "/camera")
+def test_a_restarted_camera_is_requested_again(graph):
+    client, reported = follow(graph, "/camera")
     for gain in (2, 5):
         camera = graph.camera(**{**MANUAL, "gain": gain})
-        graph.spin_until(lambda gain=gain: watched.capture.iso == 100.0 * gain)
+        graph.spin_until(lambda gain=gain: client.capture.iso == 100.0 * gain)
         graph.remove(camera)
-        graph.spin_until(lambda: watched.capture == UNKNOWN)
-    assert next(capture.iso for capture in told if not capture.is_unknown) == 200.0
+        graph.spin_until(lambda: client.capture == UNKNOWN)
+    assert next(capture.iso for capture in reported if not capture.is_unknown) == 200.0
 
 
-def test_a_value_that_no_camera_has_is_unknown_until_it_is_mended(graph):
+def test_an_implausible_value_is_unknown_until_it_is_fixed(graph):
     camera = graph.camera()
-    watched, told = watch(graph, "/camera", parameter_source("usb_cam", exposure_unit_s=1e-4))
-    graph.spin_until(lambda: told)
+    client, reported = follow(graph, "/camera", parameter_source("usb_cam", exposure_unit_s=1e-4))
+    graph.spin_until(lambda: reported)
     camera.undeclare_parameter("exposure")
     camera.declare_parameter("exposure", [1, 2, 3])
-    graph.spin_until(lambda: "exposure is 'a list'" in watched.problem)
-    assert told[-1] == UNKNOWN
+    graph.spin_until(lambda: "exposure is 'a list'" in client.problem)
+    assert reported[-1] == UNKNOWN
     camera.undeclare_parameter("exposure")
     camera.declare_parameter("exposure", 200)
-    graph.spin_until(lambda: watched.capture == CaptureMetadata(400.0, pytest.approx(0.02)))
+    graph.spin_until(lambda: client.capture == CaptureMetadata(400.0, pytest.approx(0.02)))
 
 
-def test_new_settings_hold_at_once(graph):
+def test_new_settings_are_used_at_once(graph):
     graph.camera()
-    watched, told = watch(graph, "/camera")
-    graph.spin_until(lambda: told)
-    watched.settings = MetadataSettings(gain_unity=4.0)
-    graph.spin_until(lambda: told[-1].iso == 100.0)
+    client, reported = follow(graph, "/camera")
+    graph.spin_until(lambda: reported)
+    client.settings = MetadataSettings(gain_unity=4.0)
+    graph.spin_until(lambda: reported[-1].iso == 100.0)
 
 
-def test_a_node_that_does_not_answer_holds_nobody_up_and_is_asked_again(graph, monkeypatch):
+def test_a_node_that_does_not_answer_blocks_nothing_and_is_requested_again(graph, monkeypatch):
     monkeypatch.setattr("lowlight_enhance.ros.camera_parameter_client.ANSWER_S", 0.2)
-    silent = graph.node("camera", start_parameter_services=False, served=False)
+    silent = graph.node("camera", start_parameter_services=False, spun=False)
     asked = []
 
     def answer(request, response):
@@ -198,42 +198,42 @@ def test_a_node_that_does_not_answer_holds_nobody_up_and_is_asked_again(graph, m
         return response
 
     silent.create_service(GetParameters, "/camera/get_parameters", answer)
-    watched, told = watch(graph, "/camera")
+    client, reported = follow(graph, "/camera")
     ticks = []
-    watched._node.create_timer(0.01, lambda: ticks.append(time.monotonic()))
+    client._node.create_timer(0.01, lambda: ticks.append(time.monotonic()))
     questions = []
-    ask = watched._send_requests
-    monkeypatch.setattr(watched, "_send_requests", lambda: (questions.append(1), ask()))
+    ask = client._send_requests
+    monkeypatch.setattr(client, "_send_requests", lambda: (questions.append(1), ask()))
     graph.spin_until(lambda: len(questions) >= 3)
     assert len(ticks) > 10
-    assert not told
+    assert not reported
     assert not asked
-    assert len(watched._pending) == 3
+    assert len(client._pending) == 3
 
     graph.executor.add_node(silent)
-    graph.spin_until(lambda: told)
-    assert told[0] == BRIGHT
+    graph.spin_until(lambda: reported)
+    assert reported[0] == BRIGHT
 
 
-def test_nothing_is_told_after_close(graph):
+def test_nothing_is_reported_after_close(graph):
     camera = graph.camera()
-    watched, told = watch(graph, "/camera")
-    graph.spin_until(lambda: told)
-    watched.close()
-    told.clear()
+    client, reported = follow(graph, "/camera")
+    graph.spin_until(lambda: reported)
+    client.close()
+    reported.clear()
     heard = []
     second = graph.node("second")
     CameraParameterClient(second, "camera", parameter_source("usb_cam"), MetadataSettings(), heard.append, PERIOD_S)
     graph.spin_until(lambda: heard)
     set_(camera, gain=16)
     graph.spin_until(lambda: heard[-1].iso == 1600.0)
-    assert not told
+    assert not reported
 
 
 @pytest.mark.parametrize("name", ["", "/", "my camera", "cam//era", "/9camera"])
-def test_what_can_be_no_nodes_name_is_refused(graph, name):
+def test_an_invalid_node_name_is_rejected(graph, name):
     with pytest.raises(ConfigError, match="camera node"):
-        watch(graph, name)
+        follow(graph, name)
 
 
 def test_values_are_read_by_their_type():

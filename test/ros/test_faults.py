@@ -1,4 +1,4 @@
-"""What goes wrong around a node in flight. Every test ends with frames that flow."""
+"""Faults around a running node. Every test ends with a check that frames are still enhanced."""
 
 import itertools
 import os
@@ -33,15 +33,15 @@ def count(graph, name):
 
 
 def send(graph, image):
-    """Publish one image and wait until the node has dealt with it."""
+    """Publish one image and wait until the node has received it."""
     health = graph.node.diagnostics.health
     before = health._totals["received"]
     graph.peer.image_publisher.publish(image)
     graph.peer.spin_until(lambda: health._totals["received"] > before)
 
 
-def frames_flow(graph):
-    """The last word of every test."""
+def assert_frames_are_enhanced(graph):
+    """Check that an image is enhanced and published."""
     sent = dark_image(9_000)
     np.testing.assert_allclose(pixels(graph.process(sent)), np.minimum(2.0 * pixels(sent), 255.0), atol=1)
 
@@ -49,7 +49,7 @@ def frames_flow(graph):
 # The camera
 
 
-def test_a_camera_that_is_killed_and_another_that_takes_its_place(start_graph):
+def test_a_camera_is_killed_and_another_one_replaces_it(start_graph):
     graph = start_graph()
     peer = graph.peer
     environment = {**os.environ, "PYTHONPATH": str(HERE.parent / "helpers")}
@@ -66,7 +66,7 @@ def test_a_camera_that_is_killed_and_another_that_takes_its_place(start_graph):
 
     first, second = stamps_from_a_camera(), stamps_from_a_camera()
     assert first[0] <= second[-1]
-    frames_flow(graph)
+    assert_frames_are_enhanced(graph)
 
 
 def test_size_and_encoding_change_from_frame_to_frame(start_graph):
@@ -89,7 +89,7 @@ def test_size_and_encoding_change_from_frame_to_frame(start_graph):
         assert (image.height, image.width, image.header) == (height, width, sent.header)
         assert image.encoding == {"bgra8": "bgr8", "bayer_rggb8": "bgr8"}.get(encoding, encoding)
     assert count(graph, "failed") == 0
-    frames_flow(graph)
+    assert_frames_are_enhanced(graph)
 
 
 def test_one_message_in_ten_is_corrupt(start_graph):
@@ -109,11 +109,11 @@ def test_one_message_in_ten_is_corrupt(start_graph):
         send(graph, image)
     assert count(graph, "enhanced") - received == 100 - bad
     assert count(graph, "decode_errors") == bad
-    frames_flow(graph)
+    assert_frames_are_enhanced(graph)
 
 
 def spoil(image, chance):
-    """Make one of the things wrong that wires and drivers get wrong."""
+    """Introduce one of the errors that drivers and connections make."""
     kind = chance.randrange(5)
     if kind == 0:
         image.data = image.data[: chance.randrange(len(image.data))]
@@ -130,7 +130,7 @@ def spoil(image, chance):
 # Time and metadata
 
 
-def test_stamps_jump_back_as_when_a_bag_starts_over(start_graph):
+def test_stamps_jump_back_as_in_a_looped_bag(start_graph):
     graph = start_graph(metadata__type=DIAGNOSTIC_ARRAY, use_sim_time=True)
     peer = graph.peer
     clock_publisher = peer.node.create_publisher(Clock, "/clock", 10)
@@ -151,7 +151,7 @@ def test_stamps_jump_back_as_when_a_bag_starts_over(start_graph):
             repeating=lambda: peer.image_publisher.publish(dark_image(109)),
         )
     assert count(graph, "failed") == 0
-    frames_flow(graph)
+    assert_frames_are_enhanced(graph)
 
 
 def test_metadata_stops(start_graph):
@@ -169,7 +169,7 @@ def test_metadata_stops(start_graph):
     assert count(graph, "metadata.last") == 1
     send(graph, dark_image(5))
     assert values(graph)["metadata_source"] == "fallback"
-    frames_flow(graph)
+    assert_frames_are_enhanced(graph)
 
 
 # The model's file
@@ -178,16 +178,16 @@ def test_metadata_stops(start_graph):
 def test_the_model_file_is_replaced_by_a_truncated_one(start_graph, tiny_model):
     graph = start_graph()
     whole = tiny_model.read_bytes()
-    frames_flow(graph)
+    assert_frames_are_enhanced(graph)
     tiny_model.write_bytes(whole[: len(whole) // 2])
-    frames_flow(graph)
+    assert_frames_are_enhanced(graph)
     [result] = graph.set_parameters(model=str(tiny_model))
     assert not result.successful
     assert str(tiny_model) in result.reason
-    frames_flow(graph)
+    assert_frames_are_enhanced(graph)
     graph.node.trigger_deactivate()
     graph.node.trigger_activate()
-    frames_flow(graph)
+    assert_frames_are_enhanced(graph)
     tiny_model.write_bytes(whole)
     assert graph.set_parameters(model=str(tiny_model))[0].successful
     assert values(graph)["model_error"] == ""
@@ -197,7 +197,7 @@ def test_the_model_file_is_replaced_by_a_truncated_one(start_graph, tiny_model):
 
 
 @pytest.mark.parametrize("history", [HistoryPolicy.KEEP_LAST, HistoryPolicy.KEEP_ALL])
-def test_a_consumer_that_does_not_read_holds_nobody_up(start_graph, history):
+def test_a_subscriber_that_does_not_read_does_not_block_others(start_graph, history):
     graph = start_graph()
     idle = PeerNode()
     idle.node.create_subscription(Image, "image_enhanced", idle.images.append, QoSProfile(depth=1, history=history))
@@ -212,7 +212,7 @@ def test_a_consumer_that_does_not_read_holds_nobody_up(start_graph, history):
         idle.spin_until(lambda: any(image.header.stamp.sec == last for image in idle.images))
     finally:
         idle.close()
-    frames_flow(graph)
+    assert_frames_are_enhanced(graph)
 
 
 def test_a_node_slower_than_its_camera_enhances_the_newest_frame(start_graph):
@@ -227,7 +227,7 @@ def test_a_node_slower_than_its_camera_enhances_the_newest_frame(start_graph):
         return fast(rgb, capture)
 
     def shoot():
-        """A hundred frames a second, numbered by their stamps."""
+        """Publish a hundred frames a second, numbered by their stamps."""
         while not done.is_set():
             newest[0] += 1
             peer.image_publisher.publish(dark_image(newest[0]))
@@ -251,7 +251,7 @@ def test_a_node_slower_than_its_camera_enhances_the_newest_frame(start_graph):
     assert np.median(behind) <= 2.0 * np.median(np.diff(numbers))  # and so did not fall behind
     assert count(graph, "skipped") > 0
     graph.node.handler.pipeline.enhancer = fast
-    frames_flow(graph)
+    assert_frames_are_enhanced(graph)
 
 
 # Two cameras
@@ -269,4 +269,4 @@ def test_two_cameras_in_two_namespaces(start_graph):
     left.node.trigger_shutdown()
     assert right.process(dark_image(7)).encoding == "mono8"
     right.set_parameters(output__encoding="bgr8")
-    frames_flow(right)
+    assert_frames_are_enhanced(right)

@@ -1,6 +1,7 @@
 """The launch files, run against stand-ins for launch and launch_ros that only record, and against the real ones."""
 
 import importlib.util
+import re
 import sys
 import types
 from pathlib import Path
@@ -313,6 +314,16 @@ def test_replay_without_ros2_bag_uses_our_own_player(stand_ins, tmp_path, monkey
     )
     with pytest.raises(ValueError, match="choose ros2bag, lowlight or auto"):
         launched("replay", bag=str(tmp_path), player="vlc")
+
+
+def test_the_launch_page_names_files_and_arguments_that_exist(stand_ins):
+    text = (ROOT / "docs/launch.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\w+)\.launch\.py` \|", text, re.MULTILINE)) == set(NAMES)
+    commands = re.findall(r"^ros2 launch lowlight_enhance (\w+)\.launch\.py((?:.*\\\n)*.*)$", text, re.MULTILINE)
+    assert commands
+    for name, rest in commands:
+        assert set(re.findall(r"(\w+):=", rest)) <= load(name).ARGUMENTS.keys()
+    assert set(re.findall(r"\]\((\S+)\)", text)) == {"parameters.md"}
 
 
 @pytest.mark.parametrize("name", NAMES)

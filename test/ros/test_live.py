@@ -1,4 +1,4 @@
-"""What can be changed in flight: parameters, the model, enhancement on and off, and how a node comes back from it."""
+"""Changes while the node runs: parameters, the model, enabling and disabling, lifecycle transitions."""
 
 import gc
 import threading
@@ -20,8 +20,8 @@ from tiny_model import write_tiny_model
 from lowlight_enhance.core.enhancement.enhancer import Enhancer
 from lowlight_enhance.core.errors import ModelError
 
-WHEN_IT_CONFIGURES = {"output.compressed_format": "jpeg"}
-AT_ITS_START = {"autostart": False, "malloc_tuning": True}
+SET_WHILE_UNCONFIGURED = {"output.compressed_format": "jpeg"}
+SET_AT_START = {"autostart": False, "malloc_tuning": True}
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def graph(start_graph):
 
 
 def gain_of(graph, number=7):
-    """What a frame is multiplied by on its way through."""
+    """Return the factor by which the node multiplies the pixels of a frame."""
     sent = dark_image(number)
     return pixels(graph.process(sent)).mean() / pixels(sent).mean()
 
@@ -46,7 +46,7 @@ def values(graph):
 # Enhancement on and off
 
 
-def test_switched_off_it_passes_frames_through_untouched(graph):
+def test_disabled_it_publishes_frames_unchanged(graph):
     sent = dark_image(1)
     sent.step = 3 * 64 + 5  # padding and all
     sent.data.frombytes(bytes(48 * 5))
@@ -57,12 +57,12 @@ def test_switched_off_it_passes_frames_through_untouched(graph):
     graph.peer.spin_until(lambda: graph.peer.infos)
     assert graph.peer.infos[-1].header == sent.header
     assert values(graph)["enabled"] == "false"
-    assert "untouched" in graph.node.status().message
+    assert "unchanged" in graph.node.status().message
     assert enable(graph, True).success
     assert gain_of(graph) == pytest.approx(2.0, abs=0.02)
 
 
-def test_switched_off_it_stays_off_over_a_new_configuration(graph):
+def test_it_stays_disabled_after_cleanup_and_configure(graph):
     enable(graph, False)
     graph.node.trigger_deactivate()
     graph.node.trigger_cleanup()
@@ -98,7 +98,7 @@ def test_encoding_and_working_size_change_between_frames(graph):
     assert values(graph)["working_size"] == str(graph.node.handler.model.enhancer.working_size) != "32"
 
 
-def test_metadata_type_and_its_settings_change_in_flight(graph):
+def test_metadata_type_and_settings_change_while_active(graph):
     from ros_graph import capture_metadata
 
     sent = dark_image(5)
@@ -130,7 +130,7 @@ def test_metadata_type_and_its_settings_change_in_flight(graph):
         ("malloc_tuning", True, "read-only"),
     ],
 )
-def test_a_change_that_cannot_be_is_refused_with_the_reason(graph, name, value, reason):
+def test_an_invalid_change_is_rejected_with_a_reason(graph, name, value, reason):
     before = graph.node.get_parameter(name).value
     [result] = graph.set_parameters(**{name: value})
     assert not result.successful
@@ -174,7 +174,7 @@ def brighter(tmp_path):
     return write_tiny_model(tmp_path / "brighter.onnx", gain=2.5)
 
 
-def test_a_model_is_swapped_while_frames_flow(graph, brighter):
+def test_a_model_is_replaced_while_frames_are_published(graph, brighter):
     peer, number = graph.peer, iter(range(1, 10_000))
     peer.spin_until(lambda: peer.images, repeating=lambda: peer.image_publisher.publish(dark_image(next(number))))
     old = graph.node.handler.model.enhancer
@@ -189,7 +189,7 @@ def test_a_model_is_swapped_while_frames_flow(graph, brighter):
     assert {image.encoding for image in peer.images} == {"bgr8"}
 
 
-def test_the_old_model_flies_while_another_is_loading(graph, brighter, monkeypatch):
+def test_the_old_model_is_used_while_another_is_loading(graph, brighter, monkeypatch):
     begun, may_end = threading.Event(), threading.Event()
     warm_up = Enhancer.warm_up
 
@@ -208,7 +208,7 @@ def test_the_old_model_flies_while_another_is_loading(graph, brighter, monkeypat
     assert gain_of(graph) == pytest.approx(2.5, abs=0.02)
 
 
-def test_of_several_models_the_last_one_flies(graph, brighter, tmp_path):
+def test_the_last_requested_model_is_used(graph, brighter, tmp_path):
     for gain in (1.5, 1.75):
         graph.set_parameters(model=str(write_tiny_model(tmp_path / f"{gain}.onnx", gain=gain)))
         graph.node.handler.update()
@@ -218,7 +218,7 @@ def test_of_several_models_the_last_one_flies(graph, brighter, tmp_path):
     assert gain_of(graph) == pytest.approx(2.5, abs=0.02)
 
 
-def test_a_model_that_is_no_model_is_refused_at_once(graph, tmp_path):
+def test_a_file_that_is_not_a_model_is_rejected_at_once(graph, tmp_path):
     path = tmp_path / "bad.onnx"
     path.write_bytes(b"not a network")
     [result] = graph.set_parameters(model=str(path))
@@ -229,8 +229,8 @@ def test_a_model_that_is_no_model_is_refused_at_once(graph, tmp_path):
     assert graph.node.status().level == b"\x01"
 
 
-def test_a_model_that_turns_out_not_to_run_leaves_the_old_one_and_its_parameters(graph, tmp_path):
-    """It is an ONNX file in order, so that only the attempt to open it tells."""
+def test_a_model_that_fails_to_open_leaves_the_old_one_and_its_parameters(graph, tmp_path):
+    """The file is valid ONNX, so only the attempt to open it shows the error."""
     before = graph.node.get_parameter("model").value
     path = write_tiny_model(tmp_path / "odd.onnx", metadata={})
     assert graph.set_parameters(model=str(path))[0].successful
@@ -240,7 +240,7 @@ def test_a_model_that_turns_out_not_to_run_leaves_the_old_one_and_its_parameters
     assert values(graph)["model"] == "tiny"
 
 
-def test_threads_and_size_of_the_output_load_the_model_anew(graph):
+def test_threads_and_output_resolution_load_the_model_again(graph):
     old = graph.node.handler.model.enhancer
     graph.set_parameters(threads=1, output__resolution="model", working_size=24)
     graph.peer.spin_until(
@@ -252,17 +252,17 @@ def test_threads_and_size_of_the_output_load_the_model_anew(graph):
 # Phases
 
 
-def test_inactive_it_has_no_session_and_comes_back_with_the_same_model(graph, tiny_model):
+def test_inactive_it_has_no_session_and_activates_with_the_same_model(graph, tiny_model):
     assert gain_of(graph) == pytest.approx(2.0, abs=0.02)
     graph.node.trigger_deactivate()
     assert values(graph)["provider"] == "none: not active"
     assert graph.node.status().message == "inactive: images are not subscribed to"
-    tiny_model.write_bytes(tiny_model.read_bytes()[:100])  # the file is gone bad, what was read from it is not
+    tiny_model.write_bytes(tiny_model.read_bytes()[:100])  # the content in memory is still good
     graph.node.trigger_activate()
     assert gain_of(graph) == pytest.approx(2.0, abs=0.02)
 
 
-def test_inactive_it_has_no_threads_of_the_network(start_graph):
+def test_inactive_the_network_has_no_threads(start_graph):
     def threads():
         return len(list(Path("/proc/self/task").iterdir()))
 
@@ -276,7 +276,7 @@ def test_inactive_it_has_no_threads_of_the_network(start_graph):
     assert threads() >= before + 3
 
 
-def test_after_cleanup_nothing_of_the_flight_is_left(graph):
+def test_cleanup_frees_the_handler_the_model_and_the_endpoints(graph):
     graph.process(dark_image(1))
     left = [weakref.ref(graph.node.handler), weakref.ref(graph.node.handler.model.enhancer)]
     publishers = len(list(graph.node.publishers))
@@ -292,14 +292,14 @@ def test_after_cleanup_nothing_of_the_flight_is_left(graph):
     assert list(graph.node.subscriptions) == []
 
 
-def test_a_model_chosen_while_inactive_flies_from_activation_on(graph, brighter):
+def test_a_model_set_while_inactive_is_used_after_activation(graph, brighter):
     graph.node.trigger_deactivate()
     assert graph.set_parameters(model=str(brighter))[0].successful
     graph.node.trigger_activate()
     assert gain_of(graph) == pytest.approx(2.5, abs=0.02)
 
 
-def test_a_file_that_was_replaced_while_inactive_flies_from_activation_on(graph, tiny_model):
+def test_a_file_replaced_while_inactive_is_used_after_activation(graph, tiny_model):
     graph.node.trigger_deactivate()
     write_tiny_model(tiny_model, gain=2.5)
     assert graph.set_parameters(model=str(tiny_model))[0].successful
@@ -307,9 +307,7 @@ def test_a_file_that_was_replaced_while_inactive_flies_from_activation_on(graph,
     assert gain_of(graph) == pytest.approx(2.5, abs=0.02)
 
 
-def test_a_model_that_was_still_loading_at_deactivation_is_used_from_activation_on(
-    graph, tiny_model, tmp_path, monkeypatch
-):
+def test_a_model_still_loading_at_deactivation_is_used_after_activation(graph, tiny_model, tmp_path, monkeypatch):
     warm_up, may_end = Enhancer.warm_up, threading.Event()
     monkeypatch.setattr("lowlight_enhance.ros.model_loader.STOP_WAIT_S", 0.05)
     monkeypatch.setattr(Enhancer, "warm_up", lambda enhancer: (may_end.wait(180.0), warm_up(enhancer)))
@@ -327,7 +325,7 @@ def test_a_model_that_was_still_loading_at_deactivation_is_used_from_activation_
     assert values(graph)["model_loading"] == "false"
 
 
-def test_what_was_accepted_flies_whatever_becomes_of_its_file(graph, brighter):
+def test_an_accepted_model_is_used_even_if_its_file_changes(graph, brighter):
     graph.node.trigger_deactivate()
     assert graph.set_parameters(model=str(brighter))[0].successful
     brighter.write_bytes(b"not a network")
@@ -335,7 +333,7 @@ def test_what_was_accepted_flies_whatever_becomes_of_its_file(graph, brighter):
     assert gain_of(graph) == pytest.approx(2.5, abs=0.02)
 
 
-def test_a_model_that_refuses_activation_can_be_taken_back(graph, tmp_path):
+def test_a_model_that_prevents_activation_can_be_replaced(graph, tmp_path):
     before = graph.node.get_parameter("model").value
     graph.node.trigger_deactivate()
     graph.set_parameters(model=str(write_tiny_model(tmp_path / "odd.onnx", metadata={})))
@@ -345,7 +343,7 @@ def test_a_model_that_refuses_activation_can_be_taken_back(graph, tmp_path):
     assert gain_of(graph) == pytest.approx(2.0, abs=0.02)
 
 
-def test_what_is_read_at_configuration_can_be_set_after_cleanup(graph):
+def test_parameters_read_at_configure_can_be_set_after_cleanup(graph):
     graph.node.trigger_deactivate()
     graph.node.trigger_cleanup()
     assert graph.set_parameters(output__compressed_format="png")[0].successful

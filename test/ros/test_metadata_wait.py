@@ -1,4 +1,4 @@
-"""Metadata that its driver sends after the image: waiting for it, without keeping anything else waiting."""
+"""Metadata that arrives after its image: the image waits for it without blocking anything else."""
 
 import time
 
@@ -14,7 +14,7 @@ LONG_S = 0.5
 
 @pytest.fixture
 def graph(start_graph):
-    """A node that waits, whose topics are connected."""
+    """Return a node that waits for metadata, with all topics connected."""
     graph = start_graph(metadata__type="diagnostic_msgs/msg/DiagnosticArray", metadata__max_wait=LONG_S)
     peer = graph.peer
     peer.spin_until(lambda: peer.metadata_publisher.get_subscription_count() and peer.input_reliability())
@@ -32,7 +32,7 @@ def values(graph):
     return {pair.key: pair.value for pair in graph.node.status().values}
 
 
-def test_an_image_is_served_as_soon_as_its_metadata_comes(graph):
+def test_an_image_is_processed_as_soon_as_its_metadata_arrives(graph):
     peer, waits_s = graph.peer, []
     for number in range(5, 10):
         sent = dark_image(number)
@@ -59,14 +59,14 @@ def test_other_metadata_does_not_end_the_wait(graph):
     assert values(graph)["metadata_source"] == "last"
 
 
-def test_an_image_whose_metadata_never_comes_is_served_without(graph):
+def test_an_image_whose_metadata_never_arrives_is_processed_without_it(graph):
     began_s = time.monotonic()
     graph.peer.image_publisher.publish(dark_image(5))
     graph.peer.spin_until(lambda: graph.peer.images)
     assert time.monotonic() - began_s >= 0.9 * LONG_S
 
 
-def test_metadata_that_is_there_already_costs_no_wait(graph):
+def test_an_image_does_not_wait_for_metadata_that_has_arrived(graph):
     sent = dark_image(5)
     graph.peer.metadata_publisher.publish(capture_metadata(sent))
     graph.peer.spin_until(
@@ -78,8 +78,8 @@ def test_metadata_that_is_there_already_costs_no_wait(graph):
     graph.peer.spin_until(lambda: graph.peer.images)
 
 
-def test_the_newest_image_wins_and_none_is_kept_waiting_twice(graph):
-    """Images that come faster than the wait lasts would otherwise begin it anew for ever."""
+def test_a_newer_image_replaces_the_waiting_one_and_keeps_its_deadline(graph):
+    """Otherwise images that arrive faster than the wait would restart it for ever."""
     number = iter(range(5, 10_000))
     began_s = time.monotonic()
     peer = graph.peer
@@ -93,7 +93,7 @@ def test_the_newest_image_wins_and_none_is_kept_waiting_twice(graph):
     assert time.monotonic() - began_s < 20 * LONG_S
 
 
-def test_nothing_waits_any_more_after_deactivation(graph):
+def test_nothing_waits_after_deactivation(graph):
     graph.peer.image_publisher.publish(dark_image(5))
     graph.peer.spin_until(lambda: received(graph))
     timers = len(list(graph.node.timers))

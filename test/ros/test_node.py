@@ -1,4 +1,4 @@
-"""The node in a real graph: over the middleware, between processes."""
+"""The node as a process of its own, over the middleware."""
 
 from importlib.util import find_spec
 from signal import SIGINT, SIGTERM
@@ -40,7 +40,7 @@ def peer():
 
 @pytest.fixture
 def start(tmp_path):
-    """Start the node with parameters; what still runs at the end is killed."""
+    """Start the node with parameters; it is ended after the test."""
     running = []
 
     def start_node(**parameters):
@@ -52,7 +52,7 @@ def start(tmp_path):
         process.__exit__()
 
 
-def test_enhances_and_goes_on_after_a_corrupt_frame(peer, start, tiny_model):
+def test_it_continues_after_a_corrupt_frame(peer, start, tiny_model):
     node = start(model=tiny_model, metadata__type=DIAGNOSTIC_ARRAY)
     peer.wait_for_node(metadata=True)
     first, bad, second = dark_image(1), corrupt_image(2), dark_image(3)
@@ -84,7 +84,7 @@ def test_enhances_and_goes_on_after_a_corrupt_frame(peer, start, tiny_model):
     assert "Traceback" not in node.log
 
 
-def test_output_at_the_models_size_brings_its_own_camera_info(peer, start, tiny_model):
+def test_output_at_the_models_size_has_a_rescaled_camera_info(peer, start, tiny_model):
     start(model=tiny_model, working_size=24, output__resolution="model", output__encoding="rgb8")
     peer.wait_for_node()
     sent = dark_image(1)
@@ -98,7 +98,7 @@ def test_output_at_the_models_size_brings_its_own_camera_info(peer, start, tiny_
 
 
 @pytest.mark.parametrize("kind", ["missing", "foreign"])
-def test_refuses_a_bad_model_and_starts_once_it_is_mended(peer, start, tiny_model, tmp_path, kind):
+def test_a_bad_model_prevents_configure_until_it_is_fixed(peer, start, tiny_model, tmp_path, kind):
     path = tmp_path / "other.onnx"
     if kind == "foreign":
         path.write_bytes(b"not a network")
@@ -118,7 +118,7 @@ def test_refuses_a_bad_model_and_starts_once_it_is_mended(peer, start, tiny_mode
     assert node.stop() == 0
 
 
-def test_refuses_metadata_of_a_package_that_is_not_installed(peer, start, tiny_model):
+def test_metadata_of_a_package_that_is_not_installed_is_rejected(peer, start, tiny_model):
     if find_spec("flir_camera_msgs") is not None:
         pytest.skip("flir_camera_msgs is installed")
     node = start(model=tiny_model, metadata__type="flir_camera_msgs/msg/ImageMetaData")
@@ -145,7 +145,7 @@ def test_a_wrong_parameter_ends_the_process_with_one_message(start, name, value,
 
 
 @pytest.mark.parametrize("signal", [SIGINT, SIGTERM])
-def test_signals_end_it_cleanly_while_frames_flow(peer, start, tiny_model, signal):
+def test_signals_end_it_cleanly_while_frames_are_published(peer, start, tiny_model, signal):
     node = start(model=tiny_model)
     peer.wait_for_node()
     peer.spin_until(lambda: len(peer.images) > 2, repeating=lambda: peer.image_publisher.publish(dark_image(1)))
@@ -164,9 +164,9 @@ def test_lifecycle(peer, start, tiny_model):
     peer.spin_until(lambda: peer.images, repeating=lambda: peer.image_publisher.publish(dark_image(1)))
     peer.spin_until(lambda: int(peer.status_values().get("metadata.fallback", 0)) > 0)
 
-    refused = peer.set_string("output.compressed_format", "jpeg")
-    assert not refused.successful
-    assert "clean up first" in refused.reason
+    rejected = peer.set_string("output.compressed_format", "jpeg")
+    assert not rejected.successful
+    assert "clean up first" in rejected.reason
 
     assert peer.change_state(DEACTIVATE)
     peer.spin_until(lambda: peer.image_publisher.get_subscription_count() == 0)
@@ -184,7 +184,7 @@ def test_lifecycle(peer, start, tiny_model):
     assert "Traceback" not in node.log
 
 
-def test_follows_the_reliability_that_the_publishers_offer(peer, start, tiny_model):
+def test_the_subscription_has_the_reliability_that_publishers_offer(peer, start, tiny_model):
     start(model=tiny_model)
     peer.wait_for_node()
     second_camera = peer.node.create_publisher(Image, "image_raw", BEST_EFFORT)
@@ -194,14 +194,14 @@ def test_follows_the_reliability_that_the_publishers_offer(peer, start, tiny_mod
     peer.spin_until(lambda: peer.input_reliability() == ReliabilityPolicy.RELIABLE)
 
 
-def test_says_why_nothing_arrives_from_a_best_effort_camera(peer, start, tiny_model):
+def test_an_incompatible_best_effort_camera_is_reported(peer, start, tiny_model):
     peer.node.destroy_publisher(peer.image_publisher)
     peer.image_publisher = peer.node.create_publisher(Image, "image_raw", BEST_EFFORT)
     node = start(model=tiny_model, image_reliability="reliable")
     peer.spin_until(lambda: "image_reliability to 'auto'" in node.log)
 
 
-def test_says_when_the_middleware_loses_images(peer, start, tiny_model):
+def test_images_lost_by_the_middleware_are_reported(peer, start, tiny_model):
     if not get_rmw_implementation_identifier().startswith("rmw_fastrtps"):
         pytest.skip("the loss is that of Fast DDS with its default shared memory")
     node = start(model=tiny_model, image_reliability="best_effort")
@@ -211,7 +211,7 @@ def test_says_when_the_middleware_loses_images(peer, start, tiny_model):
     peer.spin_until(lambda: int(peer.status_values().get("dropped", 0)) > 0)
 
 
-def test_latency_is_measured_on_the_clock_of_the_bag(peer, start, tiny_model):
+def test_latency_uses_the_simulated_clock(peer, start, tiny_model):
     start(model=tiny_model, use_sim_time=True)
     clock_publisher = peer.node.create_publisher(Clock, "/clock", 10)
     peer.wait_for_node()
@@ -226,8 +226,8 @@ def test_latency_is_measured_on_the_clock_of_the_bag(peer, start, tiny_model):
     peer.spin_until(lambda: peer.status_values().get("latency_median_ms") == "250.00", repeating=play)
 
 
-def test_metadata_of_another_type_is_told_and_can_be_mended_in_flight(peer, start, tiny_model):
-    """Messages of two types on one topic do not meet, and the middleware keeps silent."""
+def test_metadata_of_another_type_is_reported_and_can_be_set_while_active(peer, start, tiny_model):
+    """The middleware does not connect endpoints of different types, and does not report it."""
     node = start(model=tiny_model, metadata__type="sensor_msgs/msg/Temperature", metadata__exposure_field="variance")
     peer.spin_until(lambda: "carries diagnostic_msgs/msg/DiagnosticArray: set the parameter metadata.type" in node.log)
     assert peer.set_string("metadata.exposure_field", "").successful is False

@@ -1,4 +1,4 @@
-"""What the node does without a graph around it."""
+"""The node without peers."""
 
 import ctypes
 
@@ -46,7 +46,7 @@ def test_message_class_by_name():
         message_class("sensor_msgs/msg/NoSuch")
 
 
-def test_a_bug_in_a_frame_is_counted_and_logged_and_stays_inside(make_node, tiny_model, capfd):
+def test_an_exception_in_a_callback_is_counted_and_logged(make_node, tiny_model, capfd):
     node = make_node(model=str(tiny_model))
     node.start()
     node.handler.pipeline.enhancer = lambda rgb, capture: 1 / 0
@@ -58,8 +58,8 @@ def test_a_bug_in_a_frame_is_counted_and_logged_and_stays_inside(make_node, tiny
     assert logged.count("Traceback") == 1
 
 
-def test_metadata_that_waits_is_read_before_the_image(make_node, tiny_model):
-    """As for a node that is slower than its camera: nothing is spun, so only the image's own callback can read it."""
+def test_waiting_metadata_is_read_before_the_image(make_node, tiny_model):
+    """Nothing is spun, as in a node that is slower than its camera, so only the image callback can read it."""
     node = make_node(model=str(tiny_model), metadata__type="diagnostic_msgs/msg/DiagnosticArray")
     node.start()
     peer = PeerNode(node.context)
@@ -98,23 +98,23 @@ def test_an_error_in_activate_leaves_nothing_subscribed(make_node, tiny_model, m
     assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
 
 
-def test_start_leaves_a_refused_node_unconfigured(make_node, tmp_path):
+def test_start_leaves_a_node_with_a_bad_model_unconfigured(make_node, tmp_path):
     node = make_node(model=str(tmp_path / "none.onnx"))
     node.start()
     assert list(node.subscriptions) == list(make_node().subscriptions) == []
 
 
-def test_a_value_out_of_range_is_refused_at_start(make_node):
+def test_a_value_out_of_range_is_rejected_at_start(make_node):
     with pytest.raises(ConfigError, match="'max_pixels'"):
         make_node(max_pixels=0)
 
 
-def test_a_misspelt_parameter_is_named(make_node, capfd):
+def test_a_misspelt_parameter_is_a_warning(make_node, capfd):
     make_node(defualt_iso=100.0)
     assert "did you mean 'metadata.default_iso'" in capfd.readouterr().err
 
 
-def test_read_only_parameters_stay(make_node):
+def test_read_only_and_invalid_parameters_are_rejected(make_node):
     node = make_node()
     assert not node.set_parameters([Parameter("autostart", value=False)])[0].successful
     assert node.set_parameters([Parameter("threads", value=1)])[0].successful

@@ -1,4 +1,4 @@
-"""Whatever comes to the node's own image callback: what it publishes has the size and the header of what came."""
+"""Property test: for any input, the node publishes images with the size and the header of the input, or none."""
 
 import cv2
 import numpy as np
@@ -22,7 +22,7 @@ from lowlight_enhance.ros.node import EnhanceNode
 
 
 class Published:
-    """What two publishers of a node send, as if somebody listened to both."""
+    """Records what two publishers of the node publish, as if both had subscribers."""
 
     def __init__(self, image, compressed):
         self.images, self.files = [], []
@@ -43,7 +43,7 @@ class Published:
         self.files.clear()
 
     def check(self, sent, is_complete):
-        """All of it is of ``sent``; and there is one of each where it ``is_complete``."""
+        """Check that everything belongs to ``sent``, with one message of each publisher if ``is_complete``."""
         assert len(self.images) <= 1
         assert len(self.files) <= 1
         for image in self.images:
@@ -60,7 +60,7 @@ class Published:
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory):
-    """A node in flight whose network works on less than most frames have."""
+    """Return an active node whose network works at less than the size of most frames."""
     model = write_tiny_model(
         tmp_path_factory.mktemp("garbage") / "tiny.onnx", 3.0, 0.02, ModelInput(working_size=24, size_multiple=8)
     )
@@ -88,7 +88,7 @@ def published(node):
     return Published(outputs._image, outputs._compressed)
 
 
-def test_what_is_published_has_size_and_header_of_what_came(node, published):
+def test_published_images_have_size_and_header_of_the_input(node, published):
     came = st.one_of(pictures("rclpy"), pictures("rclpy"), diagnostics("rclpy"))
 
     @settings(deadline=None, max_examples=200)
@@ -112,7 +112,7 @@ def test_what_is_published_has_size_and_header_of_what_came(node, published):
 
 
 def feed(handler, published, messages):
-    """Give the messages to the node; the last picture that waits has its time up in the end."""
+    """Pass the messages to the node; at the end, the wait of the last image times out."""
     in_work, is_complete = None, False
     for sent in [*messages, None]:
         published.clear()

@@ -1,4 +1,4 @@
-"""Quality of service: what is agreed, overridden and complained of, and no images while nobody listens."""
+"""QoS: reliability, overrides and warnings; and the lazy image subscription."""
 
 import time
 from types import SimpleNamespace
@@ -23,7 +23,7 @@ LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 def subscriptions(graph):
-    """Topics that the node under test subscribes to."""
+    """Return the topics that the node under test subscribes to."""
     return {subscription.topic_name for subscription in graph.node.subscriptions}
 
 
@@ -34,8 +34,8 @@ def shoot(graph):
     graph.peer.image_publisher.publish(image)
 
 
-def stop_listening(graph):
-    """To any output of the node under test."""
+def unsubscribe_outputs(graph):
+    """Destroy the peer's subscriptions of the outputs."""
     for subscription in tuple(graph.peer.node.subscriptions):
         if "enhanced" in subscription.topic_name:
             graph.peer.node.destroy_subscription(subscription)
@@ -68,26 +68,26 @@ def test_agreed_reliability(offered, current, agreed):
         (Float32, "lowlight_enhance/latency"),
     ],
 )
-def test_images_are_taken_only_while_an_output_is_listened_to(start_graph, message_type, topic):
+def test_images_are_subscribed_to_only_while_an_output_has_subscribers(start_graph, message_type, topic):
     graph = start_graph(output__compressed_format="jpeg")
     node = graph.peer.node
-    stop_listening(graph)
+    unsubscribe_outputs(graph)
     graph.peer.spin_until(lambda: subscriptions(graph) == {"/camera_info"})
     graph.peer.spin_until(
         lambda: graph.node.status().message == "idle: no output topic has subscribers, so images are not subscribed to"
     )
     received = []
-    listener = node.create_subscription(message_type, topic, received.append, 1)
+    subscription = node.create_subscription(message_type, topic, received.append, 1)
     graph.peer.spin_until(lambda: "/image_raw" in subscriptions(graph))
     if message_type is not CameraInfo:
         graph.peer.spin_until(lambda: received, repeating=lambda: shoot(graph))
-    node.destroy_subscription(listener)
+    node.destroy_subscription(subscription)
     graph.peer.spin_until(lambda: "/image_raw" not in subscriptions(graph))
     graph.peer.spin_until(lambda: graph.peer.image_publisher.get_subscription_count() == 0)
 
 
-def test_without_events_of_the_middleware_the_timer_notices_listeners(start_graph, monkeypatch):
-    """As with Humble, whose publishers are not told of their subscribers."""
+def test_without_matched_events_the_timer_notices_subscribers(start_graph, monkeypatch):
+    """Humble has no such events."""
 
     class Events:
         def __init__(self, *, incompatible_qos=None, use_default_callbacks=True):
@@ -98,13 +98,13 @@ def test_without_events_of_the_middleware_the_timer_notices_listeners(start_grap
 
     monkeypatch.setattr("lowlight_enhance.ros.publishers.PublisherEventCallbacks", Events)
     graph = start_graph()
-    stop_listening(graph)
+    unsubscribe_outputs(graph)
     graph.peer.spin_until(lambda: "/image_raw" not in subscriptions(graph))
     graph.peer.node.create_subscription(Image, "image_enhanced", graph.peer.images.append, 1)
     graph.process(dark_image(1))
 
 
-def test_a_middleware_without_such_events_will_do(monkeypatch):
+def test_unsupported_events_are_left_out(monkeypatch):
     def create(event_callbacks):
         if event_callbacks:
             raise qos.UnsupportedEventTypeError
@@ -113,10 +113,10 @@ def test_a_middleware_without_such_events_will_do(monkeypatch):
     assert qos.with_events(create, lambda matched=None: matched, matched=print) == "publisher"
 
 
-def test_images_that_nobody_wanted_are_not_counted_as_skipped(start_graph):
+def test_images_published_while_unsubscribed_are_not_counted_as_skipped(start_graph):
     graph = start_graph()
     graph.process(dark_image(1))
-    stop_listening(graph)
+    unsubscribe_outputs(graph)
     graph.peer.spin_until(lambda: subscriptions(graph) == {"/camera_info"})
     for number in range(2, 8):
         graph.peer.image_publisher.publish(dark_image(number))
@@ -125,9 +125,9 @@ def test_images_that_nobody_wanted_are_not_counted_as_skipped(start_graph):
     assert graph.node.diagnostics.skipped == 0
 
 
-def test_laziness_can_be_switched_off_in_flight(start_graph):
+def test_lazy_can_be_disabled_while_active(start_graph):
     graph = start_graph()
-    stop_listening(graph)
+    unsubscribe_outputs(graph)
     graph.peer.spin_until(lambda: subscriptions(graph) == {"/camera_info"})
     assert graph.set_parameters(lazy=False)[0].successful
     graph.peer.spin_until(lambda: "/image_raw" in subscriptions(graph))
@@ -136,7 +136,7 @@ def test_laziness_can_be_switched_off_in_flight(start_graph):
 # QosOverrides
 
 
-def test_the_users_quality_of_service_is_taken(start_graph):
+def test_the_users_overrides_are_used(start_graph):
     prefix = "qos_overrides./image_raw.subscription"
     graph = start_graph(
         **{
@@ -156,7 +156,7 @@ def test_the_users_quality_of_service_is_taken(start_graph):
     graph.process(dark_image(1))
 
 
-def test_by_default_only_the_newest_image_waits(start_graph):
+def test_by_default_only_the_newest_image_is_queued(start_graph):
     graph = start_graph()
     graph.process(dark_image(1))
     for name in ("image_enhanced.publisher", "image_raw.subscription"):
@@ -173,13 +173,13 @@ def test_by_default_only_the_newest_image_waits(start_graph):
         ("/image_raw.depth", 1, "publisher or subscription"),
     ],
 )
-def test_an_override_that_cannot_be_is_refused_by_name(name, value, said):
+def test_an_invalid_override_is_rejected_by_name(name, value, said):
     with pytest.raises(ConfigError, match=f"(?s)qos_overrides.{name}.*{said}"):
         QosOverrides({f"qos_overrides.{name}": value}, ENDS)
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "is_told"),
+    ("name", "value", "is_reported"),
     [
         ("/parameter_events.publisher.durability", "volatile", False),
         ("/rosout.publisher.depth", 0, False),
@@ -190,11 +190,11 @@ def test_an_override_that_cannot_be_is_refused_by_name(name, value, said):
         ("/other.depth", "many", True),
     ],
 )
-def test_an_override_for_another_node_is_let_pass(name, value, is_told):
-    assert len(QosOverrides({f"qos_overrides.{name}": value}, ENDS).warnings()) == is_told
+def test_an_override_for_another_node_is_accepted(name, value, is_reported):
+    assert len(QosOverrides({f"qos_overrides.{name}": value}, ENDS).warnings()) == is_reported
 
 
-def test_a_parameter_file_of_all_nodes_does_not_keep_this_one_from_starting(start_graph, capfd):
+def test_overrides_in_a_parameter_file_for_all_nodes_are_accepted(start_graph, capfd):
     graph = start_graph(
         **{
             "qos_overrides./parameter_events.publisher.durability": "volatile",
@@ -202,19 +202,19 @@ def test_a_parameter_file_of_all_nodes_does_not_keep_this_one_from_starting(star
         }
     )
     graph.process(dark_image(1))
-    told = [line for line in capfd.readouterr().err.splitlines() if "has no effect" in line]
-    assert ["tf_static" in line for line in told] == [True]
+    reported = [line for line in capfd.readouterr().err.splitlines() if "has no effect" in line]
+    assert ["tf_static" in line for line in reported] == [True]
 
 
-def test_an_override_of_no_topic_of_ours_is_told(start_graph, capfd):
+def test_an_override_of_an_unknown_topic_is_a_warning(start_graph, capfd):
     start_graph(**{"qos_overrides./image_row.subscription.depth": 2})
     assert "did you mean 'qos_overrides./image_raw.subscription'" in capfd.readouterr().err
 
 
-# Complaints
+# Warnings
 
 
-def test_images_that_do_not_arrive_are_explained_once(start_graph, capfd):
+def test_an_incompatible_publisher_is_reported_once(start_graph, capfd):
     graph = start_graph(image_reliability="reliable")
     peer = graph.peer
     peer.node.destroy_publisher(peer.image_publisher)
@@ -232,7 +232,7 @@ def test_images_that_do_not_arrive_are_explained_once(start_graph, capfd):
     assert "image_reliability" not in graph.node.status().message
 
 
-def test_a_subscriber_that_asks_for_too_much_is_told(start_graph, capfd):
+def test_an_incompatible_subscriber_is_reported_once(start_graph, capfd):
     graph = start_graph()
     subscription = graph.peer.node.create_subscription(Image, "image_enhanced", print, LATCHED)
     graph.peer.spin_until(lambda: "durability must be volatile" in graph.node.status().message)
@@ -244,7 +244,7 @@ def test_a_subscriber_that_asks_for_too_much_is_told(start_graph, capfd):
     graph.peer.spin_until(lambda: "durability must be volatile" not in graph.node.status().message)
 
 
-def test_a_publisher_that_offers_too_little_is_forgotten_when_it_goes(start_graph):
+def test_the_warning_of_an_incompatible_publisher_ends_with_it(start_graph):
     graph = start_graph(image_reliability="reliable")
     camera = graph.peer.node.create_publisher(Image, "image_raw", BEST_EFFORT)
     graph.peer.spin_until(lambda: "image_reliability to 'auto'" in graph.node.status().message)
@@ -254,7 +254,7 @@ def test_a_publisher_that_offers_too_little_is_forgotten_when_it_goes(start_grap
     graph.peer.spin_until(lambda: "image_reliability" not in graph.node.status().message)
 
 
-def test_lost_images_are_forgotten_when_no_more_are_lost(start_graph, capfd, monkeypatch):
+def test_the_warning_of_lost_images_ends_when_no_more_are_lost(start_graph, capfd, monkeypatch):
     graph = start_graph()
     graph.process(dark_image(1))
     handler = graph.node.handler
@@ -278,7 +278,7 @@ def test_lost_images_are_forgotten_when_no_more_are_lost(start_graph, capfd, mon
 # Latency
 
 
-def test_latency_of_each_frame_can_be_listened_to(start_graph):
+def test_the_latency_of_each_frame_is_published(start_graph):
     graph = start_graph()
     received = []
     graph.peer.node.create_subscription(Float32, "lowlight_enhance/latency", received.append, 10)
@@ -292,7 +292,7 @@ def test_latency_of_each_frame_can_be_listened_to(start_graph):
     assert 0.0 < received[0].data < 10_000.0
 
 
-def test_topics_are_those_that_the_readme_names(start_graph):
+def test_topics_are_those_of_topic_names(start_graph):
     graph = start_graph(output__compressed_format="jpeg", metadata__type="diagnostic_msgs/msg/DiagnosticArray")
     resolve = graph.node.resolve_topic_name
     ends = set(topic_names.endpoints(resolve))

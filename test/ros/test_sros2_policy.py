@@ -1,4 +1,4 @@
-"""config/sros2_policy.xml: in SROS 2's schema, and exactly what a live node has of topics and services."""
+"""config/sros2_policy.xml follows the schema of SROS 2, and allows exactly the topics and services of the node."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RULES = {"topics": ("publish", "subscribe"), "services": ("reply", "request"), "
 """Elements of a profile and their attributes, as in sros2/policy/schemas/policy.xsd of policy version 0.2.0."""
 
 OF_NEWER_ROS = {("reply", f"/{NODE}/get_type_description")}
-"""Not there before Jazzy."""
+"""Not available before Jazzy."""
 
 
 def profile() -> ElementTree.Element:
@@ -27,14 +27,14 @@ def profile() -> ElementTree.Element:
 
 
 def full_name(name: str) -> str:
-    """As ``ros2 security create_permission`` resolves a name for the profile's namespace and node."""
+    """Resolve a name as ``ros2 security create_permission`` does."""
     if name.startswith("/"):
         return name
     return NAMESPACE + (NODE + name[1:] if name.startswith("~") else name)
 
 
 def allowed() -> set[tuple[str, str]]:
-    """(rule, full name) of everything that the policy allows."""
+    """Return (rule, full name) of everything that the policy allows."""
     return {
         (rule, full_name(entry.text or ""))
         for element in profile()
@@ -66,7 +66,7 @@ def test_nothing_is_allowed_twice() -> None:
 
 
 def in_graph(node: Any) -> set[tuple[str, str]]:
-    """(rule, full name) of everything that the node has."""
+    """Return (rule, full name) of every endpoint of the node."""
     kinds = {"publish": "publisher", "subscribe": "subscriber", "reply": "service", "request": "client"}
     return {
         (rule, name)
@@ -76,7 +76,7 @@ def in_graph(node: Any) -> set[tuple[str, str]]:
 
 
 def once_complete(node: Any, without: str) -> set[tuple[str, str]]:
-    """What the node has, once it has all that is allowed but to subscribe to ``without``: the graph takes a moment."""
+    """Wait until the node has every allowed endpoint but the subscription of ``without``, and return its endpoints."""
     wanted = allowed() - OF_NEWER_ROS - {("subscribe", without)}
     deadline = time.monotonic() + DEADLINE_S
     while not wanted <= (found := in_graph(node)):
@@ -87,7 +87,7 @@ def once_complete(node: Any, without: str) -> set[tuple[str, str]]:
 
 @pytest.fixture
 def node(tiny_model: Path) -> Iterator[Any]:
-    """A node with every option that brings a topic, not started."""
+    """Return an unconfigured node with every option that adds a topic."""
     rclpy = pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
     from rclpy.parameter import Parameter
 
@@ -109,7 +109,7 @@ def node(tiny_model: Path) -> Iterator[Any]:
     rclpy.try_shutdown(context=context)
 
 
-def test_it_allows_what_a_live_node_has_and_no_more(node: Any) -> None:
+def test_it_allows_the_endpoints_of_a_running_node_and_no_others(node: Any) -> None:
     from rclpy.parameter import Parameter
 
     from lowlight_enhance.core.metadata.driver_parameters import ParameterSource
