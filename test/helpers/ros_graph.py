@@ -1,5 +1,6 @@
 """A ROS graph for tests: the node under test and a peer node that plays the camera and the consumer."""
 
+import gc
 import subprocess
 import sys
 import time
@@ -106,6 +107,8 @@ class RosGraph:
         self.peer.close()
         self.node.destroy_node()
         rclpy.try_shutdown(context=self.context)
+        del self.node, self.peer
+        gc.collect()  # a destroyed lifecycle node stays in the ROS graph until its state machine is collected
 
 
 class PeerNode:

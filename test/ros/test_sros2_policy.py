@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
@@ -101,6 +102,7 @@ def node(tiny_model: Path) -> Iterator[Any]:
         "output.compressed_format": "jpeg",
         "use_sim_time": True,
     }
+    gc.collect()  # destroyed nodes of other tests, which have the same name, leave the ROS graph
     context = rclpy.Context()
     rclpy.init(context=context)
     node = EnhanceNode(context=context, parameter_overrides=[Parameter(name, value=v) for name, v in given.items()])
