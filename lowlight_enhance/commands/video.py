@@ -1,4 +1,4 @@
-"""The command of videos, sequences of pictures and cameras: `lowlight video`."""
+"""`lowlight video`: enhance a video file, a sequence of images or a camera."""
 
 from __future__ import annotations
 
@@ -26,54 +26,58 @@ from lowlight_enhance.core.signals import handle_signals
 
 if TYPE_CHECKING:
     from lowlight_enhance.tools.video.enhance import VideoSettings
-    from lowlight_enhance.tools.video.frames import Source
+    from lowlight_enhance.tools.video.frames import FrameSource
 
 FRAME_PARAMETERS = [name for name in PIPELINE_PARAMETERS if not name.startswith(("metadata.", "output."))]
-"""Parameters of the node that apply to frames without messages."""
+"""Parameters of the node that apply to frames without ROS messages."""
 
 
 def add_video(commands: Commands[argparse.ArgumentParser]) -> None:
     """Declare `lowlight video`."""
-    parser = commands.add_parser("video", help="enhance a video, a folder of pictures or what a camera sees")
+    parser = commands.add_parser("video", help="enhance a video file, a folder of images or a camera")
     parser.add_argument(
         "source",
         metavar="IN",
-        help="video file, folder of pictures, numbered pictures (night/%%04d.png), or camera (0, /dev/video0)",
+        help="video file, folder of images, numbered images (night/%%04d.png), or camera (0, /dev/video0)",
     )
     parser.add_argument(
         "target",
         type=Path,
         metavar="OUT",
-        help="video file (.mp4, .mkv, .mov, .webm, .avi), or folder of pictures to make",
+        help="video file (.mp4, .mkv, .mov, .webm, .avi), or name of a new folder of images",
     )
-    parser.add_argument("--force", action="store_true", help="replace what is there already")
-    parser.add_argument("--side-by-side", action="store_true", help="dark left, enhanced right")
-    parser.add_argument("--iso", type=float, help="ISO of every frame (default: from a picture's EXIF, else unknown)")
+    parser.add_argument("--force", action="store_true", help="replace an existing OUT")
+    parser.add_argument("--side-by-side", action="store_true", help="write the dark frame left of the enhanced one")
+    parser.add_argument("--iso", type=float, help="ISO of every frame (default: from an image's EXIF, else unknown)")
     parser.add_argument(
         "--exposure",
         type=seconds,
         metavar="SECONDS",
         dest="exposure_s",
-        help="exposure time of every frame, e.g. 0.03 or 1/30 (default: from a picture's EXIF, else unknown)",
+        help="exposure time of every frame, e.g. 0.03 or 1/30 (default: from an image's EXIF, else unknown)",
     )
-    parser.add_argument("--fps", type=_rate, help="frames a second of a folder (default: 30), or asked of a camera")
-    parser.add_argument("--size", type=size, metavar="WIDTHxHEIGHT", help="asked of a camera")
-    parser.add_argument("--max-frames", type=positive, metavar="N", help="end after so many frames")
-    parser.add_argument("--seconds", type=seconds, metavar="S", help="end after so much time")
-    parser.add_argument("--codec", help="encoder, by FFmpeg's name, e.g. libx265 (default: what fits OUT)")
+    parser.add_argument(
+        "--fps",
+        type=_rate,
+        help="frames per second of images (default: 30) or of a raw video stream, or the rate to ask of a camera",
+    )
+    parser.add_argument("--size", type=size, metavar="WIDTHxHEIGHT", help="resolution to ask of a camera")
+    parser.add_argument("--max-frames", type=positive, metavar="N", help="end after N frames")
+    parser.add_argument("--seconds", type=seconds, metavar="S", help="end after S seconds of the video")
+    parser.add_argument("--codec", help="FFmpeg's name of the encoder, e.g. libx265 (default: what fits OUT)")
     add_network_options(parser)
     add_node_parameters(parser, FRAME_PARAMETERS)
     parser.set_defaults(run=_run_video)
 
 
 def _rate(text: str) -> Fraction:
-    """Frames a second: ``25``, ``29.97`` or ``30000/1001``."""
+    """Frames per second: ``25``, ``29.97`` or ``30000/1001``."""
     try:
         rate = Fraction(text)
     except (ValueError, ZeroDivisionError):
         rate = Fraction(0)
     if not 0 < rate <= 1000:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number of frames a second, such as 25 or 30000/1001")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a frame rate, such as 25 or 30000/1001")
     return rate
 
 
@@ -81,7 +85,7 @@ def _settings(options: argparse.Namespace) -> VideoSettings:
     from lowlight_enhance.tools.video.enhance import VideoSettings
 
     return VideoSettings(
-        stream=pipeline_config(options, options.iso, options.exposure_s),
+        pipeline=pipeline_config(options, options.iso, options.exposure_s),
         side_by_side=options.side_by_side,
         max_frames=options.max_frames,
         max_seconds=options.seconds,
@@ -94,13 +98,14 @@ def _settings(options: argparse.Namespace) -> VideoSettings:
 def _run_video(options: argparse.Namespace) -> int:
     from lowlight_enhance.tools.video import enhance
     from lowlight_enhance.tools.video.sources import open_source, source_files
-    from lowlight_enhance.tools.video.targets import check_target
+    from lowlight_enhance.tools.video.writers import check_target
 
-    from tqdm import tqdm  # isort: skip (what a codec needs is to be missed before what other extras have too)
+    from tqdm import tqdm  # isort: skip (where both are missing, the error names PyAV)
 
     settings = _settings(options)
     check_target(source_files(options.source), options.target, settings.codec, settings.force)
-    with open_source(options.source, settings.stream.fallback, options.fps, options.size) as source:
+    pipeline = settings.pipeline
+    with open_source(options.source, pipeline.fallback, options.fps, options.size, pipeline.max_pixels) as source:
         ending = _stop_on_signals(source) if source.is_live else contextlib.nullcontext()
         total = enhance.expected_frames(source, settings)
         if source.is_live:
@@ -113,7 +118,7 @@ def _run_video(options: argparse.Namespace) -> int:
     return EXIT_INCOMPLETE if report.last_error else 0
 
 
-def _stop_on_signals(source: Source) -> contextlib.AbstractContextManager[None]:
+def _stop_on_signals(source: FrameSource) -> contextlib.AbstractContextManager[None]:
     """Inside the block SIGINT or SIGTERM ends the recording and keeps it; a second signal discards it."""
 
     def stop(number: int, _frame: Any) -> None:

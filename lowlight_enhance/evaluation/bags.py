@@ -13,7 +13,7 @@ from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.pipeline import PipelineConfig
 from lowlight_enhance.evaluation.camera_evaluation import CameraEvaluation
 from lowlight_enhance.evaluation.report.content import Section
-from lowlight_enhance.tools.background import ahead
+from lowlight_enhance.tools.background import prefetch
 from lowlight_enhance.tools.bags.camera_stream import read_ahead
 from lowlight_enhance.tools.bags.cameras import Camera, TopicChoice, find_cameras
 from lowlight_enhance.tools.bags.recording import Bag, MessageTypes
@@ -136,7 +136,7 @@ def _evaluate_frames(
     remaining = {topic: evaluation.expected for topic, evaluation in evaluations.items()}
     counts = {topic: itertools.count() for topic in evaluations}
     connections = [connection for connection in bag.connections if connection.topic in evaluations]
-    with contextlib.closing(ahead(bag.messages(connections))) as messages:
+    with contextlib.closing(prefetch(bag.messages(connections))) as messages:
         for connection, received_ns, raw in messages:
             topic = connection.topic
             if next(counts[topic]) % config.every or not remaining[topic]:

@@ -1,4 +1,4 @@
-"""Work on a thread of its own beside the caller's: reading ahead, and writing behind."""
+"""Prefetching and write-behind: input and output in one thread each, beside the thread that enhances."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-DEPTH = 4
-"""Items that are read, and calls that are not yet done, at once: enough that neither side waits for a hiccup."""
+QUEUE_LENGTH = 4
+"""Prefetched items, and pending calls: enough to cover the hiccups of a disk, few enough to fit in memory."""
 
 
-def ahead(items: Iterator[T]) -> Generator[T, None, None]:
-    """The same items in the same order, with their errors, read while the caller is busy with those before."""
+def prefetch(items: Iterator[T]) -> Generator[T, None, None]:
+    """Yield the same items in the same order, with their errors, while a thread reads the next ones."""
     pool, gate = ThreadPoolExecutor(1), _Gate()
     end: Any = object()
     try:
-        waiting = deque(pool.submit(gate, next, items, end) for _ in range(DEPTH))
-        while (item := waiting.popleft().result()) is not end:
-            waiting.append(pool.submit(gate, next, items, end))
+        pending = deque(pool.submit(gate, next, items, end) for _ in range(QUEUE_LENGTH))
+        while (item := pending.popleft().result()) is not end:
+            pending.append(pool.submit(gate, next, items, end))
             yield item
     finally:
         pool.shutdown(cancel_futures=True)
@@ -30,9 +30,10 @@ def ahead(items: Iterator[T]) -> Generator[T, None, None]:
 
 
 class _Gate:
-    """Calls pass until it is closed, which waits for the one that runs.
+    """Passes calls on until it is closed. Closing waits for the running call.
 
-    An executor alone does not: an interrupt amid the start of its thread leaves a thread that it knows nothing of.
+    ``ThreadPoolExecutor.shutdown`` alone is not enough: an interrupt while it starts its thread leaves a thread that
+    it does not know.
     """
 
     def __init__(self) -> None:
@@ -47,33 +48,32 @@ class _Gate:
             self._is_open = False
 
 
-class Behind:
-    """Calls that are done one after the other while the caller goes on; a context manager that waits for the last.
+class WriteBehind:
+    """Runs calls one after the other in a thread. Leaving the context waits for the last one.
 
-    The first error ends them: it is raised by one of the next calls, or at the end.
+    The first error ends the work: it is raised by one of the next calls, or on leaving the context.
     """
 
     def __init__(self) -> None:
         self._pool, self._gate = ThreadPoolExecutor(1), _Gate()
-        self._waiting: deque[Future[Any]] = deque()
+        self._pending: deque[Future[Any]] = deque()
 
     def __call__(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Have ``function`` called; waits while too many calls are not yet done."""
-        if len(self._waiting) >= DEPTH:
-            self._waiting.popleft().result()
-        self._waiting.append(self._pool.submit(self._gate, function, *arguments))
+        """Queue a call. Blocks while the queue is full."""
+        if len(self._pending) >= QUEUE_LENGTH:
+            self._pending.popleft().result()
+        self._pending.append(self._pool.submit(self._gate, function, *arguments))
 
-    def __enter__(self) -> Behind:
-        """Begin."""
+    def __enter__(self) -> WriteBehind:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Wait for all calls; after an error of the caller, only for the one that runs."""
+        """Wait for all calls, or after an error of the caller only for the running one."""
         try:
-            while kind is None and self._waiting:
-                self._waiting.popleft().result()
+            while kind is None and self._pending:
+                self._pending.popleft().result()
         finally:
             self._pool.shutdown(cancel_futures=True)
             self._gate.close()

@@ -1,4 +1,4 @@
-"""Which network runs, and how: what every command over recordings offers alike."""
+"""The settings of the network that all commands over recordings share."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from lowlight_enhance.core.inference.sessions import DEFAULT_PROVIDERS, Precisio
 
 @dataclass(frozen=True, slots=True)
 class NetworkSettings:
-    """How frames go through the network.
+    """Which model runs, and how.
 
     Attributes:
-        model: ONNX file; None: the one that is shipped.
-        runtime: as in ``Enhancer``, like the rest.
-        precision: of OpenVINO.
-        providers: of ONNX Runtime.
-        threads: of one inference.
-        working_size: of the network's copy.
-        output_resolution: size of the result.
+        model: ONNX file; None: the default model.
+        runtime: library that runs it.
+        precision: of OpenVINO's arithmetic.
+        providers: execution providers of ONNX Runtime, in order of preference.
+        threads: CPU threads of one inference; None: the runtime decides.
+        working_size: shorter side in pixels of the network's input; None: as stored in the model; 0: full size.
+        output_resolution: ``input`` or ``model``, the size of the result.
     """
 
     model: Path | None = None
@@ -32,7 +32,7 @@ class NetworkSettings:
     output_resolution: OutputResolution = "input"
 
     def open(self) -> Enhancer:
-        """The network, to be closed by the caller.
+        """Load the model. The caller closes the result.
 
         Raises:
             ConfigError: a runtime that is not installed, or a value out of range.

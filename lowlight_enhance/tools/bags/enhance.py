@@ -15,7 +15,7 @@ from lowlight_enhance.core.enhancement.enhancer import Enhance
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.malloc import keep_image_buffers
 from lowlight_enhance.core.pipeline import PendingFrame
-from lowlight_enhance.tools.background import Behind, ahead
+from lowlight_enhance.tools.background import WriteBehind, prefetch
 from lowlight_enhance.tools.bags.bag_output import Outlet
 from lowlight_enhance.tools.bags.camera_stream import Lane, read_ahead
 from lowlight_enhance.tools.bags.cameras import Found, find_cameras
@@ -107,7 +107,7 @@ def _copy(bag: Bag, outlet: Outlet, lanes: Mapping[str, Lane], replaces: bool, t
     def put(lane: Lane, begun: PendingFrame, received_ns: int, raw: bytes) -> None:
         outlet.write(lane.camera, begun.message, lane.finish(begun), received_ns, raw)
 
-    with contextlib.closing(ahead(bag.messages())) as messages, Behind() as behind:
+    with contextlib.closing(prefetch(bag.messages())) as messages, WriteBehind() as write_behind:
         for connection, received_ns, raw in messages:
             lane = lanes.get(connection.topic)
             begun = None
@@ -115,8 +115,8 @@ def _copy(bag: Bag, outlet: Outlet, lanes: Mapping[str, Lane], replaces: bool, t
                 begun = lane.begin(raw, received_ns)
                 tell(1)
             if begun is None or not replaces:
-                behind(outlet.copy, connection, received_ns, raw)
+                write_behind(outlet.copy, connection, received_ns, raw)
                 copied += outlet.copies(connection)
             if lane is not None and begun is not None:
-                behind(put, lane, begun, received_ns, raw)
+                write_behind(put, lane, begun, received_ns, raw)
     return copied

@@ -3,54 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lowlight_enhance.tools.video.frames import STEADY_SUFFIXES
+from lowlight_enhance.tools.video.file_source import open_input, start_time_s
 
 if TYPE_CHECKING:
     import av
 
+MAX_OFFSET_S = Fraction(1, 10)
+"""Sound that is this late against the image is noticed."""
 
-class Sound:
-    """The sound of a file, copied into a new one as it is, kept just ahead of the picture.
+
+class AudioCopy:
+    """Copies the sound of a file packet by packet, just ahead of the image, without decoding it.
 
     Attributes:
-        outcome: what became of it, for people; "" where there is none.
+        outcome: which tracks were kept, for the report; "" where the file has no sound.
     """
 
-    def __init__(self, source: Path, container: av.container.OutputContainer, target: Path) -> None:
-        import av
+    def __init__(
+        self,
+        source: Path,
+        start_s: Fraction,
+        container: av.container.OutputContainer,
+        target: Path,
+        has_time_stamps: bool,
+    ) -> None:
+        """Open the source.
 
+        Args:
+            source: file with the sound.
+            start_s: time in that file that becomes 0.
+            container: new file, open.
+            target: its name.
+            has_time_stamps: whether that format stores times; in others every track begins with the file.
+        """
         self.outcome = ""
-        self._container, self._target = container, target
-        self._knows_before_zero = target.suffix.lower() not in STEADY_SUFFIXES
-        self._input = av.open(str(source))
+        self._start_s, self._container, self._suffix = start_s, container, target.suffix
+        self._has_time_stamps = has_time_stamps
+        self._input = open_input(source)
         self._packets: Iterator[Any] = iter(())
         self._next: Any = None
         self._copies: dict[int, Any] = {}
 
-    def begin(self) -> None:
-        """Declare it in the new file, before anything is written there."""
-        taken, refused = [], []
+    def declare(self) -> None:
+        """Add the tracks to the new file, before anything is written there."""
+        kept, problems = [], []
         for stream in self._input.streams.audio:
             name = stream.codec_context.codec.canonical_name
-            if name in self._container.supported_codecs:
-                self._copies[stream.index] = self._container.add_stream_from_template(stream)
-                taken.append(name)
+            begin_s = start_time_s(stream)
+            late_s = Fraction(0) if begin_s is None else begin_s - self._start_s
+            if name not in self._container.supported_codecs:
+                problems.append(f"{name} does not fit into {self._suffix}, but into .mkv")
+            elif late_s > MAX_OFFSET_S and not self._has_time_stamps:
+                problems.append(f"{self._suffix} cannot start sound {float(late_s):.1f} s after the image, .mkv can")
             else:
-                refused.append(name)
-        said = [f"sound kept ({', '.join(taken)})"] if taken else []
-        if refused:
-            said.append(f"sound not kept: {', '.join(refused)} does not fit into {self._target.suffix}, but into .mkv")
-        self.outcome = "; ".join(said)
+                self._copies[stream.index] = self._container.add_stream_from_template(stream)
+                kept.append(name)
+        parts = [f"sound kept ({', '.join(kept)})"] if kept else []
+        self.outcome = "; ".join(parts + [f"sound not kept: {problem}" for problem in problems])
         if self._copies:
             streams = [stream for stream in self._input.streams.audio if stream.index in self._copies]
             self._packets = self._input.demux(streams)
-            self._next = self._following()
+            self._next = self._read()
 
     def copy(self, until_s: float | None) -> None:
-        """Copy what begins before ``until_s`` seconds of the source; None: all that is left."""
+        """Copy what begins before ``until_s`` seconds of the new file; None: all that is left."""
         while self._next is not None:
             packet = self._next
             assert packet.dts is not None
@@ -58,21 +78,28 @@ class Sound:
                 return
             packet.stream = self._copies[packet.stream.index]
             self._container.mux_one(packet)
-            self._next = self._following()
+            self._next = self._read()
 
-    def _following(self) -> Any:
-        """The next packet; None at the end, which damage is too."""
+    def _read(self) -> Any:
+        """The next packet, in the time of the new file; None at the end or at damage."""
         import av
 
-        try:
-            return next(filter(self._is_wanted, self._packets), None)
-        except av.FFmpegError:
-            return None
-
-    def _is_wanted(self, packet: Any) -> bool:
-        """Not the mark of the end; and not what comes before the picture where that would push the picture back."""
-        return packet.dts is not None and (packet.dts >= 0 or self._knows_before_zero)
+        while True:
+            try:
+                packet = next(self._packets, None)
+            except av.FFmpegError:
+                return None
+            if packet is None:
+                return None
+            if packet.dts is None:  # FFmpeg's mark of the end of a stream
+                continue
+            shift = round(self._start_s / packet.time_base)
+            packet.dts -= shift
+            packet.pts = packet.dts if packet.pts is None else packet.pts - shift
+            # Without time stamps, sound before the image would delay the image.
+            if packet.dts >= 0 or self._has_time_stamps:
+                return packet
 
     def close(self) -> None:
-        """Let go of the source."""
+        """Close the source."""
         self._input.close()

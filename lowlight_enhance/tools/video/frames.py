@@ -1,4 +1,4 @@
-"""Frames, and what every source of them has."""
+"""A frame of a video, and the interface of everything that delivers frames."""
 
 from __future__ import annotations
 
@@ -13,23 +13,29 @@ from types import TracebackType
 from lowlight_enhance.core.inference.model_input import Rgb
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
 
-GUESSED_RATE = Fraction(30)
-"""Frames a second of a file or a camera that tells none."""
+DEFAULT_RATE = Fraction(30)
+"""Frames per second of a file or camera that does not state its rate."""
 
-NOMINAL_DENOMINATOR = 1001
-"""Rates are fractions such as 30000/1001; what a camera says as a decimal number is brought to the closest."""
+MAX_RATE_DENOMINATOR = 1001
+"""Frame rates are fractions such as 30000/1001; decimal numbers are rounded to the nearest such fraction."""
 
-STEADY_SUFFIXES = (".avi",)
-"""Video files that know frames by their number instead of their time."""
+UNSPECIFIED, BT709 = 2, 1
+"""Codes of ITU-T H.273."""
 
 
 @dataclass(frozen=True, slots=True)
-class Colours:
-    """How a video's numbers mean colours: codes of ITU-T H.273, by which FFmpeg names them too; 2: not said."""
+class ColorProperties:
+    """Colour coding of a video, in the codes of ITU-T H.273, which FFmpeg uses too.
 
-    space: int = 1
-    primaries: int = 1
-    transfer: int = 1
+    Attributes:
+        matrix: of YUV; never 0 (RGB), because the new video is YUV.
+        primaries: of R, G and B.
+        transfer: transfer function.
+    """
+
+    matrix: int = BT709
+    primaries: int = BT709
+    transfer: int = BT709
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,67 +44,74 @@ class Frame:
 
     Attributes:
         rgb: (H, W, 3) uint8 or uint16, contiguous.
-        ticks: its time in steps of the source's ``tick``; greater than that of the frame before.
+        pts: presentation time in units of the source's ``time_base``, 0 or more, and greater than that of the frame
+            before.
         capture: its ISO and exposure time, as far as known.
-        name: of the file into which it is written where the target is a folder.
+        name: file name of the frame in a folder of images.
     """
 
     rgb: Rgb
-    ticks: int
+    pts: int
     capture: CaptureMetadata
     name: str
 
 
-class Source(ABC):
-    """Frames one after the other; a context manager, open from the start.
+class FrameSource(ABC):
+    """Delivers frames. A context manager that is open from the start.
 
     Attributes:
-        name: for people.
-        tick: seconds of one step of the frames' time.
-        rate: frames a second, about.
-        total: how many frames there are; None where nobody knows.
-        is_live: frames come as they happen, without an end.
+        name: for messages.
+        time_base: seconds of one unit of the frames' ``pts``.
+        rate: mean frames per second.
+        peak_rate: frames per second at which every frame has a time of its own; above ``rate`` where the rate varies.
+        total: expected number of frames; None where it is unknown.
+        is_live: frames arrive as they are captured, without an end.
         path: file whose sound belongs to the frames, or None.
-        colours: of the new video.
-        pixel_aspect: width of a pixel by its height.
-        left_out: frames so far that could not be read.
+        start_s: time in that file at which ``pts`` is 0.
+        colors: colour coding of the new video.
+        pixel_aspect: width of a pixel divided by its height.
+        metadata: title, date and the like, for the new file.
+        note: what of the source is not enhanced or kept, for the report; "" where that is nothing.
+        skipped: frames so far that could not be read.
         last_error: why the last of them could not.
     """
 
-    def __init__(self, name: str, tick: Fraction, rate: Fraction, total: int | None = None) -> None:
-        self.name, self.tick, self.rate, self.total = name, tick, rate, total
+    def __init__(self, name: str, time_base: Fraction, rate: Fraction, total: int | None = None) -> None:
+        self.name, self.time_base, self.rate, self.total = name, time_base, rate, total
+        self.peak_rate = rate
         self.is_live = False
         self.path: Path | None = None
-        self.colours, self.pixel_aspect = Colours(), Fraction(1)
-        self.left_out, self.last_error = 0, ""
+        self.start_s = Fraction(0)
+        self.colors, self.pixel_aspect = ColorProperties(), Fraction(1)
+        self.metadata: dict[str, str] = {}
+        self.note = ""
+        self.skipped, self.last_error = 0, ""
         self._stop = Event()
 
     @abstractmethod
     def frames(self) -> Iterator[Frame]:
-        """The frames; those that cannot be read are left out and counted."""
+        """The frames. Those that cannot be read are skipped and counted."""
 
     def stop(self) -> None:
-        """End after the frame that is being read; from any thread or signal handler."""
+        """End after the frame that is being read. May be called from any thread or signal handler."""
         self._stop.set()
 
     @property
     def is_stopped(self) -> bool:
-        """Whether it was told to."""
+        """Whether ``stop`` was called."""
         return self._stop.is_set()
 
-    def _leave_out(self, error: object) -> None:
-        self.left_out += 1
+    def _skip(self, error: object) -> None:
+        self.skipped += 1
         self.last_error = str(error)
 
-    def __enter__(self) -> Source:
-        """Itself."""
+    def __enter__(self) -> FrameSource:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close it."""
         self.close()
 
     def close(self) -> None:  # noqa: B027 (not every source holds something open)
-        """Let go of the file or camera."""
+        """Release the file or camera."""

@@ -16,7 +16,7 @@ import pytest
 from lowlight_enhance import cli
 from lowlight_enhance.commands import video as video_commands
 from lowlight_enhance.tools.video.enhance import VideoSettings, expected_frames
-from lowlight_enhance.tools.video.sources import PictureSource
+from lowlight_enhance.tools.video.image_sequence import ImageSequenceSource
 
 pytest.importorskip("av", reason="makes and reads the videos")
 
@@ -24,14 +24,6 @@ import av
 
 DEADLINE_S = 300.0
 FRAMES = 4
-
-
-@pytest.fixture(scope="module")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("onnx", reason="the onnx package writes the tests' models")
-    from tiny_model import write_tiny_model
-
-    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
 
 
 def write_pictures(folder: Path, frames: int = FRAMES) -> Path:
@@ -65,14 +57,14 @@ def test_options_reach_the_settings() -> None:
     options += " --threads 2"
     options += " --working-size 0 --runtime openvino --provider A --output-resolution model"
     settings = settings_of(*options.split())
-    stream = settings.stream
-    assert (stream.strength, stream.smoothing_s, stream.bypass_above, stream.bypass_hysteresis) == (
+    pipeline = settings.pipeline
+    assert (pipeline.strength, pipeline.smoothing_s, pipeline.bypass_above, pipeline.bypass_hysteresis) == (
         0.5,
         0.0,
         90.0,
         3.0,
     )
-    assert (stream.max_pixels, stream.fallback.iso, stream.fallback.exposure_s) == (9, 800.0, 0.02)
+    assert (pipeline.max_pixels, pipeline.fallback.iso, pipeline.fallback.exposure_s) == (9, 800.0, 0.02)
     assert (settings.side_by_side, settings.max_frames, settings.max_seconds) == (True, 7, 0.5)
     assert (settings.codec, settings.force, settings.threads, settings.working_size) == ("libx265", True, 2, 0)
     assert (settings.runtime, settings.providers, settings.output_resolution) == ("openvino", ("A",), "model")
@@ -96,7 +88,7 @@ def test_a_value_out_of_range_is_one_line_and_exit_2(
 
 @pytest.mark.parametrize(("limits", "expected"), [({}, 50), ({"max_frames": 9}, 9), ({"max_seconds": 0.5}, 5)])
 def test_the_bar_knows_how_many_frames_will_come(limits: dict[str, int], expected: int) -> None:
-    source = PictureSource("in", [Path("a.png")] * 50, VideoSettings().stream.fallback, Fraction(10))
+    source = ImageSequenceSource("in", [Path("a.png")] * 50, VideoSettings().pipeline.fallback, Fraction(10))
     assert expected_frames(source, VideoSettings(**limits)) == expected
 
 
@@ -112,14 +104,14 @@ def test_a_video_is_made_and_told_of(tmp_path: Path, tiny_model: Path, capsys: p
     assert said.err == "", "no progress bar where nobody looks"
     assert count(target) == FRAMES
     assert cli.main(command) == 2
-    assert "exists; name another target" in capsys.readouterr().err
+    assert "exists; choose another target" in capsys.readouterr().err
 
 
 def test_a_damaged_picture_is_exit_1(tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write_pictures(tmp_path / "in")
     (folder / "2.png").write_bytes(b"damaged")
     assert cli.main(["video", str(folder), str(tmp_path / "out"), "--model", str(tiny_model)]) == 1
-    assert "1 damaged frames left out" in capsys.readouterr().out
+    assert "1 damaged frames skipped" in capsys.readouterr().out
 
 
 def test_without_pyav_a_file_names_the_extra_and_pictures_do_without_it(
