@@ -73,7 +73,7 @@ def find_encoder(target: Path, wanted: str | None) -> str:
 
 
 class VideoFileWriter:
-    """A video file. Each frame keeps its time; in formats without time stamps it gets the nearest of a constant rate."""
+    """A video file. Each frame keeps its time, or the nearest one of a constant rate where the format has none."""
 
     def __init__(self, temporary: Path, target: Path, source: FrameSource, codec: str, is_cut: bool) -> None:
         """Open the file. Its size comes with the first frame.
@@ -145,7 +145,8 @@ class VideoFileWriter:
             context.sample_aspect_ratio = self._source.pixel_aspect
             # ITU-T H.273: matrix 0 means RGB, and VP9 and others refuse it for YUV.
             colors = self._source.colors
-            self._matrix = RGB_MATRIX if any(name in stream.pix_fmt for name in ("rgb", "bgr", "gbr")) else colors.matrix
+            is_rgb = any(name in stream.pix_fmt for name in ("rgb", "bgr", "gbr"))
+            self._matrix = RGB_MATRIX if is_rgb else colors.matrix
             context.color_range, context.colorspace = LIMITED_RANGE, self._matrix
             context.color_primaries, context.color_trc = colors.primaries, colors.transfer
             stream.options = QUALITY.get(self._codec, {})
