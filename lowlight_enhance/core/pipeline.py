@@ -166,6 +166,7 @@ class Pipeline:
 
     Attributes:
         config: settings; may be replaced between frames, and nothing that was received is lost.
+        enabled: False passes every frame unchanged.
         health: counts of frames and errors.
     """
 
@@ -181,6 +182,7 @@ class Pipeline:
         """
         self.enhancer = enhancer
         self.config = PipelineConfig() if config is None else config
+        self.enabled = True
         self.health = Health() if health is None else health
         self._metadata: StampedBuffer[CaptureMetadata] = StampedBuffer()
         self._camera_info: Any | None = None
@@ -243,19 +245,6 @@ class Pipeline:
     def add_camera_info(self, msg: Any) -> None:
         """Store the latest calibration; it belongs to frames of its size until another one arrives."""
         self._camera_info = msg
-
-    def camera_info_for(self, image_msg: Any) -> Any | None:
-        """Return the camera_info to publish with an image that passes unchanged, or None if none fits.
-
-        Args:
-            image_msg: Image by attribute; the size of a CompressedImage is not checked.
-        """
-        if self._camera_info is None:
-            return None
-        if hasattr(image_msg, "format"):
-            return camera_infos.with_header(self._camera_info, image_msg.header)
-        size = (image_msg.height, image_msg.width)
-        return self._info(self._camera_info, image_msg.header, size, size)
 
     def process(self, image_msg: Any, now_ns: int) -> EnhancedFrame:
         """Enhance one image message.
@@ -366,7 +355,7 @@ class Pipeline:
 
     def _passes_unchanged(self, rgb: Rgb) -> bool:
         is_bright = self._bypass(rgb, self.config.bypass_above, self.config.bypass_hysteresis)
-        if is_bright or self.config.strength == 0.0:
+        if is_bright or not self.enabled or self.config.strength == 0.0:
             self._fusion.reset()
             return True
         return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,8 +10,7 @@ from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CameraInfo
 
 from lowlight_enhance.core.errors import LowlightError
-from lowlight_enhance.core.imaging.messages import decode, stamp_ns
-from lowlight_enhance.core.inference.model_input import Rgb, to_8_bit
+from lowlight_enhance.core.imaging.messages import stamp_ns
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
 from lowlight_enhance.core.pipeline import Pipeline
 from lowlight_enhance.ros.camera_parameter_client import CameraParameterClient
@@ -39,7 +37,6 @@ class FrameHandler:
     Attributes:
         params: the parameters that are applied.
         model: the network.
-        enabled: False publishes frames unchanged.
         model_error: why the model that was requested last is not in use; empty if it is.
         frame_id: of the newest image.
         is_active: between activate and deactivate.
@@ -70,7 +67,7 @@ class FrameHandler:
         self._requested: NodeParameters | None = None
         self._metadata_class = message_class(params.metadata.type) if params.metadata.type else None
         self.model = ModelLoader(params, is_running=node.context.ok)
-        self.enabled, self.is_active = True, False
+        self.is_active = False
         self.model_error, self.frame_id = "", ""
         self.pipeline = Pipeline(self.model.enhancer, params.pipeline_config(), diagnostics.health)
         guarded = diagnostics.guarded
@@ -162,7 +159,7 @@ class FrameHandler:
         """Process an image at once, or when its metadata has arrived. A newer image replaces one that waits."""
         self.update()
         wait_s = self.params.metadata.max_wait
-        waits = wait_s > 0.0 and self._metadata_class is not None and self.enabled
+        waits = wait_s > 0.0 and self._metadata_class is not None and self.pipeline.enabled
         replaced = self._wait.hold(msg, wait_s) if waits else self._wait.take()
         if replaced is not None:
             self._diagnostics.health.dropped()
@@ -175,28 +172,12 @@ class FrameHandler:
     def _process(self, msg: Any) -> None:
         start_ns = time.perf_counter_ns()
         self.frame_id = msg.header.frame_id
-        if self.enabled:
-            frame = self.pipeline.process(msg, time.monotonic_ns())
-            self.publishers.publish(frame, self.params.output.jpeg_quality)
-        else:
-            self._pass_through(msg)
+        self.publishers.publish(self.pipeline.process(msg, time.monotonic_ns()), self.params.output.jpeg_quality)
         age_ns = self._now_ns() - stamp_ns(msg)
         has_latency = abs(age_ns) < MAX_AGE_NS
         if has_latency:
             self.publishers.publish_latency(age_ns)
         self._diagnostics.health.enhanced(age_ns if has_latency else None, time.perf_counter_ns() - start_ns)
-
-    def _pass_through(self, msg: Any) -> None:
-        health, params = self._diagnostics.health, self.params
-        health.received(time.monotonic_ns())
-        info = self.pipeline.camera_info_for(msg)
-        try:
-            decoder = functools.partial(_decoded_8_bit, msg, params)
-            self.publishers.pass_through(msg, info, decoder, params.output.jpeg_quality)
-        except LowlightError as error:
-            health.failed(error)
-            raise
-        health.bypassed()
 
     def _now_ns(self) -> int:
         """Return the time of the node's clock: /clock with use_sim_time."""
@@ -312,9 +293,3 @@ class FrameHandler:
         self.update_subscriptions()
         if self.is_active and self.subscriptions.reliability == before:
             self._qos.on_lost(event.total_count, time.monotonic())
-
-
-def _decoded_8_bit(msg: Any, params: NodeParameters) -> tuple[Rgb, str]:
-    """Return the pixels of an image with 8 bits, and the encoding in which to publish them."""
-    rgb, encoding = decode(msg, params.output.encoding, params.max_pixels)
-    return to_8_bit(rgb), encoding

@@ -146,7 +146,7 @@ class EnhanceNode(LifecycleNode):
         params = parameter_declaration.read(self)
         self._check_names(params)
         self.handler = FrameHandler(self, params, self._overrides, self.diagnostics, self._write_back)
-        self.handler.enabled = self._enabled
+        self.handler.pipeline.enabled = self._enabled
         self.get_logger().info(self.handler.model.describe())
 
     def _activate(self) -> None:
@@ -169,7 +169,7 @@ class EnhanceNode(LifecycleNode):
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._enabled = request.data
         if self.handler is not None:
-            self.handler.enabled = request.data
+            self.handler.pipeline.enabled = request.data
         response.success = True
         response.message = (
             f"enhancement is {'enabled' if request.data else 'disabled: images are published unchanged'}"

@@ -20,9 +20,6 @@ try:
 except ImportError:  # Humble
     from rclpy.qos_event import PublisherEventCallbacks
 
-Decoder = Callable[[], tuple[Any, str]]
-"""Returns the (H, W, 3) uint8 R, G, B pixels of an image and the encoding in which to publish them."""
-
 
 class Publishers:
     """The lifecycle publishers of the node's frames, from configure to cleanup."""
@@ -85,40 +82,27 @@ class Publishers:
         """Publish an enhanced frame on the topics that have subscribers.
 
         Args:
-            frame: its ``passed_message``, if it has one, is published unchanged.
+            frame: its ``passed_message``, if it has one, is published unchanged on the topic of its type.
             jpeg_quality: 1 to 100.
         """
-        self._publish(
-            frame.passed_message, frame.camera_info, lambda: (frame.rgb, frame.encoding), frame.header, jpeg_quality
-        )
-
-    def pass_through(self, message: Any, camera_info: Any | None, decode: Decoder, jpeg_quality: int) -> None:
-        """Publish an input message unchanged.
-
-        Args:
-            message: Image or CompressedImage; published unchanged on the topic of its type.
-            camera_info: calibration with the header of the message, or None.
-            decode: decodes the message for the topic of the other type.
-            jpeg_quality: 1 to 100.
-        """
-        self._publish(message, camera_info, decode, message.header, jpeg_quality)
-
-    def _publish(self, passed: Any | None, info: Any | None, decode: Decoder, header: Any, quality: int) -> None:
+        passed = frame.passed_message
         is_compressed = isinstance(passed, CompressedImage)
         if self._image.get_subscription_count():
             image = passed
             if image is None or is_compressed:
                 image = Image()
-                fill_message(image, *decode(), header)
+                fill_message(image, frame.rgb, frame.encoding, frame.header)
             self._image.publish(image)
         if self._compressed is not None and self._compressed.get_subscription_count():
             image = passed
             if not is_compressed:
                 image = CompressedImage()
-                fill_compressed(image, *decode(), header, format=self._format, quality=quality)
+                fill_compressed(
+                    image, frame.rgb, frame.encoding, frame.header, format=self._format, quality=jpeg_quality
+                )
             self._compressed.publish(image)
-        if info is not None and self._info.get_subscription_count():
-            self._info.publish(info)
+        if frame.camera_info is not None and self._info.get_subscription_count():
+            self._info.publish(frame.camera_info)
 
     def publish_latency(self, age_ns: int) -> None:
         """Publish the time from the stamp of a frame to its publication, in milliseconds, if there is a subscriber."""

@@ -58,7 +58,7 @@ def _findings(handler: FrameHandler, diagnostics: Diagnostics) -> list[Finding]:
         found.append((WARN, f"the requested model is not in use, {used} is: {handler.model_error}"))
     if handler.model.enhancer.fallback:
         found.append((WARN, handler.model.enhancer.fallback))
-    if not handler.enabled:
+    if not handler.pipeline.enabled:
         found.append((OK, "enhancement is disabled: images are published unchanged"))
     return found
 
@@ -68,7 +68,7 @@ def _values(handler: FrameHandler, diagnostics: Diagnostics) -> dict[str, str]:
     return {
         **handler.model.values(),
         "model_error": handler.model_error,
-        "enabled": str(handler.enabled).lower(),
+        "enabled": str(handler.pipeline.enabled).lower(),
         "skipped": str(diagnostics.skipped),
         "metadata_dropped": str(diagnostics.dropped_metadata),
         "subscribers": str(handler.publishers.subscribers),

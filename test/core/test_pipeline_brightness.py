@@ -291,16 +291,17 @@ def test_a_capture_that_has_become_unknown_ends_the_one_before() -> None:
     assert frame.metadata_age_ns is None
 
 
-def test_camera_info_of_an_image_that_is_passed_on() -> None:
+def test_disabled_every_frame_passes_unchanged_with_its_camera_info() -> None:
     frames = stream(never)
+    frames.enabled = False
     msg = image(20, 3000 * MS)
-    assert frames.camera_info_for(msg) is None
+    assert frames.process(msg, 0).camera_info is None
     frames.add_camera_info(camera_info())
-    info = frames.camera_info_for(msg)
-    assert info is not None
-    assert (info.header, info.width) == (msg.header, 64)
-    assert frames.camera_info_for(image(noise(20, 20))) is None
-    compressed = SimpleNamespace(header=header(9), format="jpeg", data=b"")
-    info = frames.camera_info_for(compressed)
-    assert info is not None
-    assert info.header is compressed.header
+    frame = frames.process(msg, 0)
+    assert frame.passed_message is msg
+    assert frame.bypassed
+    assert (frame.camera_info.header, frame.camera_info.width) == (msg.header, 64)
+    assert frames.process(image(noise(20, 20)), 0).camera_info is None
+    frames.enabled = True
+    with pytest.raises(AssertionError, match="was enhanced"):
+        frames.process(msg, 0)

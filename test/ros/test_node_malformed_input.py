@@ -103,7 +103,7 @@ def test_published_images_have_size_and_header_of_the_input(node, published):
         wanted = {"metadata.max_wait": wait_s, "strength": strength, "output.encoding": encoding}
         results = node.set_parameters([Parameter(name, value=value) for name, value in wanted.items()])
         assert all(result.successful for result in results)
-        node.handler.enabled = enabled
+        node.handler.pipeline.enabled = enabled
         feed(node.handler, published, messages)
 
     check()
