@@ -159,6 +159,28 @@ def test_any_exception_in_a_parameter_change_rejects_it(graph, monkeypatch, capf
     assert gain_of(graph) == pytest.approx(2.0, abs=0.02)
 
 
+def test_a_network_that_returns_nan_is_not_accepted(graph, tmp_path):
+    path = write_tiny_model(tmp_path / "nan.onnx", gain=float("nan"))
+    assert graph.set_parameters(model=str(path))[0].successful
+    graph.peer.spin_until(lambda: "not finite" in values(graph)["model_error"])
+    assert gain_of(graph) == pytest.approx(2.0, abs=0.02)
+
+
+def test_frames_for_which_the_network_returns_nan_are_counted_and_not_published(graph, monkeypatch):
+    gain_of(graph)
+    session = graph.node.handler.model.enhancer._session
+    monkeypatch.setattr(session, "run", lambda tensor: np.full((1, 6, *tensor.shape[2:]), np.nan, np.float32))
+    graph.peer.images.clear()
+    graph.peer.spin_until(
+        lambda: int(values(graph).get("errors.ModelError", 0)) > 1,
+        repeating=lambda: graph.peer.image_publisher.publish(dark_image(5)),
+    )
+    assert not any(image.header.stamp.sec == 5 for image in graph.peer.images)
+    assert "not finite" in values(graph)["last_error"]
+    monkeypatch.undo()
+    assert gain_of(graph) == pytest.approx(2.0, abs=0.02)
+
+
 def test_the_hardware_id_is_bounded(graph):
     sent = dark_image(4)
     sent.header.frame_id = "x" * 1_000_000

@@ -219,9 +219,12 @@ class Enhancer:
         """Return the (1, C, h, w) output of the network.
 
         Raises:
-            ModelError: the runtime fails, or the enhancer is closed.
+            ModelError: the runtime fails, the output is not finite, or the enhancer is closed.
         """
-        return self._session.run(tensor)
+        output = self._session.run(tensor)
+        if not np.isfinite(output).all():
+            raise ModelError(f"{self.path}: the network returned values that are not finite; use another model")
+        return output
 
     def apply(self, maps: EnhancementMaps, rgb: Rgb, correction: Tensor | None = None) -> NDArray[np.uint8]:
         """Apply maps to the full-size frame, as in ``FrameEnhancer``."""
