@@ -18,6 +18,8 @@ from pathlib import Path
 from lowlight_enhance.core.errors import DataError, system_error_remedy
 from lowlight_enhance.core.scratch import PREFIX, exchange, scratch_folder
 
+PAGE_BYTES = 4096
+
 _NO_FSYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 """Errors of file systems that have no ``fsync``."""
 
@@ -147,8 +149,7 @@ def check_output_folder(folder: Path) -> None:
         existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
         if not existing.is_dir():
             raise DataError(f"cannot write into the folder {folder}: {existing} is a file; choose another folder")
-        with tempfile.TemporaryFile(dir=existing):
-            pass
+        _check_space(existing)
     except OSError as error:
         raise DataError(f"cannot write into the folder {folder}: {system_error_remedy(error)}") from error
 
@@ -163,8 +164,13 @@ def check_output_file(target: Path) -> None:
         if _is_stream(target):
             return
         _check_file(target)
-        with tempfile.TemporaryFile(dir=os.path.realpath(target.parent)):
-            pass
+        _check_space(Path(os.path.realpath(target.parent)))
+
+
+def _check_space(folder: Path) -> None:
+    """Write a page into ``folder`` and remove it: on a full disk a file can be created, but not filled."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(bytes(PAGE_BYTES))
 
 
 def _check_file(target: Path) -> None:

@@ -338,6 +338,14 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, name: str) -> No
         check_output_file(tmp_path / name)
 
 
+def test_a_full_disk_is_found_before_the_work(tmp_path: Path) -> None:
+    with largest_file(1000):
+        with pytest.raises(DataError, match="File too large"):
+            check_output_file(tmp_path / "new.json")
+        with pytest.raises(DataError, match="File too large"):
+            check_output_folder(tmp_path / "new")
+
+
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="uses Linux's /proc, in which nobody can create files")
 def test_a_read_only_file_system_is_found() -> None:
     with pytest.raises(DataError):

@@ -11,6 +11,7 @@ import numpy as np
 from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.files import atomic_file
 from lowlight_enhance.tools.demo.scene import Clip, Picture
+from lowlight_enhance.tools.image_file import write_image
 
 Panel = tuple[Picture, str]
 """A picture and its label."""
@@ -37,10 +38,7 @@ def write_picture(rows: Iterable[Sequence[Panel]], target: Path) -> None:
     Raises:
         DataError: the file cannot be written.
     """
-    picture = np.vstack([side_by_side(panels) for panels in rows])
-    with atomic_file(target) as temporary:
-        if not cv2.imwrite(str(temporary), picture[:, :, ::-1]):
-            raise DataError(f"cannot write {target}; free some space or choose another folder")
+    write_image(np.vstack([side_by_side(panels) for panels in rows]), target)
 
 
 def write_video(frames: Iterable[Sequence[Panel]], rate_hz: float, target: Path) -> None:

@@ -99,14 +99,15 @@ def open_writer(target: Path, source: FrameSource, codec: str | None, is_cut: bo
     else:
         with atomic_folder(target) as folder:
             folder.mkdir()
-            yield ImageFolderWriter(folder)
+            yield ImageFolderWriter(folder, target)
 
 
 class ImageFolderWriter:
     """A folder in which each frame becomes an image file of its name."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, target: Path) -> None:
+        """Set the folder to write, and its name in messages."""
+        self._folder, self._target = folder, target
 
     def write(self, rgb: NDArray[np.uint8], frame: Frame) -> None:
         """Write an image file.
@@ -114,9 +115,8 @@ class ImageFolderWriter:
         Raises:
             DataError: it cannot be written.
         """
-        path = self._folder / frame.name
-        with output_errors(path):
-            path.write_bytes(encode(rgb, path))
+        with output_errors(self._target):
+            (self._folder / frame.name).write_bytes(encode(rgb, self._target / frame.name))
 
     def finish(self) -> str:
         """Nothing to complete; images have no sound."""

@@ -168,7 +168,7 @@ def test_larger_frames_than_allowed_are_rejected(tmp_path: Path) -> None:
 @pytest.mark.parametrize("target", ["out", "out.mp4"])
 def test_a_full_disk_is_one_error_and_leaves_nothing(target: str, tmp_path: Path, settings: VideoSettings) -> None:
     source = write_video(tmp_path / "night.mkv", range(0, 4000, 40), codec="ffv1", layout="bgr0")
-    with largest_file(300), pytest.raises(DataError, match="cannot write"):
+    with largest_file(300), pytest.raises(DataError, match=r"cannot write .*out"):
         run(source, tmp_path / target, settings)
     assert [path.name for path in tmp_path.iterdir()] == ["night.mkv"]
 
