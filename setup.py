@@ -16,7 +16,7 @@ VERSION = "0.1.0"
 ROOT = Path(__file__).resolve().parent
 """The checkout, also where `colcon build --symlink-install` runs this file from its build folder."""
 
-DATA_FOLDERS = ("launch", "config", "models")
+DATA_FOLDERS = ("launch", "config", "models", "examples")
 """Installed below share/lowlight_enhance as they are."""
 
 EXTRAS = {

@@ -17,7 +17,7 @@ import lowlight_enhance
 
 ROOT = Path(__file__).parents[1]
 NAME = "lowlight_enhance"
-DATA_FOLDERS = ("launch", "config", "models")
+DATA_FOLDERS = ("launch", "config", "models", "examples")
 NOT_SOURCE = (".*", "out", "build", "install", "log", "dist", "test", "*.egg-info", "__pycache__")
 DEPENDENCIES = {
     *("rclpy", "sensor_msgs", "std_msgs", "std_srvs", "diagnostic_msgs", "lifecycle_msgs"),

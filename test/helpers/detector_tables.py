@@ -1,20 +1,19 @@
-"""Measures what docs/detectors.md shows, and writes it there.
+"""Measure the tables of docs/detectors.md and write them there, with one command.
 
-    python test/helpers/detector_tables.py DATA --out OUT [--model MODEL] [--limit N]
+    python test/helpers/detector_tables.py --photos photos.csv --labels labels.json --detector yolox_nano.onnx \
+        --out out/detectors [--model MODEL] [--limit N] [--clip-frames N] [--strength S]
 
-DATA holds the folders ``clean`` (photographs, ``photos.csv``), ``sice`` (``pairs.csv``), ``brackets`` (``frames.csv``)
-and ``dark_video`` (pictures); sets that are not there are left out. A set whose figures of the same model lie in OUT
-already is not measured again, so an interrupted run goes on where it was.
+Runs `lowlight evaluate --detector` with the detectors, KLT tracking and ORB on the photographs at 3, 4 and 5 stops of
+under-exposure, and replaces the text between the markers in docs/detectors.md. If OUT holds the results of the same
+model and options already, they are not measured again.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,114 +22,93 @@ from lowlight_enhance.core.inference.model_file import read_model
 from lowlight_enhance.core.inference.model_zoo import find_model
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "detectors.md"
-FIGURES = re.compile(r"(?<=<!-- figures -->\n).*?(?=<!-- /figures -->)", re.DOTALL)
-KEYPOINTS, BOXES = ("--detector=orb", "--detector=sift"), ("--detector=hog", "--detector=face")
-SHOWN = ("dark", "gamma", "auto_gamma", "clahe", "enhanced", "reference")
-LEAST_CORRELATION = 0.5
-"""Of a bracket's frame with its reference: below it is too dark, or moved."""
+RESULTS = re.compile(r"(?<=<!-- results -->\n).*?(?=<!-- /results -->)", re.DOTALL)
 
-TITLES = {
-    "against the reference": "Inliers a frame, against its reference",
-    "known motion": "Inliers a pair of consecutive frames, known motion",
-    "unknown motion": "Inliers a pair of consecutive frames, unknown motion",
-    "boxes": "F1 of boxes; the truth is what the detector finds on the reference",
+LIGHTS = ("3:800", "4:3200", "5:6400")
+"""Stops of under-exposure and ISO."""
+
+COLUMNS = {
+    "boxes": ("mAP50", "mAP", "recall small", "recall medium", "recall large", "false boxes"),
+    "tracking": ("correct %", "alive %", "drift px"),
+    "words": ("words read",),
+    "known motion": ("inliers", "tracked %"),
+    "against the reference": ("inliers",),
 }
+"""Columns that the document shows, by measure."""
+
+FRACTIONS = ("mAP50", "mAP", "recall small", "recall medium", "recall large", "words read")
 
 
 def main() -> int:
-    """Measure and write; the exit code of the first set that fails, else 0."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", type=Path, metavar="DATA")
-    parser.add_argument("--out", type=Path, required=True)
+    """Measure and write; returns the exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--photos", type=Path, required=True, help="manifest of photographs")
+    parser.add_argument("--labels", type=Path, required=True, help="their labels")
+    parser.add_argument("--detector", action="append", required=True, dest="detectors", help="ONNX file; repeatable")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     parser.add_argument("--model", default="student_int8")
-    parser.add_argument("--limit", default="30", help="photographs for keypoints; boxes, which are rare, get all")
+    parser.add_argument("--limit", default="64", help="photographs (default: %(default)s)")
+    parser.add_argument("--clip-frames", default="8", help="frames of a clip (default: %(default)s)")
+    parser.add_argument("--strength", default="1.0", help="strength of the enhancement (default: %(default)s)")
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    model = read_model(find_model(options.model))
-    found: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
-    for title, arguments in sets(options.data, options.out, options.limit):
-        folder = options.out / re.sub(r"\W+", "_", f"{title} {arguments[0]}")
-        if not measured(folder, model.sha256):
-            print(f"== {title}", flush=True)
-            code = cli.main(["evaluate", str(find_model(options.model)), *arguments, "--out", str(folder)])
-            if code:
-                return code
-        for table in json.loads((folder / "summary.json").read_text())["tables"]:
-            found.setdefault(title, {})[table["detector"], table["measure"]] = table
-    text = f"`{model.path.name}` ({model.sha256[:12]}):\n\n{markdown(found)}"
+    found = measure(options, find_model(options.model))
+    if isinstance(found, int):
+        return found
     document = DOCUMENT.read_text(encoding="utf-8")
-    DOCUMENT.write_text(FIGURES.sub(lambda _: text, document), encoding="utf-8")
+    DOCUMENT.write_text(RESULTS.sub(lambda _: markdown(found), document), encoding="utf-8")
     return 0
 
 
-def sets(data: Path, out: Path, limit: str) -> Iterator[tuple[str, list[str]]]:
-    """Name of a set, and arguments of `lowlight evaluate`."""
-    photos = ["--photos", str(data / "clean" / "photos.csv")]
-    if (data / "clean" / "photos.csv").is_file():
-        for stops, iso in (("3", "800"), ("5", "6400")):
-            title, light = f"photographs, {stops} stops, ISO {iso}", ["--stops", stops, "--iso", iso]
-            yield title, [*KEYPOINTS, *photos, *light, "--limit", limit]
-            yield title, [*BOXES, *photos, *light]
-    if (data / "sice" / "pairs.csv").is_file():
-        yield "SICE", [*KEYPOINTS, *BOXES, "--pairs", str(data / "sice" / "pairs.csv"), "--max-mean", "40"]
-    if (data / "brackets" / "frames.csv").is_file():
-        pairs = bracket_pairs(data / "brackets" / "frames.csv", out / "brackets.csv")
-        yield "exposure brackets", [*KEYPOINTS, "--pairs", str(pairs), "--split", "all"]
-    if (data / "dark_video").is_dir():
-        yield "dark video", [*KEYPOINTS, "--sequence", str(data / "dark_video")]
+def measure(options: argparse.Namespace, model: Path) -> dict[str, Any] | int:
+    """Content of ``summary.json``, or the exit status of the evaluation that failed."""
+    arguments = ["evaluate", str(model), "--photos", str(options.photos), "--labels", str(options.labels)]
+    for detector in (*options.detectors, "klt", "orb"):
+        arguments += ["--detector", detector]
+    for light in LIGHTS:
+        arguments += ["--light", light]
+    arguments += ["--split", "all", "--limit", options.limit, "--clip-frames", options.clip_frames]
+    arguments += ["--strength", options.strength, "--out", str(options.out)]
+    done, wanted = options.out / "arguments.json", [*arguments, read_model(model).sha256]
+    if not done.is_file() or json.loads(done.read_text(encoding="utf-8")) != wanted:
+        status = cli.main(arguments)
+        if status:
+            return status
+        done.write_text(json.dumps(wanted), encoding="utf-8")
+    content: dict[str, Any] = json.loads((options.out / "summary.json").read_text(encoding="utf-8"))
+    return content
 
 
-def bracket_pairs(frames: Path, index: Path) -> Path:
-    """``index``, written: each frame of a bracket that can be scored, with the reference of its scene."""
-    with frames.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    references = {row["scene"]: row["file"] for row in rows if row["is_reference"] == "1"}
-    with index.open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["dark", "bright", "iso", "exposure_s", "scene"])
-        for row in rows:
-            if row["is_reference"] != "1" and float(row["correlation_to_reference"]) >= LEAST_CORRELATION:
-                files = [str((frames.parent / name).resolve()) for name in (row["file"], references[row["scene"]])]
-                table.writerow([*files, row["iso"], row["exposure_s"], row["scene"]])
-    return index
+def markdown(found: dict[str, Any]) -> str:
+    """The tables as Markdown."""
+    settings = found["settings"]
+    parts = [f"`{settings['model']}` ({settings['sha256'][:12]}), clips of {settings['clip_frames']} frames:\n"]
+    return "\n".join(parts + [_table(table) for table in found["tables"]])
 
 
-def measured(folder: Path, sha256: str) -> bool:
-    """Whether figures of that model lie in the folder."""
-    path = folder / "summary.json"
-    return path.is_file() and json.loads(path.read_text())["settings"]["sha256"] == sha256
+def _table(table: dict[str, Any]) -> str:
+    columns = [column for column in COLUMNS[table["measure"]] if column in table["columns"]]
+    title = f"{table['detector']}, {table['measure']}, {table['condition']} ({table['frames']})"
+    lines = [f"| {title} | {' | '.join(columns)} | stream, difference in {table['compared']} |"]
+    lines.append("|---" * (len(columns) + 2) + "|")
+    for rendering, values in table["rows"].items():
+        cells = [_cell(column, values[table["columns"].index(column)]) for column in columns]
+        lines.append(f"| {rendering} | {' | '.join(cells)} | {_difference(table, rendering)} |")
+    return "\n".join(lines) + "\n"
 
 
-def markdown(found: dict[str, dict[tuple[str, str], dict[str, Any]]]) -> str:
-    """Tables of the main figures, one a measure; a row for each set and detector."""
-    parts = []
-    for measure, title in TITLES.items():
-        lines = [
-            f"| {title} | n | {' | '.join(SHOWN)} | gain over dark | over gamma | over auto_gamma | over CLAHE |",
-            "|---" * (len(SHOWN) + 6) + "|",
-        ]
-        for name, tables in found.items():
-            lines += [_row(name, table) for table in tables.values() if table["measure"] == measure]
-        parts += ["\n".join(lines) + "\n"] if len(lines) > 2 else []
-    return "\n".join(parts)
+def _cell(column: str, value: float | None) -> str:
+    return "" if value is None else f"{value:.{3 if column in FRACTIONS else 1}f}"
 
 
-def _row(name: str, table: dict[str, Any]) -> str:
-    column = table["columns"].index(table["gain_in"])
-    figures = {shown: row[column] for shown, row in table["rows"].items()}
-    form = "{:.2f}" if table["measure"] == "boxes" else "{:.0f}"
-    cells = [form.format(figures[shown]) if figures.get(shown) is not None else "" for shown in SHOWN]
-    cells[SHOWN.index("enhanced")] = f"**{cells[SHOWN.index('enhanced')]}**"
-    gains = {gain["over"]: gain for gain in table["gains"]}
-    told = [_gain(gains[over]) for over in SHOWN[:4]]
-    return f"| {name}: {table['detector']} | {table['frames']} | {' | '.join([*cells, *told])} |"
-
-
-def _gain(gain: dict[str, Any]) -> str:
-    if gain["factor"] is None:
+def _difference(table: dict[str, Any], rendering: str) -> str:
+    found = table["differences"].get(rendering)
+    if found is None:
         return ""
-    interval = "" if gain["low"] is None else f" ({gain['low']:.2f} to {gain['high']:.2f})"
-    return f"{gain['factor']:.2f}{interval}"
+    digits = 3 if table["compared"] in FRACTIONS else 1
+    if found["low"] is None:
+        return f"{found['value']:+.{digits}f}"
+    bounds = f"({found['low']:+.{digits}f} to {found['high']:+.{digits}f})"
+    return f"{found['value']:+.{digits}f} {bounds}"
 
 
 if __name__ == "__main__":
