@@ -24,7 +24,7 @@ KINDS = ("orb", "sift", "klt", "hog", "face", "text")
 LAYOUTS = ("v5", "v8", "nms", "yolox", "yolox_decoded", "rtdetr")
 LABEL_FORMATS = ("auto", "box", "polygon", "pose")
 MOTIONS = ("static", "hover", "pan", "rotate", "zoom", "flight")
-LEAST_TRACKED_CLIP = 16
+MIN_TRACKED_CLIP = 16
 """Frames of a clip for tracking: a few for the stream to settle, then those over which points are tracked."""
 
 
@@ -78,7 +78,7 @@ def _add_clip_options(group: argparse._ArgumentGroup) -> None:
         default=8,
         metavar="N",
         help="frames of the clip that is made of each photograph and ends with it; 1: the photograph alone (default: "
-        "%(default)s)",
+        "%(default)s; at least 16 for klt)",
     )
     group.add_argument(
         "--motion", choices=MOTIONS, default="flight", help="camera motion of these clips (default: %(default)s)"
@@ -135,10 +135,12 @@ def run_detector(options: argparse.Namespace) -> int:
     stream = pipeline_config(options, options.default_iso, options.default_exposure)
     chosen = options.model or default_model()
     detectors = _detectors(options)
+    if detectors.tracks:
+        options.clip_frames = max(options.clip_frames, MIN_TRACKED_CLIP)
     labels = _labels(options, detectors.boxes)
     has_report = writes_report(options)
     enhance = None if options.enhanced_topic else load_enhance(options, chosen)
-    clips = [*_image_clips(options, detectors), *_bag_clips(options, enhance)]
+    clips = [*_image_clips(options), *_bag_clips(options, enhance)]
     if not clips:
         raise DataError(
             "no frames: give --pairs, --photos, --sequence, --video or --bag, and check --split and --max-mean"
@@ -227,7 +229,7 @@ def _labels(options: argparse.Namespace, detectors: Iterable[BoxDetector]) -> La
     return labels
 
 
-def _image_clips(options: argparse.Namespace, detectors: Detectors) -> Iterator[Clip]:
+def _image_clips(options: argparse.Namespace) -> Iterator[Clip]:
     """Yield the clips of manifests, folders and videos.
 
     Raises:
@@ -243,14 +245,14 @@ def _image_clips(options: argparse.Namespace, detectors: Detectors) -> Iterator[
         for pair in _evenly(pairs, options.limit):
             yield clips.pair_clip(pair.dark, pair.bright, pair.capture, pair.scene)
     if options.photos:
-        yield from _photograph_clips(options, detectors)
+        yield from _photograph_clips(options)
     for folder in options.sequences:
         yield from clips.folder_clips(folder)
     for video in options.videos:
         yield clips.video_clip(video)
 
 
-def _photograph_clips(options: argparse.Namespace, detectors: Detectors) -> Iterator[Clip]:
+def _photograph_clips(options: argparse.Namespace) -> Iterator[Clip]:
     """Yield a clip of each photograph in each light.
 
     Raises:
@@ -264,8 +266,7 @@ def _photograph_clips(options: argparse.Namespace, detectors: Detectors) -> Iter
 
     if options.sensor not in SENSORS:
         raise DataError(f"sensor '{options.sensor}' is not calibrated; choose one of {', '.join(SENSORS)}")
-    frames = max(options.clip_frames, LEAST_TRACKED_CLIP) if detectors.tracks else options.clip_frames
-    settings = ClipSettings(frames, options.motion)
+    settings = ClipSettings(options.clip_frames, options.motion)
     listed = [path for path, split in read_photos(options.photos) if options.split in (split, "all")]
     for stops, iso in options.lights or [(options.stops, None)]:
         for number, path in enumerate(_evenly(listed, options.limit)):

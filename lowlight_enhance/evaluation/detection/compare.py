@@ -179,7 +179,8 @@ class _ClipComparison:
             if not images:
                 continue
             name = f"{self._clip.name} {index}" if index and not self._clip.views else self._clip.name
-            self._measure_keypoints(frame, images, index, name)
+            if self._is_paired(index):
+                self._measure_keypoints(frame, images, index, name)
             if index >= self._first_tracked:
                 for rendering, image in images.items():
                     self._tracked.setdefault(rendering, []).append(image)
@@ -193,14 +194,20 @@ class _ClipComparison:
 
     def _render(self, frame: ClipFrame, index: int) -> dict[str, Image]:
         """Images of a frame by rendering; empty where only the stream needs it."""
-        is_paired = bool(self._detectors.keypoints) and (not self._clip.views or index >= len(self._clip.views) - 2)
-        is_needed = frame.is_scored or is_paired or index >= self._first_tracked
+        is_needed = frame.is_scored or self._is_paired(index) or index >= self._first_tracked
         images = {
             name: renderer(frame) for name, (renderer, needs_all) in self._renderers.items() if is_needed or needs_all
         }
         if not is_needed:
             return {}
         return images if frame.reference is None else images | {WELL_LIT: frame.reference}
+
+    def _is_paired(self, index: int) -> bool:
+        """Whether keypoints are measured: on all frames, but on the last two where the motion is known.
+
+        The last view is the whole photograph, so mirrored borders of the view before do not count.
+        """
+        return bool(self._detectors.keypoints) and (not self._clip.views or index >= len(self._clip.views) - 2)
 
     def _measure_keypoints(self, frame: ClipFrame, images: Mapping[str, Image], index: int, name: str) -> None:
         for detector in self._detectors.keypoints:
