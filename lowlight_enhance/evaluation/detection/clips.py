@@ -177,11 +177,11 @@ def video_clip(path: Path, capture: CaptureMetadata = UNKNOWN) -> Clip:
         raise DataError(f"{path} does not exist; give a video file")
 
     def load() -> Iterator[ClipFrame]:
-        from lowlight_enhance.tools.video.file_source import FileSource
+        from lowlight_enhance.tools.video.file_source import VideoFileSource
 
-        with FileSource(path, capture) as source:
+        with VideoFileSource(path, capture) as source:
             for number, frame in enumerate(source.frames()):
-                stamp_ns = NS_PER_S + round(float(source.tick * frame.ticks) * NS_PER_S)
+                stamp_ns = NS_PER_S + round(float(source.time_base * frame.pts) * NS_PER_S)
                 files = (Path(f"{path.stem}_{number:06d}.png"),)
                 yield ClipFrame(to_8_bit(frame.rgb), frame.capture, stamp_ns, files=files)
 
