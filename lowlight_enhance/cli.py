@@ -102,17 +102,17 @@ def build_parser() -> argparse.ArgumentParser:
     ``interrupted_status``, the exit status after Ctrl-C.
     """
     from lowlight_enhance import __version__
-    from lowlight_enhance.commands import bags, evaluate, node, pictures, training, video
+    from lowlight_enhance.commands import bags, evaluate, images, node, training, video
 
     parser = argparse.ArgumentParser(
         prog="lowlight", description="Enhance dark images, videos, ROS 2 bags and live camera topics."
     )
     parser.add_argument("--version", action="version", version=f"lowlight_enhance {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    pictures.add_image(commands)
+    images.add_image(commands)
     node.add_bench(commands)
     node.add_soak(commands)
-    pictures.add_flicker(commands)
+    images.add_flicker(commands)
     video.add_video(commands)
     bags.add_bag(commands)
     bags.add_replay(commands)

@@ -258,13 +258,13 @@ ENVIRONMENT = {"PYTHONPATH": PACKAGE, "PATH": ""}
 COMMAND = """
 import signal, sys, time
 from lowlight_enhance import cli
-from lowlight_enhance.commands import pictures
+from lowlight_enhance.commands import images
 signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell start with SIGINT ignored
 
 def command(options):
     {body}
 
-pictures._run_image = command
+images._run_image = command
 sys.argv[1:] = ["image", "in.png", "out.png"]
 sys.exit(cli.main())
 """

@@ -20,7 +20,7 @@ from lowlight_enhance.tools.video.writers import check_target
 HEIGHT, WIDTH = 48, 64
 TIME_BASE = Fraction(1, 1000)
 TIMES_MS = [0, 40, 80, 200, 240, 1000]
-"""Of a camera whose frames come when they like."""
+"""Times of a video of varying rate."""
 
 
 def changed(settings: VideoSettings, **fields: Any) -> VideoSettings:
@@ -28,7 +28,7 @@ def changed(settings: VideoSettings, **fields: Any) -> VideoSettings:
 
 
 def picture(number: int = 0, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
-    """Smooth, so that no codec changes it much, and another for each number."""
+    """A smooth image, which no codec changes much; different for each number."""
     rgb = np.empty((height, width, 3), np.uint8)
     rgb[:, : width // 2], rgb[:, width // 2 :] = (100, 20 + 10 * number % 100, 30), (15, 90, 45)
     return rgb
@@ -91,7 +91,7 @@ def times_ms(path: Path) -> list[int]:
 
 
 def packets_of(path: Path) -> list[bytes]:
-    """The sound as it lies in the file."""
+    """The packets of the first audio stream."""
     with av.open(str(path)) as container:
         return [bytes(packet) for packet in container.demux(container.streams.audio[0]) if packet.size]
 

@@ -1,4 +1,4 @@
-"""`lowlight video` as a command: options, interrupts, what is said, and what is left on the disk."""
+"""`lowlight video` as a command: options, output, exit status, interrupts, and the files that remain."""
 
 from __future__ import annotations
 
@@ -87,34 +87,34 @@ def test_a_value_out_of_range_is_one_line_and_exit_2(
 
 
 @pytest.mark.parametrize(("limits", "expected"), [({}, 50), ({"max_frames": 9}, 9), ({"max_seconds": 0.5}, 5)])
-def test_the_bar_knows_how_many_frames_will_come(limits: dict[str, int], expected: int) -> None:
+def test_the_progress_bar_expects_the_number_of_frames(limits: dict[str, int], expected: int) -> None:
     source = ImageSequenceSource("in", [Path("a.png")] * 50, VideoSettings().pipeline.fallback, Fraction(10))
     assert expected_frames(source, VideoSettings(**limits)) == expected
 
 
-# What is said, and exit codes
+# Output and exit status
 
 
-def test_a_video_is_made_and_told_of(tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_report_is_printed(tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "out.mp4"
     command = ["video", str(write_pictures(tmp_path / "in")), str(target), "--model", str(tiny_model), "--fps", "5"]
     assert cli.main(command) == 0
     said = capsys.readouterr()
     assert said.out.startswith(f"{target}: {FRAMES} frames enhanced in ")
-    assert said.err == "", "no progress bar where nobody looks"
+    assert said.err == "", "no progress bar without a terminal"
     assert count(target) == FRAMES
     assert cli.main(command) == 2
     assert "exists; choose another target" in capsys.readouterr().err
 
 
-def test_a_damaged_picture_is_exit_1(tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_image_is_exit_1(tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write_pictures(tmp_path / "in")
     (folder / "2.png").write_bytes(b"damaged")
     assert cli.main(["video", str(folder), str(tmp_path / "out"), "--model", str(tiny_model)]) == 1
     assert "1 damaged frames skipped" in capsys.readouterr().out
 
 
-def test_without_pyav_a_file_names_the_extra_and_pictures_do_without_it(
+def test_without_pyav_a_video_names_the_extra_and_images_work(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
@@ -158,7 +158,7 @@ def start(*arguments: object) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_ends_a_recording_which_is_kept(number: signal.Signals, tmp_path: Path, tiny_model: Path) -> None:
+def test_an_interrupt_ends_a_recording_and_keeps_it(number: signal.Signals, tmp_path: Path, tiny_model: Path) -> None:
     process = start(0, tmp_path / "out.mp4", "--model", tiny_model, "--threads", 1)
     assert process.stdout is not None
     assert process.stdout.readline() == "rolling\n"
@@ -174,7 +174,7 @@ def test_an_interrupt_ends_a_recording_which_is_kept(number: signal.Signals, tmp
 
 @pytest.fixture(scope="module")
 def long_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Enough frames that there is time to interrupt."""
+    """Long enough to interrupt its enhancement."""
     path = tmp_path_factory.mktemp("videos") / "in.mkv"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=30)
@@ -199,3 +199,21 @@ def test_an_interrupted_file_leaves_nothing(
     _, said = process.communicate(timeout=DEADLINE_S)
     assert (process.returncode, said) == (code, "")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("target", ["out.mkv", "out"])
+def test_the_next_run_removes_what_a_killed_one_left(
+    target: str, tmp_path: Path, tiny_model: Path, long_video: Path
+) -> None:
+    process = start(long_video, tmp_path / target, "--model", tiny_model, "--threads", 1)
+    deadline = time.monotonic() + DEADLINE_S
+    while not list(tmp_path.glob(f".writing-*/{target}")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    assert list(tmp_path.glob(".writing-*"))
+    command = ["video", str(long_video), str(tmp_path / target), "--model", str(tiny_model), "--max-frames", "2"]
+    assert cli.main(command) == 0
+    assert [path.name for path in tmp_path.iterdir()] == [target]

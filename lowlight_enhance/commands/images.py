@@ -1,4 +1,4 @@
-"""The commands of single pictures and of sequences: `lowlight image` and `lowlight flicker`."""
+"""`lowlight image` and `lowlight flicker`: one image file, and sequences made from photographs."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from lowlight_enhance.commands.arguments import (
 
 def add_image(commands: Commands[argparse.ArgumentParser]) -> None:
     """Declare `lowlight image`."""
-    parser = commands.add_parser("image", help="enhance one picture file")
-    parser.add_argument("source", type=Path, metavar="DARK", help="picture to read")
-    parser.add_argument("target", type=Path, metavar="OUT", help="picture to write; its suffix names the format")
+    parser = commands.add_parser("image", help="enhance one image file")
+    parser.add_argument("source", type=Path, metavar="DARK", help="image file to read; camera raw files need rawpy")
+    parser.add_argument("target", type=Path, metavar="OUT", help="image file to write; its suffix is the format")
     parser.add_argument("--iso", type=float, help="ISO of the exposure (default: from EXIF, else unknown)")
     parser.add_argument(
         "--exposure",
@@ -32,14 +32,14 @@ def add_image(commands: Commands[argparse.ArgumentParser]) -> None:
     add_model_options(parser)
     add_runtime_option(parser)
     parser.add_argument(
-        "--working-size", type=non_negative, help="shorter side in pixels of the copy the network sees"
+        "--working-size", type=non_negative, help="shorter side in pixels of the network's input; 0: full size"
     )
     parser.add_argument(
         "--max-pixels",
         type=positive,
         default=argparse.SUPPRESS,
         metavar="N",
-        help="refuse larger images, before they are decoded (default: the node's max_pixels)",
+        help="reject larger images before they are decoded (default: that of the node)",
     )
     parser.set_defaults(run=_run_image)
 
@@ -66,29 +66,27 @@ def _run_image(options: argparse.Namespace) -> int:
 
 def add_flicker(commands: Commands[argparse.ArgumentParser]) -> None:
     """Declare `lowlight flicker`."""
-    parser = commands.add_parser("flicker", help="measure how steady brightness and colour are from frame to frame")
-    parser.add_argument("photographs", type=Path, nargs="+", metavar="PHOTO", help="well-lit pictures")
+    parser = commands.add_parser("flicker", help="measure the flicker of brightness and colour")
+    parser.add_argument("photographs", type=Path, nargs="+", metavar="PHOTO", help="well-lit photographs")
     parser.add_argument(
-        "--size", type=size, default=(640, 480), metavar="WIDTHxHEIGHT", help="of a frame (default: 640x480)"
+        "--size", type=size, default=(640, 480), metavar="WIDTHxHEIGHT", help="size of the frames (default: 640x480)"
     )
-    parser.add_argument("--frames", type=positive, default=24, help="of each sequence (default: %(default)s)")
+    parser.add_argument("--frames", type=positive, default=24, help="frames of each sequence (default: %(default)s)")
     parser.add_argument(
-        "--rate", type=float, default=30.0, metavar="HZ", help="frames a second (default: %(default)g)"
+        "--rate", type=float, default=30.0, metavar="HZ", help="frames per second (default: %(default)g)"
     )
-    parser.add_argument("--iso", type=float, default=3200.0, help="of the camera (default: %(default)g)")
+    parser.add_argument("--iso", type=float, default=3200.0, help="ISO of the simulated camera (default: %(default)g)")
+    parser.add_argument("--stops", type=float, default=3.0, help="underexposure in stops (default: %(default)g)")
     parser.add_argument(
-        "--stops", type=float, default=3.0, help="under-exposure of the photographs (default: %(default)g)"
-    )
-    parser.add_argument(
-        "--step", type=float, default=1.0, metavar="STOPS", help="how far the exposure is cut (default: %(default)g)"
+        "--step", type=float, default=1.0, metavar="STOPS", help="size of the exposure step (default: %(default)g)"
     )
     parser.add_argument(
         "--smoothing",
         type=float,
         metavar="SECONDS",
-        help="time constant to compare with none (default: the node's)",
+        help="time constant of the temporal smoothing to compare with none (default: that of the node)",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to this file")
     add_model_options(parser)
     parser.set_defaults(run=_run_flicker)
 
