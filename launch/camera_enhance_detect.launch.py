@@ -81,6 +81,8 @@ def describe(context):
 
 def other_node(role, values, remappings):
     params_file = values[f"{role}_params_file"]
+    if params_file and not os.path.isfile(params_file):  # noqa: PTH113
+        raise FileNotFoundError(f"{role}_params_file:={params_file}: there is no such file")
     return Node(
         package=values[f"{role}_package"],
         executable=values[f"{role}_executable"],

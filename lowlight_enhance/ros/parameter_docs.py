@@ -21,7 +21,7 @@ GROUP_TITLES = {
     "": "Model, input and process",
     "output": "Output",
     "bypass": "Bypass of bright frames",
-    "temporal": "Temporal filter",
+    "temporal": "Temporal fusion and filter",
     "metadata": "Capture metadata",
     "camera": "Parameters of the camera driver's node",
 }

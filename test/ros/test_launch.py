@@ -243,6 +243,8 @@ def test_a_value_of_the_wrong_type_is_an_error_that_names_the_argument(stand_ins
     [
         ("enhance", {"params_file": "no.yaml"}),
         ("enhance", {"fastdds_profile": "no.xml"}),
+        ("camera_enhance_detect", {"camera_params_file": "no.yaml"}),
+        ("camera_enhance_detect", {"detector_params_file": "no.yaml"}),
         ("replay", {"bag": "no_such_bag"}),
     ],
 )
