@@ -30,7 +30,7 @@ LOAD_TIMEOUT_S = 600.0
 STOP_WAIT_S = 2.0
 """How long deactivation waits for a load to end before it abandons it."""
 
-MAX_ABANDONED = 2
+MAX_ABANDONED = 4
 """Abandoned loads that may still run; further requests are rejected until one has ended."""
 
 
