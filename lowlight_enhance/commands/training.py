@@ -210,7 +210,7 @@ def _run_export(options: argparse.Namespace) -> int:
 
 def add_figures(commands: Commands[argparse.ArgumentParser]) -> None:
     """Declare `lowlight figures`."""
-    parser = commands.add_parser("figures", help="draw the paper's figures of runs, evaluations and models")
+    parser = commands.add_parser("figures", help="draw figures of training runs, evaluations and models")
     parser.add_argument(
         "--run",
         type=Path,
@@ -243,18 +243,18 @@ def add_figures(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _run_figures(options: argparse.Namespace) -> int:
     from lowlight_enhance.core.errors import DataError
-    from lowlight_enhance.training import figures
+    from lowlight_enhance.training.figures import model_comparison, score_bars, training_curves
 
     if not options.runs and not options.evaluation and not options.models:
         raise DataError("nothing to draw: give --run, --evaluation, or --models with --data or --photos")
-    frames = evaluation_images(options, "--models") if options.models else []
+    images = evaluation_images(options, "--models") if options.models else []
     drawn: list[str] = []
     if options.runs:
-        drawn += figures.of_runs(options.runs, options.out)
+        drawn += training_curves.draw_runs(options.runs, options.out)
     if options.evaluation:
-        drawn += figures.of_evaluation(options.evaluation, options.out)
+        drawn += score_bars.draw_evaluation(options.evaluation, options.out)
     if options.models:
-        how = figures.Comparison(options.scenes, options.size, options.rounds, options.threads)
-        drawn += figures.of_models(options.models, frames, how, options.out)
+        settings = model_comparison.ComparisonSettings(options.scenes, options.size, options.rounds, options.threads)
+        drawn += model_comparison.compare_models(options.models, images, settings, options.out)
     print("\n".join(drawn))
     return 0

@@ -1,4 +1,4 @@
-"""The paper's figures: what is read and measured for them is right, and each is drawn."""
+"""`lowlight figures`: values in the figures, and the files."""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from lowlight_enhance.core.metadata.capture import CaptureMetadata
 from lowlight_enhance.evaluation.metrics import MAX_PSNR_DB, psnr_db
 from lowlight_enhance.evaluation.score_summary import write_scores
 from lowlight_enhance.evaluation.scoring import EvaluationImage, ImagePair, score_images
-from lowlight_enhance.training import figures
+from lowlight_enhance.training.figures import canvas, model_comparison, score_bars, training_curves
 
 GREY = np.full((32, 48, 3), 128, np.uint8)
 
@@ -50,41 +50,41 @@ def lines_of(figure: Any) -> dict[str, dict[str, tuple[list[float], list[float]]
 
 @pytest.fixture
 def saved(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Every figure that is saved, on its way to the file."""
+    """Every figure that is saved."""
     found: list[Any] = []
-    save = figures._save
+    save = canvas.save
 
     def remember(figure: Any, target: Path) -> None:
         found.append(figure)
         save(figure, target)
 
-    monkeypatch.setattr(figures, "_save", remember)
+    monkeypatch.setattr(canvas, "save", remember)
     return found
 
 
-def test_a_run_is_read_with_its_epochs_and_a_repetition_counts(tmp_path: Path) -> None:
+def test_a_run_is_read_with_its_epochs_and_repeated_steps_count_last(tmp_path: Path) -> None:
     again = {"step": 10, "loss": 0.25, "s_per_step": 0.1}
-    run = figures.read_run(write_log(tmp_path / "run", [*LOG, again]), "run")
+    run = training_curves.read_run(write_log(tmp_path / "run", [*LOG, again]), "run")
     assert run.steps_per_epoch == 5
     assert run.curves["loss"] == {5: 0.4, 10: 0.25}
     assert run.curves["val_psnr"] == {5: 12.0, 10: 14.0}
 
 
 @pytest.mark.parametrize("line", ['{"step": 1, "loss"', "[1]", '{"loss": 1}', '{"step": 1, "loss": "low"}', "null"])
-def test_a_damaged_log_is_named_with_its_line(tmp_path: Path, line: str) -> None:
+def test_a_damaged_log_is_an_error_with_its_line(tmp_path: Path, line: str) -> None:
     write_log(tmp_path / "run")
     with (tmp_path / "run" / "log.jsonl").open("a") as file:
         file.write(line)
     with pytest.raises(DataError, match=r"log\.jsonl, line 5"):
-        figures.read_run(tmp_path / "run", "run")
+        training_curves.read_run(tmp_path / "run", "run")
 
 
-def test_losses_are_drawn_over_epochs_in_training_and_in_validation(tmp_path: Path, saved: list[Any]) -> None:
-    run = figures.read_run(write_log(tmp_path / "run"), "run")
-    figures.draw_losses([run], tmp_path / "losses.png")
+def test_losses_of_training_and_validation_over_epochs(tmp_path: Path, saved: list[Any]) -> None:
+    run = training_curves.read_run(write_log(tmp_path / "run"), "run")
+    training_curves.draw_losses([run], tmp_path / "losses.png")
     panels = lines_of(saved[0])
     assert set(panels) == {
-        "whole loss (validation: L1 and SSIM)",
+        "total loss (validation: L1 and SSIM)",
         "L1",
         "1 - SSIM",
         "adversarial loss of the generator",
@@ -98,27 +98,27 @@ def test_losses_are_drawn_over_epochs_in_training_and_in_validation(tmp_path: Pa
     assert {axes.get_xlabel() for axes in saved[0].axes} == {"epoch of 5 steps"}
 
 
-def test_runs_are_drawn_together_by_the_names_that_tell_them_apart(tmp_path: Path, saved: list[Any]) -> None:
+def test_several_runs_are_drawn_with_names_that_differ(tmp_path: Path, saved: list[Any]) -> None:
     runs = [write_log(tmp_path / name / "run") for name in ("a", "b")]
-    drawn = figures.of_runs(runs, tmp_path / "out" / "deep")
+    drawn = training_curves.draw_runs(runs, tmp_path / "out" / "deep")
     assert drawn == [str(tmp_path / "out" / "deep" / name) for name in ("losses.png", "psnr.png")]
     assert lines_of(saved[1])["validation"] == {name: ([1.0, 2.0], [12.0, 14.0]) for name in ("a/run", "b/run")}
 
 
 def test_a_run_without_validation_has_no_psnr(tmp_path: Path) -> None:
     run = write_log(tmp_path / "run", [LOG[0], {"step": 5}])
-    (line,) = figures.of_runs([run], tmp_path)
+    (line,) = training_curves.draw_runs([run], tmp_path)
     assert "no psnr.png" in line
     assert not (tmp_path / "psnr.png").exists()
 
 
 def test_short_names() -> None:
     given = [Path("a/x/best.pt"), Path("b/x/best.pt"), Path("s.onnx")]
-    assert figures.short_names(given) == ["a/x/best.pt", "b/x/best.pt", "/".join([*Path.cwd().parts[-2:], "s.onnx"])]
-    assert figures.short_names([Path("run/best.pt"), Path("s.onnx")]) == ["run/best.pt", "s.onnx"]
-    assert figures.short_names([]) == []
-    assert figures.short_names([Path("a/s.onnx"), Path("b/t.onnx")]) == ["s.onnx", "t.onnx"]
-    assert figures.short_names([Path("s.onnx"), Path("s.onnx")]) == ["s.onnx", "s.onnx"]
+    assert canvas.short_names(given) == ["a/x/best.pt", "b/x/best.pt", "/".join([*Path.cwd().parts[-2:], "s.onnx"])]
+    assert canvas.short_names([Path("run/best.pt"), Path("s.onnx")]) == ["run/best.pt", "s.onnx"]
+    assert canvas.short_names([]) == []
+    assert canvas.short_names([Path("a/s.onnx"), Path("b/t.onnx")]) == ["s.onnx", "t.onnx"]
+    assert canvas.short_names([Path("s.onnx"), Path("s.onnx")]) == ["s.onnx", "s.onnx"]
 
 
 def heights(axes: Any) -> dict[str, list[float]]:
@@ -126,68 +126,68 @@ def heights(axes: Any) -> dict[str, list[float]]:
 
 
 def test_an_evaluation_is_drawn_by_iso_with_the_metadata_test(tmp_path: Path, saved: list[Any]) -> None:
-    def brighter_when_told(rgb: Any, capture: CaptureMetadata) -> Any:
+    def brighter_with_metadata(rgb: Any, capture: CaptureMetadata) -> Any:
         return rgb * (3 if capture.iso else 2)
 
     frames = [frame("a", 200.0), frame("b", 6400.0)]
-    rows = score_images(frames, brighter_when_told, metadata_test=True)
+    rows = score_images(frames, brighter_with_metadata, metadata_test=True)
     write_scores(rows, tmp_path / "told")
-    figures.of_evaluation(tmp_path / "told", tmp_path)
+    score_bars.draw_evaluation(tmp_path / "told", tmp_path)
     psnr = heights(saved[0].axes[0])
     assert set(psnr) == {"true", "withheld", "shuffled"}
     scores = [row.after.psnr for row in rows]
     assert psnr["true"] == pytest.approx([*scores, sum(scores) / 2])  # the last bars are those of all
     assert min(psnr["true"]) > max(psnr["withheld"])
-    write_scores(score_images(frames, brighter_when_told), tmp_path / "plain")
-    figures.of_evaluation(tmp_path / "plain", tmp_path)
+    write_scores(score_images(frames, brighter_with_metadata), tmp_path / "plain")
+    score_bars.draw_evaluation(tmp_path / "plain", tmp_path)
     assert heights(saved[1].axes[0]) == {"output": pytest.approx(scores)}
 
 
 @pytest.mark.parametrize("text", [None, "", "[]", '{"by_iso": {}}', '{"by_iso": {"a": {}}, "metadata": {}}'])
-def test_what_is_no_evaluation_is_said(tmp_path: Path, text: str | None) -> None:
+def test_a_folder_without_an_evaluation_is_an_error(tmp_path: Path, text: str | None) -> None:
     if text is not None:
         (tmp_path / "summary.json").write_text(text)
     with pytest.raises(DataError, match=r"summary\.json.*lowlight evaluate --out"):
-        figures.of_evaluation(tmp_path, tmp_path)
+        score_bars.draw_evaluation(tmp_path, tmp_path)
 
 
-def test_models_are_timed_in_turn_after_a_call_that_does_not_count() -> None:
+def test_models_are_timed_in_turn_after_one_untimed_call() -> None:
     calls: list[str] = []
     models = {name: lambda rgb, capture, name=name: calls.append(name) or rgb for name in ("a", "b")}
-    times = figures.time_enhance(models, GREY, CaptureMetadata(), 3)  # type: ignore[arg-type]
+    times = model_comparison.time_models(models, GREY, CaptureMetadata(), 3)  # type: ignore[arg-type]
     assert calls == ["a", "b"] * 4
     assert {name: len(found) for name, found in times.items()} == {"a": 3, "b": 3}
     assert all(found >= 0.0 for of_one in times.values() for found in of_one)
 
 
 def test_bars_are_medians(tmp_path: Path, saved: list[Any]) -> None:
-    figures.draw_times({"a": [1.0, 2.0, 90.0], "b": [4.0]}, "title", tmp_path / "times.png")
+    model_comparison.draw_times({"a": [1.0, 2.0, 90.0], "b": [4.0]}, "title", tmp_path / "times.png")
     bars = [patch.get_height() for patch in saved[0].axes[0].patches]
     assert bars == [2.0, 4.0]
 
 
 def test_strips_show_the_first_scenes_of_each_iso_bin_from_low_to_high() -> None:
     frames = [frame("a", 6400.0), frame("b", None), frame("c", 100.0), frame("c", 400.0), frame("d", 200.0)]
-    one, two = (figures.first_frames(frames, count) for count in (1, 2))
+    one, two = (model_comparison.first_images(frames, count) for count in (1, 2))
     assert [f.scene for f in one] == ["c", "a", "b"]
     assert [(f.scene, f.capture.iso) for f in two] == [("c", 100.0), ("d", 200.0), ("a", 6400.0), ("b", None)]
 
 
-def test_a_strip_scores_at_full_size_and_shows_less() -> None:
+def test_a_strip_is_scored_at_full_size_and_shown_smaller() -> None:
     bright = np.random.default_rng(0).integers(0, 255, (500, 960, 3), dtype=np.uint8)
     capture = CaptureMetadata(800.0, 1 / 30)
     big = EvaluationImage("a", "a", capture, lambda: ImagePair(bright // 2, bright, capture))
-    found = figures.strip(big, [lambda rgb, _: bright, lambda rgb, _: bright + 1])
+    found = model_comparison.make_strip(big, [lambda rgb, _: bright, lambda rgb, _: bright + 1])
     assert found.label == "ISO 800\n0.0333 s"
     assert {p.shape for p in (found.dark, found.reference, found.outputs[0][0])} == {(250, 480, 3)}
     assert found.outputs[0][1] == MAX_PSNR_DB
     assert found.outputs[1][1] == pytest.approx(psnr_db(bright + 1, bright), abs=1e-3)
 
 
-def test_the_timed_frame_is_the_middle_of_a_picture() -> None:
+def test_the_timed_frame_is_the_central_square() -> None:
     picture = np.zeros((10, 30, 3), np.uint8)
     picture[:, 10:20] = 200
-    assert np.array_equal(figures.square(picture, 5), np.full((5, 5, 3), 200))
+    assert np.array_equal(model_comparison.centre_square(picture, 5), np.full((5, 5, 3), 200))
 
 
 @pytest.fixture
@@ -201,7 +201,7 @@ def pairs(tmp_path: Path) -> Path:
     return tmp_path / "pairs.csv"
 
 
-def test_the_command_draws_all_of_them(
+def test_the_command_draws_every_figure(
     tmp_path: Path, pairs: Path, saved: list[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_log(tmp_path / "run")
@@ -237,7 +237,7 @@ def test_the_command_draws_all_of_them(
         (["--evaluation", "nowhere"], "nowhere/summary.json"),
     ],
 )
-def test_mistakes_are_named(
+def test_user_errors_are_one_line(
     tmp_path: Path, given: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["figures", *given, "--out", str(tmp_path / "out")]) == 2
@@ -252,8 +252,8 @@ def test_darkened_photographs_show_every_iso(tmp_path: Path, pairs: Path, saved:
     assert [axes.get_ylabel() for axes in saved[0].axes[::3]] == ["ISO 100\n0.0167 s", "ISO 6400\n0.0167 s"]
 
 
-def test_no_pair_of_the_split_is_said(tmp_path: Path, pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_split_without_pairs_is_an_error(tmp_path: Path, pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = write_tiny_model(tmp_path / "tiny.onnx")
     given = ["--models", model, "--data", pairs, "--split", "test", "--out", tmp_path / "out"]
     assert cli.main(["figures", *map(str, given)]) == 2
-    assert "no frames to show" in capsys.readouterr().err
+    assert "no images to show" in capsys.readouterr().err

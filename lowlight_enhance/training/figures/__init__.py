@@ -1,0 +1,1 @@
+"""Figures of training runs, evaluations and models, drawn with Matplotlib."""
