@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lowlight_enhance.commands.arguments import Commands, model, non_negative, positive
-from lowlight_enhance.commands.detector import add_detector_options, run_detector
+from lowlight_enhance.commands.detector import run_detector
+from lowlight_enhance.commands.detector_options import add_detector_options
 from lowlight_enhance.commands.report import (
     add_report_options,
     check_outputs,

@@ -127,10 +127,7 @@ def measure_flicker(
         ModelError: the model cannot be used.
     """
     options = options or SequenceOptions()
-    if not photographs:
-        raise ConfigError("no photographs: give at least one well-lit photograph")
-    if not (math.isfinite(smoothing_s) and smoothing_s > 0.0):
-        raise ConfigError(f"smoothing_s {smoothing_s}: must be a finite number of seconds above 0")
+    _check_arguments(photographs, smoothing_s)
     enhancer = Enhancer(model or default_model(), threads=threads)
     pictures = [to_8_bit(decode(read_file(path), path)) for path in photographs]
     kinds: dict[str, list[tuple[float, FlickerMetrics, FlickerMetrics]]] = {name: [] for name in SEQUENCES}
@@ -149,6 +146,13 @@ def measure_flicker(
         off={name: _mean([entry[1] for entry in each]) for name, each in kinds.items()},
         on={name: _mean([entry[2] for entry in each]) for name, each in kinds.items()},
     )
+
+
+def _check_arguments(photographs: Sequence[Path], smoothing_s: float) -> None:
+    if not photographs:
+        raise ConfigError("no photographs: give at least one well-lit photograph")
+    if not (math.isfinite(smoothing_s) and smoothing_s > 0.0):
+        raise ConfigError(f"smoothing_s {smoothing_s}: must be a finite number of seconds above 0")
 
 
 def write_json(report: FlickerReport, target: Path) -> None:

@@ -6,8 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from lowlight_enhance.commands import detector as command
+from lowlight_enhance.commands import detector_options
 from lowlight_enhance.evaluation.baselines import BASELINES, TARGET_MEAN, auto_gamma, blur, clahe, gamma
+from lowlight_enhance.evaluation.detection.layouts import LAYOUTS
+from lowlight_enhance.evaluation.detection.yolo_labels import LABEL_FORMATS
+from lowlight_enhance.simulation.camera_motion import MOTIONS
 
 
 def photograph() -> np.ndarray:
@@ -21,8 +24,14 @@ def photograph() -> np.ndarray:
 
 
 def test_the_command_offers_every_baseline() -> None:
-    assert tuple(BASELINES) == command.BASELINES
-    assert set(command.DEFAULT_BASELINES) <= set(BASELINES)
+    assert tuple(BASELINES) == detector_options.BASELINES
+    assert set(detector_options.DEFAULT_BASELINES) <= set(BASELINES)
+
+
+def test_the_choices_of_the_command_are_those_of_the_code() -> None:
+    assert detector_options.LAYOUTS == LAYOUTS
+    assert detector_options.LABEL_FORMATS == LABEL_FORMATS
+    assert detector_options.MOTIONS == MOTIONS
 
 
 def test_baselines_brighten() -> None:

@@ -1,4 +1,4 @@
-"""`lowlight flicker`: the sequences are what they say, the measure finds what was put in, the table shows it."""
+"""`lowlight flicker`: sequences, metrics, table and command."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def photograph(height: int = 60, width: int = 90, seed: int = 0) -> np.ndarray:
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-class Wavering:
-    """A ``FrameEnhancer`` with one gain whose every second frame is ``wave`` (0..255) brighter."""
+class Alternating:
+    """A ``FrameEnhancer`` with a constant gain; every second frame is ``wave`` (0..255) brighter."""
 
     def __init__(self, gain: float, wave: float) -> None:
         self.gain, self.wave, self.frames = gain, wave, 0
@@ -51,7 +51,7 @@ class Wavering:
 
 
 def noiseless(count: int = 12, shift: tuple[int, int] = (0, 0)) -> Iterator[Frame]:
-    """Frames that show a third of a photograph's light, and nothing but."""
+    """Frames at a third of a photograph's brightness, without noise."""
     wide = photograph(120, 200)
     for number in range(count):
         x, y = shift[0] * number, shift[1] * number
@@ -63,7 +63,7 @@ def noiseless(count: int = 12, shift: tuple[int, int] = (0, 0)) -> Iterator[Fram
 # Sequences
 
 
-def test_every_kind_has_frames_of_the_size_asked_for_and_noise_of_their_own() -> None:
+def test_frames_have_the_requested_size_and_their_own_noise() -> None:
     for name in SEQUENCES:
         frames = list(sequence(name, photograph(), photograph(seed=1), SMALL, 0))
         assert len(frames) == 8
@@ -72,7 +72,7 @@ def test_every_kind_has_frames_of_the_size_asked_for_and_noise_of_their_own() ->
         assert not np.array_equal(frames[0].dark, frames[1].dark)
 
 
-def test_a_pan_moves_by_what_it_says() -> None:
+def test_a_pan_moves_by_its_shift() -> None:
     frames = list(sequence("pan", photograph(), photograph(), SMALL, 0))
     assert [frame.shift for frame in frames] == [(0, 0)] + 7 * [PAN]
     for before, after in itertools.pairwise(frames):
@@ -80,7 +80,7 @@ def test_a_pan_moves_by_what_it_says() -> None:
         assert np.abs(flicker.block_change(before.reference, after.reference, (0, 0))).max() > 1.0
 
 
-def test_changes_come_halfway() -> None:
+def test_changes_are_halfway() -> None:
     for name in ("exposure step", "scene change"):
         frames = list(sequence(name, photograph(), photograph(seed=1), SMALL, 0))
         assert [frame.is_change for frame in frames] == [number == 4 for number in range(8)]
@@ -93,44 +93,46 @@ def test_changes_come_halfway() -> None:
     np.testing.assert_array_equal(cut[4].reference, cut[7].reference)
 
 
-def test_metadata_gaps_come_every_fifth_frame() -> None:
+def test_every_fifth_frame_lacks_metadata() -> None:
     frames = list(sequence("metadata gaps", photograph(), photograph(), SMALL, 0))
     assert [frame.capture == UNKNOWN for frame in frames] == [number == 4 for number in range(8)]
 
 
 @pytest.mark.parametrize("values", [{"frames": 3}, {"width": 8}, {"rate_hz": 0.0}, {"iso": float("nan")}])
-def test_senseless_sequences_are_refused(values: dict[str, float]) -> None:
+def test_invalid_options_are_errors(values: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         SequenceOptions(**values)  # type: ignore[arg-type]
 
 
-# The measure
+# Metrics
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (5, 2)])
-def test_what_wavers_by_three_levels_flickers_by_three_and_by_less_when_smoothed(shift: tuple[int, int]) -> None:
-    _, off, on = flicker.measure_sequence(noiseless(shift=shift), Wavering(2.0, 3.0), 0.1, 30.0)
+def test_a_change_of_three_levels_is_a_flicker_of_three_and_less_with_smoothing(
+    shift: tuple[int, int],
+) -> None:
+    _, off, on = flicker.measure_sequence(noiseless(shift=shift), Alternating(2.0, 3.0), 0.1, 30.0)
     assert off.flicker == pytest.approx(3.0, abs=0.1)
     assert on.flicker < 0.45 * off.flicker
     assert off.colour < 0.1
     assert off.response_frames is None
 
 
-def test_what_does_not_waver_does_not_flicker() -> None:
-    inherited, off, on = flicker.measure_sequence(noiseless(), Wavering(3.0, 0.0), 0.1, 30.0)
+def test_a_constant_gain_does_not_flicker() -> None:
+    inherited, off, on = flicker.measure_sequence(noiseless(), Alternating(3.0, 0.0), 0.1, 30.0)
     assert (inherited, off.flicker, on.flicker, off.colour) == (0.0, 0.0, 0.0, 0.0)
     assert off.psnr_db > 45.0
 
 
-def test_a_panning_camera_alone_is_no_flicker() -> None:
-    inherited, off, on = flicker.measure_sequence(noiseless(shift=(5, 2)), Wavering(3.0, 0.0), 0.1, 30.0)
+def test_a_panning_camera_does_not_flicker() -> None:
+    inherited, off, on = flicker.measure_sequence(noiseless(shift=(5, 2)), Alternating(3.0, 0.0), 0.1, 30.0)
     assert inherited < 0.1
     assert off.flicker < 0.1
     assert on.flicker < 0.2
     assert abs(on.psnr_db - off.psnr_db) < 1.0
 
 
-def test_response_is_counted_from_the_first_frame_of_the_change() -> None:
+def test_response_counts_from_the_first_frame_of_the_change() -> None:
     def blocks(*levels: float) -> list[np.ndarray]:
         return [np.full((8, 8, 3), level) for level in levels]
 
@@ -147,7 +149,7 @@ def test_a_change_of_brightness_changes_every_block() -> None:
     assert flicker.luma_change(grey, grey + 3) == pytest.approx(np.full((8, 8), 3.0))
 
 
-# The command's work
+# The command
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +161,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_run_fills_table_and_json(folder: Path) -> None:
+def test_a_report_as_table_and_json(folder: Path) -> None:
     report = flicker.measure_flicker([folder / "0.png", folder / "1.png"], SMALL, 0.2, folder / "tiny.onnx", 1)
     assert report.off.keys() == report.on.keys() == report.input_flicker.keys() == SEQUENCES.keys()
     lines = report.table().splitlines()
@@ -179,12 +181,12 @@ def test_a_run_fills_table_and_json(folder: Path) -> None:
     assert (values["photographs"], values["options"]["width"]) == (2, 64)
 
 
-def test_a_run_is_repeatable(folder: Path) -> None:
+def test_a_measurement_is_repeatable(folder: Path) -> None:
     runs = [flicker.measure_flicker([folder / "0.png"], SMALL, 0.1, folder / "tiny.onnx", 1) for _ in range(2)]
     assert runs[0] == runs[1]
 
 
-def test_nothing_to_measure_is_an_error(folder: Path) -> None:
+def test_invalid_arguments_are_errors(folder: Path) -> None:
     with pytest.raises(ConfigError, match="photograph"):
         flicker.measure_flicker([], SMALL, 0.1, folder / "tiny.onnx")
     with pytest.raises(ConfigError, match="smoothing_s"):
@@ -193,7 +195,7 @@ def test_nothing_to_measure_is_an_error(folder: Path) -> None:
         flicker.measure_flicker([folder / "tiny.onnx"], SMALL, 0.1, folder / "tiny.onnx")
 
 
-def test_the_command_passes_its_options_on(
+def test_the_command_passes_its_options(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given: list[tuple[object, ...]] = []

@@ -28,7 +28,7 @@ def unchanged(rgb: Any, _: CaptureMetadata) -> Any:
     return rgb
 
 
-def test_scores_of_known_pictures() -> None:
+def test_scores_of_known_images() -> None:
     same = scoring.score_image(GREY, GREY)
     assert (same.psnr, same.l1) == (100.0, 0.0)
     assert same.ssim == pytest.approx(1.0)
@@ -37,21 +37,21 @@ def test_scores_of_known_pictures() -> None:
     assert shifted.psnr == pytest.approx(-20 * math.log10(0.2), abs=1e-3)
 
 
-def test_every_scene_counts_once() -> None:
+def test_means_count_every_scene_once() -> None:
     scored = scoring.score_images([image("a", 100), image("a", 100), image("b", 28)], unchanged)
     near, far = scored[0].after.l1, scored[2].after.l1
     assert scoring.mean_over_scenes(scored).l1 == pytest.approx((near + far) / 2)
     assert score_summary.summary(scored)["output_over_frames"]["l1"] == pytest.approx((2 * near + far) / 3)
 
 
-def test_the_darkest_fifth_is_by_the_input() -> None:
+def test_the_darkest_fifth_is_chosen_by_the_input() -> None:
     scored = scoring.score_images([image(str(dark), dark) for dark in (90, 10, 70, 50, 30)], unchanged)
     assert [row.dark_mean for row in scoring.darkest_fifth(scored)] == [10.0]
     assert score_summary.summary(scored)["output_of_darkest_fifth"]["l1"] == pytest.approx(118 / 255)
     assert [row.dark_mean for row in scoring.darkest_fifth(scored[:1])] == [90.0]
 
 
-def test_bins_are_by_iso_and_exposure_and_name_the_unknown() -> None:
+def test_bins_by_iso_and_exposure_time() -> None:
     scored = scoring.score_images([image("a", 9, 400.0, 0.01), image("b", 9, 401.0, 1.0), image("c", 9)], unchanged)
     assert {k: len(v) for k, v in by_bin(scored, lambda entry: entry.iso, ISO_BINS).items()} == {
         "0 to 400": 1,
@@ -65,7 +65,7 @@ def test_bins_are_by_iso_and_exposure_and_name_the_unknown() -> None:
     }
 
 
-def test_the_metadata_test_tells_true_from_withheld_and_shuffled() -> None:
+def test_the_metadata_test_enhances_with_true_withheld_and_shuffled_metadata() -> None:
     told: list[CaptureMetadata] = []
 
     def remember(rgb: Any, capture: CaptureMetadata) -> Any:
@@ -85,7 +85,7 @@ def test_the_metadata_test_tells_true_from_withheld_and_shuffled() -> None:
     assert scores["true"]["psnr"] > scores["withheld"]["psnr"] == scores["shuffled"]["psnr"]
 
 
-def test_another_frames_capture_is_a_different_one_and_unknown_ones_are_left_out() -> None:
+def test_shuffled_metadata_differ_and_unknown_ones_are_left_out() -> None:
     told: list[CaptureMetadata] = []
 
     def remember(rgb: Any, capture: CaptureMetadata) -> Any:
@@ -95,7 +95,7 @@ def test_another_frames_capture_is_a_different_one_and_unknown_ones_are_left_out
     images = [image("a", 9, 800.0, 0.1) for _ in range(6)]
     images += [image("b", 30), image("c", 40, None, 0.5), image("d", 50, 100.0, 0.1)]
     scored = scoring.score_images(images, remember, metadata_test=True)
-    assert len(told) == 3 * 8 + 1, "there is nothing to withhold of the unknown one"
+    assert len(told) == 3 * 8 + 1, "unknown metadata cannot be withheld"
     assert set(told[2:18:3]) <= {CaptureMetadata(None, 0.5), CaptureMetadata(100.0, 0.1)}
     assert [row.image.scene for row in scored if row.withheld is None] == ["b"]
     groups = scoring.metadata_groups(scored)
@@ -111,16 +111,16 @@ def test_another_frames_capture_is_a_different_one_and_unknown_ones_are_left_out
 
 
 @pytest.mark.parametrize("known", [0, 5])
-def test_a_metadata_test_of_equal_captures_is_refused_before_any_work(known: int) -> None:
+def test_a_metadata_test_of_equal_metadata_is_an_error_before_the_work(known: int) -> None:
     def never(rgb: Any, _: CaptureMetadata) -> Any:
-        raise AssertionError("it was to be refused at the start")
+        raise AssertionError("the error must come before the work")
 
     images = [image(str(i), i, 800.0 if i < known else None) for i in range(5)]
     with pytest.raises(DataError, match=rf"{known} of these 5 images have known metadata.*--iso 200 800 6400"):
         scoring.score_images(images, never, metadata_test=True)
 
 
-def test_results_are_written_whole(tmp_path: Path) -> None:
+def test_scores_are_written_as_csv_and_json(tmp_path: Path) -> None:
     scored = scoring.score_images([image("a", 9, 400.0, 0.01), image("b", 30)], unchanged)
     score_summary.write_scores(scored, tmp_path / "out")
     with (tmp_path / "out" / "frames.csv").open() as file:
@@ -133,6 +133,6 @@ def test_results_are_written_whole(tmp_path: Path) -> None:
     assert summary["frames"] == 2
 
 
-def test_nothing_to_evaluate_is_said() -> None:
+def test_no_images_are_an_error() -> None:
     with pytest.raises(DataError, match="no images"):
         scoring.score_images([], unchanged)

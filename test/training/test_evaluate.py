@@ -29,14 +29,14 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_darkened_frames_are_dark_told_in_turn_and_repeatable(photos: Path) -> None:
+def test_darkened_images_are_dark_and_repeatable_with_iso_values_in_turn(photos: Path) -> None:
     first, again = (darkened_images(photos / "photos.csv", 3, [800, 6400]) for _ in range(2))
     assert [f.capture.iso for f in first] == [800, 6400]
     assert np.array_equal(first[1].load().dark, again[1].load().dark)
     assert first[0].load().dark.mean() < 0.6 * first[0].load().bright.mean()
 
 
-def test_an_unknown_sensor_names_the_known_ones(photos: Path) -> None:
+def test_an_unknown_sensor_is_an_error_with_the_known_ones(photos: Path) -> None:
     with pytest.raises(DataError, match="SonyA7S2, CanonEOS5D4"):
         darkened_images(photos / "photos.csv", 3, [800], sensor="Phone")
 
@@ -52,7 +52,7 @@ def test_the_command_scores_a_model_on_pairs(photos: Path, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize("source", ["pairs", "photos"])
-def test_the_command_ends_in_a_report(source: str, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_a_report(source: str, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("jinja2", reason="of the extra 'report'")
     pytest.importorskip("plotly", reason="of the extra 'report'")
     pytest.importorskip("markdown_it", reason="of the extra 'report'")
@@ -64,7 +64,7 @@ def test_the_command_ends_in_a_report(source: str, photos: Path, capsys: pytest.
     text = target.read_text(encoding="utf-8")
     assert f"{photos.name}/{source}.csv" in text
     assert text.count('class="compare"') == 2
-    assert text.count(">reference</") == 0, "its tag appears when it is chosen"
+    assert text.count(">reference</") == 0, "its tag appears when the reference is chosen"
     for told in (
         "Artifacts",
         "Metadata test",
@@ -75,7 +75,7 @@ def test_the_command_ends_in_a_report(source: str, photos: Path, capsys: pytest.
         assert told in text
 
 
-def test_the_command_wants_one_source(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_source_is_an_error(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = write_tiny_model(photos / "tiny.onnx")
     assert main(["evaluate", str(model)]) == 2
     assert "--pairs and --photos" in capsys.readouterr().err

@@ -56,7 +56,7 @@ def test_labels_without_a_class_of_the_detector_are_an_error(tmp_path: Path) -> 
         {"categories": [[]]},
     ],
 )
-def test_damaged_labels_are_an_error(changes: dict[str, object], tmp_path: Path) -> None:
+def test_damaged_labels_are_errors(changes: dict[str, object], tmp_path: Path) -> None:
     with pytest.raises(DataError, match="COCO's format"):
         read_labels(coco(tmp_path / "labels.json", **changes))
 
@@ -74,7 +74,7 @@ def test_labels_of_yolo(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["0 0.5 0.5 0.2", "person 0.5 0.5 0.2 0.2", "0 0.5 nan 0.2 0.2", "0"])
-def test_damaged_lines_are_an_error(text: str, tmp_path: Path) -> None:
+def test_damaged_lines_are_errors(text: str, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(text)
     with pytest.raises(DataError, match=r"a\.txt, line 1 is no label"):
         read_labels(tmp_path).find([Path("a.png")], 10, 10)

@@ -1,4 +1,4 @@
-"""`lowlight evaluate --bag`: what is measured of a recording, and what is written."""
+"""`lowlight evaluate --bag`: measurements of a recording, and the files."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def doubling(tiny_model: Path) -> Iterator[Enhancer]:
 
 
 def doubled(number: int, topic: str, received_ns: int, **size: int) -> BagMessage:
-    """What the tiny model makes of a frame, on another topic."""
+    """The output of the tiny model for a frame, on another topic."""
     message = bag_maker.image(FIRST_NS + number * PERIOD_NS, number, **size)
     message.data = message.data * 2
     return BagMessage(topic, received_ns, IMAGE, message)
@@ -75,8 +75,8 @@ def test_each_frame_is_measured_with_its_own_metadata(style: str, tmp_path: Path
     assert len(section.samples) == len(made.captures)
 
 
-def test_flicker_is_of_what_changes(tmp_path: Path, doubling: Enhancer) -> None:
-    """Three frames alike, then one that is another."""
+def test_flicker_measures_the_change_between_frames(tmp_path: Path, doubling: Enhancer) -> None:
+    """Three equal frames, then a different one."""
     sent = []
     for number, seed in enumerate((1, 1, 1, 2)):
         ns = FIRST_NS + number * PERIOD_NS
@@ -90,7 +90,7 @@ def test_flicker_is_of_what_changes(tmp_path: Path, doubling: Enhancer) -> None:
     assert section.frames[3].flicker_input == pytest.approx(flicker[3], rel=0.1)
 
 
-def test_the_work_can_be_bounded(tmp_path: Path, doubling: Enhancer) -> None:
+def test_the_number_of_frames_can_be_limited(tmp_path: Path, doubling: Enhancer) -> None:
     path = write_bag(tmp_path / "night", DRIVER_RECORDINGS["realsense"](frames=20).sent)
     told: list[int] = []
     config = BagEvaluationConfig(every=3, max_frames=5)
@@ -102,7 +102,7 @@ def test_the_work_can_be_bounded(tmp_path: Path, doubling: Enhancer) -> None:
     assert SAMPLES <= len(section.samples) <= SAMPLES + 1
 
 
-def test_references_are_found_by_stamp_whenever_they_were_recorded(tmp_path: Path, doubling: Enhancer) -> None:
+def test_references_are_found_by_stamp_anywhere_in_the_bag(tmp_path: Path, doubling: Enhancer) -> None:
     made = DRIVER_RECORDINGS["realsense"](frames=4)
     late = [doubled(n, REFERENCE, FIRST_NS + (100 - n) * PERIOD_NS) for n in range(3)]
     path = write_bag(tmp_path / "night", made.sent + late)
@@ -119,7 +119,7 @@ def test_references_are_found_by_stamp_whenever_they_were_recorded(tmp_path: Pat
 
 
 @pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
-def test_frames_that_are_enhanced_already_need_no_model(storage: str, tmp_path: Path) -> None:
+def test_already_enhanced_frames_need_no_model(storage: str, tmp_path: Path) -> None:
     made = DRIVER_RECORDINGS["realsense"](frames=3)
     enhanced = [doubled(n, ENHANCED, FIRST_NS + n * PERIOD_NS + 2500) for n in range(2)]
     path = write_bag(tmp_path / "night", made.sent + enhanced, storage=storage)
@@ -153,7 +153,7 @@ def test_a_bag_without_a_readable_frame_is_an_error(tmp_path: Path, doubling: En
         evaluated(path, doubling, images=("/image_raw",))
 
 
-def test_several_cameras_are_several_chapters_and_need_no_common_reference(tmp_path: Path, doubling: Enhancer) -> None:
+def test_each_camera_has_its_section(tmp_path: Path, doubling: Enhancer) -> None:
     left, right = DRIVER_RECORDINGS["realsense"](namespace="/left"), DRIVER_RECORDINGS["flir"](namespace="/right")
     path = write_bag(tmp_path / "night", [*left.sent, *right.sent, doubled(0, REFERENCE, FIRST_NS)])
     sections = evaluated(path, doubling)
@@ -164,7 +164,7 @@ def test_several_cameras_are_several_chapters_and_need_no_common_reference(tmp_p
     assert section.title == left.image
 
 
-def test_topics_that_are_not_there_are_named(tmp_path: Path, doubling: Enhancer) -> None:
+def test_unknown_topics_are_an_error(tmp_path: Path, doubling: Enhancer) -> None:
     path = write_bag(tmp_path / "night", DRIVER_RECORDINGS["realsense"]().sent)
     with pytest.raises(ConfigError, match="no images on /nowhere; name one of /camera/camera/color/image_raw"):
         evaluated(path, doubling, reference_topic="/nowhere")
@@ -172,7 +172,7 @@ def test_topics_that_are_not_there_are_named(tmp_path: Path, doubling: Enhancer)
         BagEvaluationConfig(every=0)
 
 
-def test_bright_frames_that_pass_are_told(tmp_path: Path, doubling: Enhancer) -> None:
+def test_bypassed_frames_are_marked(tmp_path: Path, doubling: Enhancer) -> None:
     path = write_bag(tmp_path / "night", DRIVER_RECORDINGS["realsense"]().sent)
     stream = PipelineConfig(bypass_above=1.0, fallback=CaptureMetadata(100.0, None))
     (section,) = evaluated(path, doubling, stream=stream)
@@ -183,7 +183,7 @@ def test_bright_frames_that_pass_are_told(tmp_path: Path, doubling: Enhancer) ->
 # The command
 
 
-def test_the_command_needs_neither_torch_nor_ros_and_writes_the_same_again(
+def test_the_command_needs_neither_torch_nor_ros_and_is_repeatable(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("jinja2", reason="of the extra 'report'")
@@ -211,12 +211,12 @@ def test_the_command_needs_neither_torch_nor_ros_and_writes_the_same_again(
 
 
 def rows_of(file: Path) -> list[dict[str, str]]:
-    """All but the timings."""
+    """Rows without the timings."""
     with file.open(newline="") as lines:
         return [{k: v for k, v in row.items() if not k.endswith("_ms")} for row in csv.DictReader(lines)]
 
 
-def test_without_the_extra_the_command_says_what_to_install(
+def test_without_the_extra_the_message_says_what_to_install(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write_bag(tmp_path / "night", DRIVER_RECORDINGS["realsense"]().sent)
@@ -232,12 +232,12 @@ def test_without_the_extra_the_command_says_what_to_install(
     assert "pip install 'lowlight_enhance[report]'" in capsys.readouterr().err
 
 
-def test_one_source_at_a_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_several_sources_are_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "--bag", str(tmp_path), "--pairs", str(tmp_path / "pairs.csv")]) == 2
     assert "one of --bag, --pairs and --photos" in capsys.readouterr().err
 
 
-def test_changes_of_size_within_a_topic_break_nothing(tmp_path: Path, doubling: Enhancer) -> None:
+def test_frames_may_change_their_size(tmp_path: Path, doubling: Enhancer) -> None:
     sent = []
     for number, size in enumerate(({}, {"height": 48, "width": 64}, {})):
         ns = FIRST_NS + number * PERIOD_NS

@@ -32,7 +32,7 @@ DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 @dataclass
 class Opened:
-    """A page, what it asked for, and what went wrong in it."""
+    """A page with its requests and errors."""
 
     page: Any
     asked: list[str] = field(default_factory=list)
@@ -48,7 +48,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """With a profile of its own, which is empty and goes afterwards."""
+    """A browser with an empty temporary profile."""
     with sync_api.sync_playwright() as driver:
         chromium = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS, timeout=DEADLINE_MS)
         yield chromium
@@ -56,7 +56,7 @@ def browser() -> Iterator[Any]:
 
 
 def until(page: Any, expression: str, argument: Any = None) -> None:
-    """Wait until it holds; Playwright's own way is an eval within the page, which the page's policy forbids."""
+    """Wait until a condition holds. Playwright's wait_for_function uses eval, which the policy of the page forbids."""
     deadline = time.monotonic() + DEADLINE_MS / 1000
     while not page.evaluate(expression, argument):
         assert time.monotonic() < deadline, f"not within the deadline: {expression}"
@@ -78,19 +78,19 @@ def opened(browser: Any, file: Path, **how: Any) -> Opened:
 
 @pytest.fixture(scope="module")
 def desktop(browser: Any, file: Path) -> Iterator[Opened]:
-    """One for all tests, which leave it in the scheme and the medium that it began with."""
+    """One page for all tests, which restore its colour scheme and medium."""
     found = opened(browser, file)
     yield found
     found.page.context.close()
 
 
 def split(page: Any) -> str:
-    """Where the first picture on top ends, as the browser draws it."""
+    """Position of the line in the first sample, as the browser draws it."""
     clip: str = page.locator(".compare img.left").first.evaluate("image => getComputedStyle(image).clipPath")
     return clip
 
 
-def test_it_opens_without_an_error_and_asks_for_nothing(desktop: Opened, file: Path) -> None:
+def test_it_opens_without_errors_and_requests(desktop: Opened, file: Path) -> None:
     assert desktop.errors == []
     assert [url for url in desktop.asked if not url.startswith("data:")] == [file.as_uri()]
     assert HOSTILE in desktop.page.title(), "a script in the name of a topic has not run"
@@ -100,7 +100,7 @@ def test_it_opens_without_an_error_and_asks_for_nothing(desktop: Opened, file: P
         assert picture.get_attribute("alt")
 
 
-def test_a_script_that_is_not_the_pages_own_does_not_run(desktop: Opened) -> None:
+def test_other_scripts_do_not_run(desktop: Opened) -> None:
     with desktop.page.expect_console_message() as refusal:
         desktop.page.evaluate("""() => {
             const script = document.createElement("script");
@@ -112,7 +112,7 @@ def test_a_script_that_is_not_the_pages_own_does_not_run(desktop: Opened) -> Non
     desktop.errors.clear()
 
 
-def test_the_line_between_the_pictures_is_dragged(desktop: Opened) -> None:
+def test_the_line_between_the_images_is_dragged(desktop: Opened) -> None:
     page = desktop.page
     slider = page.locator(".compare input").first
     slider.fill("50")
@@ -130,7 +130,7 @@ def test_the_line_between_the_pictures_is_dragged(desktop: Opened) -> None:
     assert desktop.errors == []
 
 
-def test_the_line_follows_the_keys_and_is_told_to_readers(desktop: Opened) -> None:
+def test_the_line_follows_the_keys_and_has_a_text_for_screen_readers(desktop: Opened) -> None:
     slider = desktop.page.locator(".compare input").first
     slider.fill("50")
     before = split(desktop.page)
@@ -143,7 +143,7 @@ def test_the_line_follows_the_keys_and_is_told_to_readers(desktop: Opened) -> No
     assert slider.get_attribute("aria-label")
 
 
-def test_the_reference_takes_a_side(desktop: Opened) -> None:
+def test_the_reference_can_be_chosen(desktop: Opened) -> None:
     sample = desktop.page.locator(".sample").first
     sample.get_by_text("output | reference").click()
     shown = sample.locator("img").evaluate_all("images => images.map((i) => [i.dataset.is, i.className])")
@@ -172,7 +172,7 @@ def test_a_plot_is_zoomed_and_reset(desktop: Opened) -> None:
     assert desktop.errors == []
 
 
-def test_it_fits_a_phone_and_follows_a_finger(browser: Any, file: Path) -> None:
+def test_it_fits_a_phone_and_follows_touch(browser: Any, file: Path) -> None:
     phone = opened(browser, file, viewport=PHONE, has_touch=True, is_mobile=True)
     page = phone.page
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
@@ -186,7 +186,7 @@ def test_it_fits_a_phone_and_follows_a_finger(browser: Any, file: Path) -> None:
     page.context.close()
 
 
-def test_plots_are_drawn_when_they_come_near_and_for_print(browser: Any, file: Path) -> None:
+def test_plots_are_drawn_when_scrolled_near_and_for_print(browser: Any, file: Path) -> None:
     narrow = opened(browser, file, viewport=PHONE)
     page, all_drawn = narrow.page, "[...document.querySelectorAll('.plot')].every((plot) => plot._fullLayout)"
     assert not page.evaluate(all_drawn)
@@ -212,7 +212,7 @@ def test_colours_follow_the_scheme(desktop: Opened) -> None:
     assert desktop.errors == []
 
 
-def test_in_print_both_pictures_are_seen(desktop: Opened) -> None:
+def test_both_images_are_printed(desktop: Opened) -> None:
     desktop.page.emulate_media(media="print")
     left, right = (desktop.page.locator(f".compare img.{side}").first for side in ("left", "right"))
     clip, boxes = split(desktop.page), [side.bounding_box() for side in (left, right)]
