@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lowlight_enhance.commands.arguments import Commands, non_negative, positive
 from lowlight_enhance.commands.evaluate import add_image_options, evaluation_images
+
+if TYPE_CHECKING:
+    from lowlight_enhance.training.data.pictures import Sources
 
 
 def add_prepare_sid(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -73,8 +77,8 @@ def _run_train_teacher(options: argparse.Namespace) -> int:
     from lowlight_enhance.training.config import load_config
     from lowlight_enhance.training.train_teacher import TrainTeacherConfig, train_teacher
 
-    best = train_teacher(load_config(TrainTeacherConfig, options.config), options.pairs, options.photos, options.out)
-    print(f"{best} (lowlight distill {best} --out DIR trains a student from it)")
+    last = train_teacher(load_config(TrainTeacherConfig, options.config), _sources(options), options.out)
+    print(f"{last} (next: lowlight distill {last} --out DIR)")
     return 0
 
 
@@ -83,15 +87,20 @@ def add_distill(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("distill", help="train a student to put out what a teacher does")
     parser.add_argument("teacher", type=Path, metavar="TEACHER.pt", help="best.pt or last.pt of train-teacher")
     _add_training_options(parser)
+    parser.add_argument(
+        "--unlabelled", type=Path, nargs="+", default=[], metavar="CSV", help="manifests of dark pictures alone"
+    )
     parser.set_defaults(run=_run_distill)
 
 
 def _run_distill(options: argparse.Namespace) -> int:
     from lowlight_enhance.training.config import load_config
     from lowlight_enhance.training.distill import DistillConfig, distill
+    from lowlight_enhance.training.networks import load_checkpoint
 
     config = load_config(DistillConfig, options.config)
-    print(distill(config, options.teacher, options.pairs, options.photos, options.out))
+    teacher = load_checkpoint(options.teacher)
+    print(distill(config, teacher, _sources(options), options.out))
     return 0
 
 
@@ -111,9 +120,18 @@ def _run_summary(options: argparse.Namespace) -> int:
     return 0
 
 
+def _sources(options: argparse.Namespace) -> Sources:
+    from lowlight_enhance.training.data.pictures import Sources
+
+    return Sources(options.pairs, options.photos, getattr(options, "unlabelled", ()), options.data_root)
+
+
 def _add_training_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pairs", type=Path, nargs="+", default=[], metavar="CSV", help="indices of real pairs")
     parser.add_argument("--photos", type=Path, nargs="+", default=[], metavar="CSV", help="indices of photographs")
+    parser.add_argument(
+        "--data-root", type=Path, metavar="DIR", help="folder of the files in the manifests (default: each manifest's)"
+    )
     parser.add_argument("--config", type=Path, metavar="YAML", help="settings that differ from the defaults")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; one found there is continued")
 
@@ -125,19 +143,18 @@ def add_train_student(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--init", type=Path, metavar="CHECKPOINT", help="start from this student's weights; a run in --out goes first"
     )
-    parser.add_argument(
-        "--new-channels", action="store_true", help="channels of --init that have died in its training start anew"
-    )
     parser.set_defaults(run=_run_train_student)
 
 
 def _run_train_student(options: argparse.Namespace) -> int:
     from lowlight_enhance.training.config import load_config
+    from lowlight_enhance.training.networks import load_checkpoint
     from lowlight_enhance.training.train_student import TrainStudentConfig, train_student
 
     config = load_config(TrainStudentConfig, options.config)
-    best = train_student(config, options.pairs, options.photos, options.out, options.init, options.new_channels)
-    print(f"{best} (lowlight export {best} student.onnx makes it fly)")
+    init = None if options.init is None else load_checkpoint(options.init)
+    last = train_student(config, _sources(options), options.out, init)
+    print(f"{last} (next: lowlight export {last} student.onnx)")
     return 0
 
 

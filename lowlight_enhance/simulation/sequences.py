@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
-from lowlight_enhance.simulation.low_light import SENSORS, DarkExposure, darken
+from lowlight_enhance.simulation.low_light import DarkExposure, darken
+from lowlight_enhance.simulation.sensors import SENSORS
 
 SEQUENCES = {
     "static": "nothing moves",

@@ -3,50 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import torch
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.inference.model_input import ModelInput
 from lowlight_enhance.training.config import check_range
-from lowlight_enhance.training.data.dataset import Batches, BatchShape, DataConfig, check_sizes
-from lowlight_enhance.training.data.pictures import load_training_pictures
+from lowlight_enhance.training.data.config import BatchShape, DataConfig, check_sizes
+from lowlight_enhance.training.data.dataset import Batches
+from lowlight_enhance.training.data.pictures import Sources, load_training_pictures
 from lowlight_enhance.training.engine import checkpoint
 from lowlight_enhance.training.engine.checkpoint import Origin, State
-from lowlight_enhance.training.engine.fit import (
-    Batch,
-    EpochConfig,
-    accelerator_for,
-    descend,
-    fit,
-    set_mode,
-    synchronised,
-)
+from lowlight_enhance.training.engine.fit import Batch, FitConfig, accelerator_for, descend, fit, set_mode
+from lowlight_enhance.training.engine.network import LoadedNetwork, TrainedNetwork
+from lowlight_enhance.training.engine.optimization import CosineConfig, OptimizerConfig, set_learning_rate
 from lowlight_enhance.training.engine.run_log import Parts, Validation
-from lowlight_enhance.training.engine.validation import WITHOUT_PAIRS, as_picture, as_told, at_size_of, validate
-from lowlight_enhance.training.models.blocks import parameter_count
-from lowlight_enhance.training.models.student import Student, StudentConfig
-from lowlight_enhance.training.models.teacher import PAPER_STUDENT, Teacher, TeacherConfig
-from lowlight_enhance.training.train_teacher import load_teacher
-
-
-@dataclass(frozen=True, slots=True)
-class AdamConfig:
-    """The student's optimiser."""
-
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-5
-    betas: tuple[float, float] = (0.9, 0.999)
-
-    def __post_init__(self) -> None:
-        check_range(self, 0.0, math.inf, "learning_rate", "weight_decay")
-        check_range(self, 0.0, 1.0, "betas")
+from lowlight_enhance.training.engine.validation import as_picture, at_size_of, validate, validation_pairs
+from lowlight_enhance.training.losses import ReconstructionWeights, as_displayed, reconstruction_loss
+from lowlight_enhance.training.models.affine_unet import AffineUNet
+from lowlight_enhance.training.models.network import NetworkConfig
+from lowlight_enhance.training.models.teacher import PAPER_STUDENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +37,7 @@ class PlateauConfig:
 
     Attributes:
         factor: of the learning rate.
-        patience: epochs without a lower L1 that are waited.
+        patience: epochs without a lower L1 before that.
     """
 
     factor: float = 0.1
@@ -71,48 +53,56 @@ class DistillConfig:
     """A run that distils a teacher; the defaults are the paper's; of ``data``, the shapes alone are.
 
     Attributes:
-        network: ``paper``: the teacher's design, smaller; ``shipped``: the student that flies, whose maps are applied
-            to the dark picture.
-        paper: size of the first.
-        shipped: size of the second.
-        ground_truth: weight of the L1 to the bright picture beside that to the teacher's output, whose weight is 1
-            (after Zhang & Yan 2025); 0 in the paper.
+        network: the student.
+        data: samples and batches.
+        fit: length and precision.
+        model_input: how frames and metadata become the input of the network.
+        teacher: weight of the L1 to the teacher's picture.
+        losses: weights of the losses to the reference (after Zhang & Yan 2025); all 0 in the paper.
+        optimizer: of the student.
+        schedule: what the learning rate follows: ``plateau`` as in the paper, or ``cosine``.
+        plateau: settings of the first.
+        cosine: settings of the second, in steps.
         validation_max_mean: largest mean (0..255) of the dark frame of a validation pair.
     """
 
-    network: Literal["paper", "shipped"] = "paper"
-    paper: TeacherConfig = PAPER_STUDENT
-    shipped: StudentConfig = field(default_factory=StudentConfig)
+    network: NetworkConfig = field(default_factory=lambda: NetworkConfig("paper", paper=PAPER_STUDENT))
     data: DataConfig = field(default_factory=lambda: DataConfig(shapes=(BatchShape(128, 128, 16),)))
-    fit: EpochConfig = field(default_factory=EpochConfig)
+    fit: FitConfig = field(default_factory=FitConfig)
     model_input: ModelInput = field(default_factory=lambda: ModelInput(working_size=128))
-    ground_truth: float = 0.0
-    optimizer: AdamConfig = field(default_factory=AdamConfig)
+    teacher: float = 1.0
+    losses: ReconstructionWeights = field(default_factory=lambda: ReconstructionWeights(l1=0.0, ssim=0.0))
+    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig("adam"))
+    schedule: Literal["plateau", "cosine"] = "plateau"
     plateau: PlateauConfig = field(default_factory=PlateauConfig)
+    cosine: CosineConfig = field(default_factory=lambda: CosineConfig(warmup=300))
     validation_max_mean: float = 40.0
 
     def __post_init__(self) -> None:
-        check_range(self, 0.0, math.inf, "ground_truth")
+        check_range(self, 0.0, math.inf, "teacher")
         check_range(self, 0.0, 255.0, "validation_max_mean")
+        if self.network.kind == "paper" and self.data.unlabelled:
+            raise ConfigError("data: unlabelled needs 'network: {kind: affine}'")
 
     @property
-    def size_multiple(self) -> int:
-        """Height and width of the student's input must be multiples of this."""
-        return self.paper.size_multiple if self.network == "paper" else self.shipped.size_multiple
-
-    def student(self) -> nn.Module:
-        """The student, untrained."""
-        return Teacher(self.paper) if self.network == "paper" else Student(self.shipped)
+    def has_references(self) -> bool:
+        """Whether the reference counts beside the teacher."""
+        weights = self.losses
+        return any((weights.l1, weights.ssim, weights.psnr, weights.hue))
 
 
-def distill(config: DistillConfig, teacher: Path, pairs: Sequence[Path], photos: Sequence[Path], out: Path) -> Path:
-    """Train a student from a teacher; returns the checkpoint with the best validation PSNR.
+def distill(
+    config: DistillConfig,
+    teacher: LoadedNetwork,
+    sources: Sources,
+    out: Path,
+) -> Path:
+    """Train a student from a teacher; returns the checkpoint of the last step.
 
     Args:
         config: every setting of the run.
-        teacher: checkpoint of ``train_teacher``.
-        pairs: CSV indices of real pairs.
-        photos: CSV indices of well-exposed photographs to darken.
+        teacher: the frozen network.
+        sources: manifests of the pictures.
         out: folder for checkpoints and the log; a run found there is continued.
 
     Raises:
@@ -121,25 +111,21 @@ def distill(config: DistillConfig, teacher: Path, pairs: Sequence[Path], photos:
             teacher.
         LowlightError: a loss is not finite.
     """
-    frozen, teacher_config, _ = load_teacher(teacher)
-    check_sizes(config.data, config.model_input, max(config.size_multiple, teacher_config.teacher.size_multiple))
-    _check_same_input(config.model_input, teacher_config.model_input, teacher)
-    pictures = load_training_pictures(pairs, photos, config.validation_max_mean, config.data.memory_gb)
-    pace = config.fit
-    accelerator = accelerator_for(pace)
-    torch.manual_seed(pace.seed)
-    step = DistillStep(config, frozen, accelerator)
-    accelerator.print(f"student of {parameter_count(step.student) / 1e6:.2f} M parameters, {pictures}")
-    if not pictures.validation:
-        accelerator.print(f"{WITHOUT_PAIRS}, and the learning rate never falls")
-    to_validate = as_told(pictures.validation, config.data.withhold)
-    batches = Batches(pictures, config.data, config.model_input, pace.seed, pace.steps)
+    check_sizes(config.data, config.model_input, max(config.network.size_multiple, teacher.size_multiple))
+    _check_same_input(config.model_input, teacher.model_input, teacher.path)
+    pictures = load_training_pictures(sources, config.validation_max_mean, config.data.memory_gb)
+    accelerator = accelerator_for(config.fit)
+    torch.manual_seed(config.fit.seed)
+    step = DistillStep(config, teacher.network, accelerator)
+    accelerator.print(f"{step.student}, {pictures}")
+    to_validate = validation_pairs(pictures, config.data, accelerator.print)
+    batches = Batches(pictures, config.data, config.model_input, config.fit.seed, config.fit.steps)
 
     def validated() -> Validation:
-        return validate(step.student, to_validate, config.model_input, step.teacher)
+        return validate(step.student.result, to_validate, config.model_input, step.teacher)
 
-    fit(step, batches, validated, pace, config, out, accelerator)
-    return out / "best.pt"
+    fit(step, batches, validated, config.fit, config, out, accelerator)
+    return out / "last.pt"
 
 
 def _check_same_input(ours: ModelInput, theirs: ModelInput, teacher: Path) -> None:
@@ -152,56 +138,72 @@ def _check_same_input(ours: ModelInput, theirs: ModelInput, teacher: Path) -> No
 
 
 class DistillStep:
-    """Adam on the L1 between the student's and the teacher's picture."""
+    """One step down the L1 to the teacher's picture and the losses to the reference."""
 
     def __init__(self, config: DistillConfig, teacher: nn.Module, accelerator: Accelerator) -> None:
         self.config, self.accelerator = config, accelerator
         self.origin = Origin.of(teacher)
         self.teacher = teacher.to(accelerator.device).eval().requires_grad_(False)
-        self.student = synchronised(config.student(), accelerator)
-        values = config.optimizer
-        adam = torch.optim.Adam(
-            self.student.parameters(), lr=values.learning_rate, betas=values.betas, weight_decay=values.weight_decay
-        )
-        self.prepared, self.optimizer = accelerator.prepare(self.student, adam)
+        if isinstance(self.teacher, AffineUNet):
+            self.teacher = self.teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.student = TrainedNetwork(config.network.build(), config.fit.ema_decay, accelerator)
+        optimizer = config.optimizer.build(self.student.model.parameters())
+        self.optimizer = self.student.prepare(optimizer)
         self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            adam, factor=config.plateau.factor, patience=config.plateau.patience
+            optimizer, factor=config.plateau.factor, patience=config.plateau.patience
         )
 
     @property
     def state(self) -> State:
         return {
-            "student": self.student,
+            **self.student.state("student"),
             "optimizer": self.optimizer,
             "plateau": self.plateau,
             "teacher": self.origin,
         }
 
     def __call__(self, batch: Batch, number: int) -> Parts:
-        inputs, dark, bright = batch
-        pace = self.config.fit
-        set_mode(self.student, frozen=number >= pace.steps * (1.0 - pace.freeze_norm))
-        with torch.inference_mode(), self.accelerator.autocast():
-            taught = self.teacher(inputs).float()
-        with self.accelerator.accumulate(self.prepared):
-            output = self.prepared(inputs)
-            parts = {"teacher_l1": (as_picture(output, inputs[:, :3]) - taught.clone()).abs().mean()}
-            loss = parts["teacher_l1"]
-            if self.config.ground_truth:
-                picture = as_picture(output, dark)
-                parts["l1"] = (picture - at_size_of(bright, picture)).abs().mean()
-                loss = loss + self.config.ground_truth * parts["l1"]
-            descend(self.accelerator, loss, self.prepared, self.optimizer, pace.clip)
+        inputs, dark, bright, labelled = batch
+        config = self.config
+        set_mode(self.student.model, frozen=config.fit.norm_is_frozen(number))
+        if config.schedule == "cosine":
+            peak = config.optimizer.learning_rate
+            set_learning_rate(self.optimizer, config.cosine.learning_rate(peak, number, config.fit.steps))
+        # A picture of the paper's networks has the working size; maps are applied to the full-size dark picture.
+        rgb = dark if config.network.kind == "affine" else inputs[:, :3]
+        taught = self._taught(inputs, rgb)
+        with self.accelerator.accumulate(self.student.prepared):
+            output = as_picture(self.student(inputs), rgb)
+            parts: dict[str, Tensor] = {"teacher_l1": (output - at_size_of(taught, output)).abs().mean()}
+            loss = config.teacher * parts["teacher_l1"]
+            if config.has_references:
+                chosen = labelled > 0.5
+                shown = as_displayed(output[chosen])
+                to_reference, more = reconstruction_loss(shown, at_size_of(bright[chosen], shown), config.losses)
+                loss, parts = loss + to_reference, {**parts, **more}
+            descend(self.accelerator, loss, self.student.prepared, self.optimizer, config.fit.clip_grad)
+        if self.accelerator.sync_gradients:
+            self.student.average(number)
         parts = {name: value.detach() for name, value in {"loss": loss, **parts}.items()}
         return {**parts, "learning_rate": self.optimizer.param_groups[0]["lr"]}
 
+    @torch.no_grad()
+    def _taught(self, inputs: Tensor, rgb: Tensor) -> Tensor:
+        if isinstance(self.teacher, AffineUNet):
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        with self.accelerator.autocast():
+            output = self.teacher(inputs).float().contiguous()
+        return as_picture(output, rgb).clamp(0.0, 1.0)
+
     def validated(self, scores: Mapping[str, float]) -> None:
         """Lower the learning rate on a plateau."""
-        if "teacher_l1" in scores:
+        if self.config.schedule == "plateau" and "teacher_l1" in scores:
             self.plateau.step(scores["teacher_l1"])
 
 
-DISTILLED_STUDENT = checkpoint.Trained(DistillConfig, "lowlight distill", "student", DistillConfig.student)
+DISTILLED_STUDENT: checkpoint.Trained[DistillConfig, nn.Module] = checkpoint.Trained(
+    DistillConfig, "lowlight distill", "student", lambda config: config.network.build()
+)
 
 
 def load_distilled(path: Path) -> tuple[nn.Module, DistillConfig, int]:

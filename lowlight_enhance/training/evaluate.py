@@ -12,7 +12,8 @@ from lowlight_enhance.core.enhancement.upsampling import Upsampling
 from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
 from lowlight_enhance.evaluation.scoring import EvaluationImage, ImagePair
-from lowlight_enhance.simulation.low_light import SENSORS, DarkExposure, darken
+from lowlight_enhance.simulation.low_light import DarkExposure, darken
+from lowlight_enhance.simulation.sensors import SENSORS
 from lowlight_enhance.training.data.manifest import Pair, read_pairs, read_photos
 from lowlight_enhance.training.data.pictures import load_pairs, load_rgb
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,24 +14,13 @@ from torch import nn
 from lowlight_enhance.core.enhancement.enhancer import Enhance, decode_maps
 from lowlight_enhance.core.enhancement.upsampling import AffineRenderer, Upsampling, render
 from lowlight_enhance.core.errors import DataError
-from lowlight_enhance.core.inference.model_input import ModelInput, Rgb, Tensor
+from lowlight_enhance.core.inference.model_input import Rgb, Tensor
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
 from lowlight_enhance.training.distill import DISTILLED_STUDENT
 from lowlight_enhance.training.engine import checkpoint
+from lowlight_enhance.training.engine.network import Kind, LoadedNetwork
 from lowlight_enhance.training.train_student import TRAINED_STUDENT
 from lowlight_enhance.training.train_teacher import TRAINED_TEACHER
-
-Kind = Literal["student", "distilled student", "teacher"]
-
-
-class LoadedNetwork(NamedTuple):
-    """A network in inference mode: (1, 5, h, w) -> (1, 6, h, w) gain and offset, or (1, 3, h, w) picture."""
-
-    network: nn.Module
-    model_input: ModelInput
-    step: int
-    kind: Kind
-
 
 TRAINED: dict[Kind, checkpoint.Trained[Any, Any]] = {
     "student": TRAINED_STUDENT,
@@ -50,7 +39,7 @@ def load_checkpoint(path: Path) -> LoadedNetwork:
     for kind, trained in TRAINED.items():
         if trained.wrote(saved):
             network, config, step = trained.load(path, saved)
-            return LoadedNetwork(network, config.model_input, step, kind)
+            return LoadedNetwork(network, config.model_input, step, kind, path)
     raise DataError(f"{path} holds {' and '.join(saved['about'])}: no network of this package")
 
 

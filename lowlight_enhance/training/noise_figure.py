@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.files import atomic_file
 from lowlight_enhance.core.metadata.capture import ISO_LIMITS, CaptureMetadata, plausible
-from lowlight_enhance.simulation.low_light import SENSORS, DarkExposure, SensorNoise, sense
+from lowlight_enhance.simulation.low_light import DarkExposure, sense
+from lowlight_enhance.simulation.sensors import SENSORS, SensorNoise
 
 SIGNALS_DN = np.geomspace(1.0, 8000.0, 14)
 FLAT_FIELD = (1200, 96)

@@ -11,21 +11,21 @@ from torch import nn
 from lowlight_enhance.core.inference.model_input import ModelInput
 from lowlight_enhance.training.distill import DistillConfig
 from lowlight_enhance.training.engine import checkpoint
-from lowlight_enhance.training.models.student import Student, StudentConfig
+from lowlight_enhance.training.models.affine_unet import AffineUNet, AffineUNetConfig
 from lowlight_enhance.training.models.teacher import Teacher, TeacherConfig
 from lowlight_enhance.training.train_student import TrainStudentConfig
 from lowlight_enhance.training.train_teacher import TrainTeacherConfig
 
 MODEL_INPUT = ModelInput(working_size=32, size_multiple=4)
-STUDENT = StudentConfig(unshuffle=2, channels=(4, 8), head=4)
+STUDENT = AffineUNetConfig(unshuffle=2, channels=(4, 8), head=4)
 TEACHER = TeacherConfig(channels=(4, 8), head=4)
 STEP = 7
 
 
-def write_student(path: Path, student: StudentConfig = STUDENT) -> Path:
+def write_student(path: Path, student: AffineUNetConfig = STUDENT) -> Path:
     """As ``train-student`` writes it; ``model`` and ``averaged`` differ."""
     config = TrainStudentConfig(student=student, model_input=MODEL_INPUT)
-    state = {"model": Student(student), "averaged": vivid(Student(student))}
+    state = {"model": AffineUNet(student), "averaged": vivid(AffineUNet(student))}
     checkpoint.save(path, state, STEP, 20.0, config)
     return path
 

@@ -7,11 +7,7 @@ import pytest
 
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
 from lowlight_enhance.simulation.low_light import (
-    SENSORS,
-    WHITE_DN,
     DarkExposure,
-    LogLine,
-    SensorNoise,
     darken,
     demosaic,
     linear_to_srgb,
@@ -21,6 +17,7 @@ from lowlight_enhance.simulation.low_light import (
     srgb_to_linear,
     tukey_lambda,
 )
+from lowlight_enhance.simulation.sensors import SENSORS, WHITE_DN, LogLine, SensorNoise
 
 STEADY = SensorNoise(
     "steady",

@@ -16,8 +16,8 @@ from lowlight_enhance.training.data.dataset import BatchShape, DataConfig
 from lowlight_enhance.training.distill import DistillConfig, DistillStep, PlateauConfig, distill, load_distilled
 from lowlight_enhance.training.engine import checkpoint
 from lowlight_enhance.training.engine.fit import Batch, EpochConfig, accelerator_for
+from lowlight_enhance.training.models.affine_unet import AffineUNet, AffineUNetConfig, apply_local_affine
 from lowlight_enhance.training.models.discriminator import DiscriminatorConfig
-from lowlight_enhance.training.models.student import Student, StudentConfig, apply_local_affine
 from lowlight_enhance.training.models.teacher import Teacher, TeacherConfig
 from lowlight_enhance.training.train_teacher import GanStep, TrainTeacherConfig
 
@@ -26,7 +26,7 @@ TEACHER = TrainTeacherConfig(
 )
 TINY = DistillConfig(
     paper=TeacherConfig(channels=(4, 6), head=4, dropout=0.0),
-    shipped=StudentConfig(unshuffle=2, channels=(4, 8), head=4),
+    shipped=AffineUNetConfig(unshuffle=2, channels=(4, 8), head=4),
     data=DataConfig(shapes=(BatchShape(32, 32, 2),)),
     fit=EpochConfig(epochs=2, steps_per_epoch=2, workers=0),
     model_input=ModelInput(working_size=32, size_multiple=4),
@@ -102,7 +102,7 @@ def test_the_learning_rate_falls_on_a_plateau_of_the_l1_to_the_teacher() -> None
         assert got.optimizer.param_groups[0]["lr"] == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("network", "kind"), [("paper", Teacher), ("shipped", Student)])
+@pytest.mark.parametrize(("network", "kind"), [("paper", Teacher), ("shipped", AffineUNet)])
 def test_a_run_leaves_a_student_that_rebuilds_itself(data: Path, network: str, kind: type) -> None:
     config = replace(TINY, network=network)  # type: ignore[arg-type]
     model, found, number = load_distilled(run(data, "run", config))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lowlight_enhance.core.errors import ConfigError, DataError
-from lowlight_enhance.simulation.low_light import SENSORS
+from lowlight_enhance.simulation.sensors import SENSORS
 from lowlight_enhance.training import noise_figure
 
 

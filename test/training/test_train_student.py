@@ -20,12 +20,12 @@ from lowlight_enhance.training.engine import checkpoint
 from lowlight_enhance.training.engine import fit as fit_module
 from lowlight_enhance.training.engine.fit import FitConfig, learning_rate_factor
 from lowlight_enhance.training.export import onnx_export
-from lowlight_enhance.training.models.student import StudentConfig
+from lowlight_enhance.training.models.affine_unet import AffineUNetConfig
 from lowlight_enhance.training.networks import load_checkpoint
 from lowlight_enhance.training.train_student import TrainStudentConfig, load_student, train_student
 
 TINY = TrainStudentConfig(
-    student=StudentConfig(unshuffle=2, channels=(4, 8), head=4),
+    student=AffineUNetConfig(unshuffle=2, channels=(4, 8), head=4),
     data=DataConfig(shapes=(BatchShape(32, 32, 2), BatchShape(48, 32, 1))),
     fit=FitConfig(steps=6, warmup=2, validate_every=3, workers=0),
     model_input=ModelInput(working_size=32, size_multiple=4),
@@ -78,7 +78,7 @@ def test_a_folder_of_another_run_is_not_continued(data: Path) -> None:
 
 
 def one_step(
-    data: Path, out: str, init: Path | None, student: StudentConfig = TINY.student, new_channels: bool = False
+    data: Path, out: str, init: Path | None, student: AffineUNetConfig = TINY.student, new_channels: bool = False
 ) -> Path:
     """A run whose learning rate is so small that its weights stay where they began."""
     config = replace(TINY, student=student, fit=FitConfig(1, 1e-12, validate_every=1, workers=0, freeze_norm=1.0))

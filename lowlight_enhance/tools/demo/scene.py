@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
-from lowlight_enhance.simulation.low_light import SENSORS, DarkExposure, darken
+from lowlight_enhance.simulation.low_light import DarkExposure, darken
+from lowlight_enhance.simulation.sensors import SENSORS
 
 Picture = NDArray[np.uint8]
 """(H, W, 3) uint8 RGB."""

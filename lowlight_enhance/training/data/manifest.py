@@ -34,17 +34,17 @@ def scene_split(scene: str, every: int = 12) -> str:
     return "val" if zlib.crc32(scene.encode()) % every == 0 else "train"
 
 
-def read_pairs(index: Path) -> list[Pair]:
+def read_pairs(index: Path, root: Path | None = None) -> list[Pair]:
     """Pairs listed in a CSV with the columns dark, bright and, where known, iso, exposure_s, scene, split.
 
     Raises:
         DataError: no such file, no such columns, a value that makes no sense, or a picture that is missing.
     """
-    pairs = []
+    pairs, folder = [], root or index.parent
     for row in _rows(index):
         dark, bright = (row.text(*names) for names in COLUMNS.values())
         scene = row.values.get("scene") or dark
-        pair = Pair(index.parent / dark, index.parent / bright, row.capture(), scene, row.split(scene))
+        pair = Pair(folder / dark, folder / bright, row.capture(), scene, row.split(scene))
         for path in (pair.dark, pair.bright):
             if not path.is_file():
                 raise DataError(f"{row.where}: {path} does not exist; correct the index or the folder")
@@ -52,13 +52,14 @@ def read_pairs(index: Path) -> list[Pair]:
     return pairs
 
 
-def read_photos(index: Path) -> list[tuple[Path, str]]:
+def read_photos(index: Path, root: Path | None = None) -> list[tuple[Path, str]]:
     """(file, split) of well-exposed photographs listed in a CSV with a column ``file`` and, if wanted, ``split``.
 
     Raises:
         DataError: no such file, no such column, or a split that is none.
     """
-    return [(index.parent / row.text("file"), row.split(row.text("file"))) for row in _rows(index)]
+    folder = root or index.parent
+    return [(folder / row.text("file"), row.split(row.text("file"))) for row in _rows(index)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,12 +127,16 @@ class TrainingPictures:
         photos: of the training split, to be darkened.
         references: the bright pictures of ``pairs``, each once.
         validation: pairs of the validation split.
+        validation_photos: photographs of the validation split.
+        unlabelled: dark pictures without reference.
     """
 
     pairs: Sequence[LoadedPair]
     photos: Sequence[Picture]
     references: Sequence[Picture]
     validation: Sequence[LoadedPair]
+    validation_photos: Sequence[Picture] = ()
+    unlabelled: Sequence[Picture] = ()
 
     def __str__(self) -> str:
         return (
@@ -141,14 +145,30 @@ class TrainingPictures:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Manifests of the pictures of a run.
+
+    Attributes:
+        pairs: manifests of real pairs.
+        photos: manifests of well-exposed photographs, from which dark frames are simulated.
+        unlabelled: manifests of dark pictures without reference, for distillation.
+        root: folder to which the files in the manifests are relative; None: the folder of each manifest.
+    """
+
+    pairs: Sequence[Path] = ()
+    photos: Sequence[Path] = ()
+    unlabelled: Sequence[Path] = ()
+    root: Path | None = None
+
+
 def load_training_pictures(
-    pairs: Sequence[Path], photos: Sequence[Path], max_mean: float, memory_gb: float = DEFAULT_MEMORY_GB
+    sources: Sources, max_mean: float, memory_gb: float = DEFAULT_MEMORY_GB
 ) -> TrainingPictures:
     """The pictures that some CSV indices list, as many of them decoded at once as memory is allowed.
 
     Args:
-        pairs: indices of real pairs.
-        photos: indices of well-exposed photographs to darken.
+        sources: manifests.
         max_mean: largest mean (0..255) of the dark frame of a validation pair.
         memory_gb: for decoded pictures, in 1e9 bytes.
 
@@ -161,17 +181,26 @@ def load_training_pictures(
     def load(pair: Pair) -> LoadedPair:
         return LoadedPair.of(pair, store)
 
-    listed = [pair for index in pairs for pair in read_pairs(index)]
+    listed = [pair for manifest in sources.pairs for pair in read_pairs(manifest, sources.root)]
     to_train = [pair for pair in listed if pair.split == "train"]
     to_validate = [pair for pair in listed if pair.split == "val" and store(pair.dark).mean() <= max_mean]
-    files = [file for index in photos for file, split in read_photos(index) if split == "train"]
+    listed_photos = [row for manifest in sources.photos for row in read_photos(manifest, sources.root)]
+    files = [file for file, split in listed_photos if split == "train"]
+    validation_files = [file for file, split in listed_photos if split == "val"]
+    dark_rows = [row for manifest in sources.unlabelled for row in read_photos(manifest, sources.root)]
+    dark_files = [file for file, split in dark_rows if split == "train"]
     references = list(dict.fromkeys(pair.bright for pair in to_train))
     store.fill([*files, *references, *(pair.dark for pair in to_train), *(pair.bright for pair in to_validate)])
     for pair in (*to_train, *to_validate):
         if pair.dark in store and pair.bright in store:
             load(pair)
     return TrainingPictures(
-        Opened(to_train, load), Opened(files, store), Opened(references, store), Opened(to_validate, load)
+        pairs=Opened(to_train, load),
+        photos=Opened(files, store),
+        references=Opened(references, store),
+        validation=Opened(to_validate, load),
+        validation_photos=Opened(validation_files, store),
+        unlabelled=Opened(dark_files, store),
     )
 
 

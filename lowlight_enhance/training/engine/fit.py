@@ -32,43 +32,7 @@ LOG_EVERY = 100
 
 @dataclass(frozen=True, slots=True)
 class FitConfig:
-    """How long and how fast the student is trained directly.
-
-    Attributes:
-        steps: batches; as many optimiser steps where ``accumulate`` is 1.
-        learning_rate: peak; reached after ``warmup`` steps, then a cosine down to a hundredth.
-        weight_decay: of AdamW, apart from the gradient's moments.
-        ema: decay of the averaged weights that are validated and exported.
-        freeze_norm: share of the steps, at the end, with batch statistics frozen, as at run time.
-        validate_every: steps between validations (and checkpoints).
-        clip: largest gradient norm.
-        workers: processes that make batches.
-        accumulate: batches whose gradients make one optimiser step.
-        precision: ``bf16`` computes the networks in mixed precision.
-    """
-
-    steps: int = 20000
-    learning_rate: float = 1e-3
-    warmup: int = 300
-    weight_decay: float = 1e-5
-    ema: float = 0.999
-    freeze_norm: float = 0.2
-    validate_every: int = 1000
-    clip: float = 1.0
-    workers: int = 1
-    seed: int = 1
-    accumulate: int = 1
-    precision: Precision = "no"
-
-    def __post_init__(self) -> None:
-        check_range(self, 1, math.inf, "steps", "validate_every")
-        check_range(self, 0.0, math.inf, "learning_rate", "warmup", "weight_decay", "clip", "workers", "seed")
-        check_range(self, 0.0, 1.0, "ema", "freeze_norm")
-
-
-@dataclass(frozen=True, slots=True)
-class EpochConfig:
-    """How long, in epochs, as the paper counts.
+    """Length and precision of a run.
 
     A batch is a pure function of (seed, step), so an epoch is no pass over a list of files but ``steps_per_epoch``
     batches; it ends with a validation, a checkpoint and a step of the schedules.
@@ -76,55 +40,39 @@ class EpochConfig:
     Attributes:
         epochs: of the whole run.
         steps_per_epoch: the default is a pass over the 1865 pairs of SID's Sony training list in batches of 16.
+        ema_decay: decay of the exponential moving average of the weights, which is then validated and exported; 0:
+            none.
         freeze_norm: share of the steps, at the end, with batch statistics frozen, as at run time.
-        clip: largest gradient norm; 0: not limited.
+        clip_grad: largest gradient norm; 0: not limited.
         workers: processes that make batches.
-        accumulate: batches whose gradients make one optimiser step.
+        seed: of weights and batches.
+        grad_accum_steps: batches whose gradients make one optimiser step.
         precision: ``bf16`` computes the networks in mixed precision.
     """
 
     epochs: int = 50
     steps_per_epoch: int = 117
+    ema_decay: float = 0.0
     freeze_norm: float = 0.0
-    clip: float = 0.0
+    clip_grad: float = 0.0
     workers: int = 1
     seed: int = 1
-    accumulate: int = 1
+    grad_accum_steps: int = 1
     precision: Precision = "no"
 
     def __post_init__(self) -> None:
-        check_range(self, 1, math.inf, "epochs", "steps_per_epoch")
-        check_range(self, 0.0, math.inf, "clip", "workers", "seed")
-        check_range(self, 0.0, 1.0, "freeze_norm")
+        check_range(self, 1, math.inf, "epochs", "steps_per_epoch", "grad_accum_steps")
+        check_range(self, 0.0, math.inf, "clip_grad", "workers", "seed")
+        check_range(self, 0.0, 1.0, "ema_decay", "freeze_norm")
 
     @property
     def steps(self) -> int:
         """Batches of the whole run."""
         return self.epochs * self.steps_per_epoch
 
-    @property
-    def validate_every(self) -> int:
-        """Steps between validations."""
-        return self.steps_per_epoch
-
-
-class Pace(Protocol):
-    """What ``fit`` needs to know of a FitConfig or EpochConfig."""
-
-    @property
-    def steps(self) -> int: ...
-    @property
-    def validate_every(self) -> int: ...
-    @property
-    def workers(self) -> int: ...
-    @property
-    def seed(self) -> int: ...
-    @property
-    def accumulate(self) -> int: ...
-    @property
-    def precision(self) -> Precision: ...
-    @property
-    def clip(self) -> float: ...
+    def norm_is_frozen(self, step: int) -> bool:
+        """Whether batch statistics are frozen in this step, counted from 0."""
+        return step >= self.steps * (1.0 - self.freeze_norm)
 
 
 class Step(Protocol):
@@ -146,15 +94,7 @@ class Step(Protocol):
         """Move the schedules on."""
 
 
-def learning_rate_factor(step: int, config: FitConfig) -> float:
-    """Share of the peak learning rate at ``step``."""
-    if step < config.warmup:
-        return (step + 1) / config.warmup
-    done = (step - config.warmup) / max(1, config.steps - config.warmup)
-    return 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0)))
-
-
-def accelerator_for(pace: Pace) -> Accelerator:
+def accelerator_for(pace: FitConfig) -> Accelerator:
     """Devices, precision and processes as the machine, ``accelerate launch`` and ``pace`` say.
 
     Buffers are not broadcast: a discriminator runs twice before one backward pass, which a broadcast between would
@@ -164,13 +104,12 @@ def accelerator_for(pace: Pace) -> Accelerator:
     Raises:
         ConfigError: a checkpoint would fall between the batches of one optimiser step.
     """
-    if pace.accumulate < 1 or pace.steps % pace.accumulate or pace.validate_every % pace.accumulate:
+    if pace.steps_per_epoch % pace.grad_accum_steps:
         raise ConfigError(
-            f"accumulate {pace.accumulate}: {pace.steps} steps, and the {pace.validate_every} between validations, "
-            "must be multiples of it"
+            f"steps_per_epoch {pace.steps_per_epoch} must be a multiple of grad_accum_steps ({pace.grad_accum_steps})"
         )
     return Accelerator(
-        gradient_accumulation_steps=pace.accumulate,
+        gradient_accumulation_steps=pace.grad_accum_steps,
         mixed_precision=None if pace.precision == "no" else pace.precision,
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
     )
@@ -213,7 +152,7 @@ def fit(
     step: Step,
     batches: Dataset[Batch],
     validate: Callable[[], Validation],
-    pace: Pace,
+    pace: FitConfig,
     config: Any,
     out: Path,
     accelerator: Accelerator,
@@ -249,7 +188,7 @@ def fit(
             except FloatingPointError as error:
                 raise _diverged(f"the loss is {error} at step {number}", pace, out) from error
             done = number + 1
-            due = done % pace.validate_every == 0 or done == pace.steps
+            due = done % pace.steps_per_epoch == 0 or done == pace.steps
             if due or done % LOG_EVERY == 0:
                 log.means(done)
             if due:
@@ -270,7 +209,7 @@ def fit(
                 raise KeyboardInterrupt
 
 
-def _loader(batches: Dataset[Batch], pace: Pace, start: int, accelerator: Accelerator) -> DataLoader[Batch]:
+def _loader(batches: Dataset[Batch], pace: FitConfig, start: int, accelerator: Accelerator) -> DataLoader[Batch]:
     """Batches from number ``start`` of each process on, on its device."""
     each = accelerator.num_processes
     loader = DataLoader(
@@ -289,7 +228,7 @@ def _only(items: list[Batch]) -> Batch:
     return item
 
 
-def _require_finite(step: Step, number: int, pace: Pace, out: Path, accelerator: Accelerator) -> None:
+def _require_finite(step: Step, number: int, pace: FitConfig, out: Path, accelerator: Accelerator) -> None:
     """Raise LowlightError in all processes where a number in the first one's networks is not finite."""
 
     def finite() -> bool:
@@ -300,13 +239,11 @@ def _require_finite(step: Step, number: int, pace: Pace, out: Path, accelerator:
         raise _diverged(f"the weights are not finite after step {number}", pace, out)
 
 
-def _diverged(what: str, pace: Pace, out: Path) -> LowlightError:
-    clip = pace.clip / 2.0 if pace.clip else 1.0
-    advice = f"try, with another --out, a smaller learning_rate or 'fit: {{clip: {clip:g}}}' in --config"
+def _diverged(what: str, pace: FitConfig, out: Path) -> LowlightError:
+    clip = pace.clip_grad / 2.0 if pace.clip_grad else 1.0
+    advice = f"try, with another --out, a smaller learning_rate or 'fit: {{clip_grad: {clip:g}}}' in --config"
     last = out / "last.pt"
-    if last.exists() and isinstance(pace, FitConfig):  # of train-student, which has --init
-        advice += f"; --init {last} starts from the last good weights"
-    elif last.exists():
+    if last.exists():
         advice += f"; {last} holds the last good state"
     return LowlightError(f"{what}; {advice}")
 

@@ -1,8 +1,8 @@
-"""Scores and a picture of a network at its own working size, as the paper measures: while it trains."""
+"""Scores and sample pictures of a network while it trains."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,22 +13,50 @@ from torch.nn import functional as F
 from lowlight_enhance.core.inference.model_input import ModelInput
 from lowlight_enhance.core.metadata.capture import UNKNOWN
 from lowlight_enhance.evaluation import metrics
-from lowlight_enhance.training.data.dataset import to_tensor
-from lowlight_enhance.training.data.pictures import LoadedPair, Opened
+from lowlight_enhance.training.data.augment import to_float
+from lowlight_enhance.training.data.config import DataConfig
+from lowlight_enhance.training.data.pictures import LoadedPair, Opened, Picture, TrainingPictures
+from lowlight_enhance.training.data.samples import simulate
 from lowlight_enhance.training.engine.run_log import Validation
-from lowlight_enhance.training.models.student import apply_local_affine
+from lowlight_enhance.training.models.affine_unet import apply_local_affine
+
+SIMULATED_PAIRS, SIMULATION_SEED = 48, 7
+"""Pairs that are simulated for validation, and the seed of their noise."""
 
 SHOWN = 3
 TILE = 160
 WITHOUT_PAIRS = (
     "warning: no pairs to validate on (split 'val', mean of the dark frame at most validation_max_mean): best.pt is "
-    "merely the newest state"
+    "the newest state"
 )
 
 
-def as_told(pairs: Sequence[LoadedPair], withhold: float) -> Sequence[LoadedPair]:
-    """``pairs``; without ISO and exposure time where training never tells them, ``withhold`` being 1 or more."""
-    return Opened(pairs, lambda pair: replace(pair, capture=UNKNOWN)) if withhold >= 1.0 else pairs
+def validation_pairs(pictures: TrainingPictures, data: DataConfig, say: Callable[[str], None]) -> Sequence[LoadedPair]:
+    """Pairs to validate on: the real ones, and some simulated from the photographs of the validation split.
+
+    The simulated ones are drawn as training draws them, with a fixed seed, each from a single frame. Capture metadata
+    is withheld where training never tells it (``metadata_dropout`` of 1).
+
+    Args:
+        pictures: of the run.
+        data: settings of the run.
+        say: takes the warning when there are no pairs.
+    """
+    pairs: Sequence[LoadedPair] = [*pictures.validation, *_simulated(pictures.validation_photos, data)]
+    if not pairs:
+        say(WITHOUT_PAIRS)
+    if data.metadata_dropout >= 1.0:
+        return Opened(pairs, lambda pair: replace(pair, capture=UNKNOWN))
+    return pairs
+
+
+def _simulated(photos: Sequence[Picture], data: DataConfig) -> list[LoadedPair]:
+    config, pairs = replace(data, averaged=0.0, reference_photos=False), []
+    for number in range(min(len(photos), SIMULATED_PAIRS)):
+        rng = np.random.default_rng([SIMULATION_SEED, number])
+        sample = simulate(photos[number], config, rng)
+        pairs.append(LoadedPair(np.asarray(sample.dark, dtype=np.uint8), sample.bright, sample.capture))
+    return pairs
 
 
 def as_picture(output: Tensor, rgb: Tensor) -> Tensor:
@@ -54,36 +82,43 @@ def validate(
 ) -> Validation:
     """Means over ``pairs`` of PSNR in dB, SSIM and L1; and a strip of dark, enhanced and reference pictures.
 
+    A picture is compared at the working size, as in the paper; maps are applied to the full-size dark picture, whose
+    result is compared with the full-size reference.
+
     Args:
         model: puts out pictures or local affine maps.
-        pairs: their bright pictures are shrunk to the working size.
+        pairs: dark and bright pictures.
         model_input: of the network.
         teacher: with one, also the L1 to its output, as ``teacher_l1``.
     """
     model.eval()
-    device = next(model.parameters()).device
     rows: list[dict[str, float]] = []
     strips: list[Tensor] = []
     for pair in pairs:
-        grid = model_input.grid(*pair.dark.shape[:2])
-        x = torch.from_numpy(model_input.encode(pair.dark, pair.capture)).to(device)
-
-        def enhanced(network: nn.Module, x: Tensor = x, height: int = grid.height, width: int = grid.width) -> Tensor:
-            return as_picture(network(x), x[:, :3])[:, :, :height, :width].clamp(0.0, 1.0)
-
-        out = enhanced(model)
-        bright = to_tensor([np.asarray(model_input.shrink(pair.bright), dtype=np.uint8)]).to(device)
+        out = enhanced(model, pair, model_input)
+        bright = at_size_of(_batch(pair.bright, out), out)
         rows.append(scores(out, bright))
         if teacher is not None:
-            rows[-1]["teacher_l1"] = float((out - enhanced(teacher)).abs().mean())
+            rows[-1]["teacher_l1"] = float((out - enhanced(teacher, pair, model_input)).abs().mean())
         if len(strips) < SHOWN:
-            dark = x[:, :3, : grid.height, : grid.width]
-            row = [F.interpolate(p, (TILE, TILE), mode="area")[0] for p in (dark, out, bright)]
-            strips.append(torch.cat(row, 2).cpu())
+            pictures = (_batch(pair.dark, out), out, bright)
+            strips.append(torch.cat([F.interpolate(p, (TILE, TILE), mode="area")[0] for p in pictures], 2).cpu())
     if not rows:
         return Validation({})
     means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
     return Validation(means, torch.cat(strips, 1))
+
+
+def enhanced(network: nn.Module, pair: LoadedPair, model_input: ModelInput) -> Tensor:
+    """The picture (1, 3, ., .) that a network makes of the dark one of a pair, in 0..1."""
+    grid = model_input.grid(*pair.dark.shape[:2])
+    x = torch.from_numpy(model_input.encode(pair.dark, pair.capture)).to(next(network.parameters()).device)
+    output = network(x)[:, :, : grid.height, : grid.width]
+    return as_picture(output, _batch(pair.dark, x)).clamp(0.0, 1.0)
+
+
+def _batch(picture: Picture, like: Tensor) -> Tensor:
+    return torch.from_numpy(to_float(picture))[None].to(like.device)
 
 
 def scores(output: Tensor, target: Tensor) -> dict[str, float]:

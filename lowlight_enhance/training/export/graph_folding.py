@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from lowlight_enhance.training.models.affine_unet import AffineUNet, DecoderLevel
 from lowlight_enhance.training.models.blocks import ResBlock
-from lowlight_enhance.training.models.student import DecoderLevel, Student
 
 PLANES = 2
 """Channels of the input beside R, G, B: ISO and exposure time."""
@@ -61,7 +61,7 @@ def align_entry(model: nn.Module) -> nn.Module:
     they are.
     """
     aligned = copy.deepcopy(model)
-    if isinstance(aligned, Student):
+    if isinstance(aligned, AffineUNet):
         entry = aligned.encoder[0]
         assert isinstance(entry, ResBlock)
         for convolution in (_convolution(entry.first), _convolution(entry.shortcut)):
@@ -80,7 +80,7 @@ def balance_skips(model: nn.Module, frames: Iterable[Tensor]) -> nn.Module:
     Normalisation has to be folded before. Networks other than the student stay as they are.
     """
     balanced = copy.deepcopy(model)
-    if not isinstance(balanced, Student):
+    if not isinstance(balanced, AffineUNet):
         return balanced
     largest: dict[nn.Module, float] = {}
 

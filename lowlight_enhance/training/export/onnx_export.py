@@ -61,7 +61,7 @@ def export(
         DataError: not a checkpoint, or frames that cannot be read.
         ModelError: the file differs from the checkpoint by more than 1/255, or loses more than ``reduction`` allows.
     """
-    network, its_own, step, _ = load_checkpoint(checkpoint)
+    network, its_own, step, *_ = load_checkpoint(checkpoint)
     model_input = model_input or its_own
     if working_size is not None:
         model_input = replace(model_input, working_size=working_size)

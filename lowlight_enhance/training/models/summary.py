@@ -11,9 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.inference.model_input import CHANNELS
+from lowlight_enhance.training.models.affine_unet import AffineUNet
 from lowlight_enhance.training.models.blocks import parameter_count
 from lowlight_enhance.training.models.discriminator import Discriminator, DiscriminatorConfig
-from lowlight_enhance.training.models.student import Student
 from lowlight_enhance.training.models.teacher import PAPER_STUDENT, Teacher
 
 
@@ -44,7 +44,7 @@ PRESETS: tuple[tuple[str, Callable[[], nn.Module], int, int], ...] = (
     ("discriminator", Discriminator, 3, 256),
     ("discriminator, per pixel", lambda: Discriminator(DiscriminatorConfig(per_pixel=True)), 3, 256),
     ("student, as in the paper", lambda: Teacher(PAPER_STUDENT), CHANNELS, 128),
-    ("student, as shipped", Student, CHANNELS, 128),
+    ("student, as shipped", AffineUNet, CHANNELS, 128),
 )
 """(name, network, channels of its input, size in pixels that the paper trains it at)."""
 

@@ -10,7 +10,8 @@ import pytest
 from lowlight_enhance.core.enhancement.enhancer import Enhancer
 from lowlight_enhance.core.inference.model_zoo import default_model
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
-from lowlight_enhance.simulation.low_light import SENSORS, DarkExposure, darken
+from lowlight_enhance.simulation.low_light import DarkExposure, darken
+from lowlight_enhance.simulation.sensors import SENSORS
 
 MODELS = sorted((Path(__file__).parents[3] / "models").glob("*.onnx"))
 CAPTURE = CaptureMetadata(1600.0, 1 / 60)

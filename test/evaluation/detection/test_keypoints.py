@@ -19,7 +19,8 @@ from lowlight_enhance.evaluation.detection.keypoints import (
     pairs_by_chance,
     repeatability,
 )
-from lowlight_enhance.simulation.low_light import SENSORS, DarkExposure
+from lowlight_enhance.simulation.low_light import DarkExposure
+from lowlight_enhance.simulation.sensors import SENSORS
 
 EXPOSURE = DarkExposure(3.0, CaptureMetadata(1600.0, 1 / 60), SENSORS["SonyA7S2"])
 

@@ -8,7 +8,7 @@ import torch
 from lowlight_enhance.core.errors import ConfigError, DataError
 from lowlight_enhance.core.inference.model_input import ModelInput
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
-from lowlight_enhance.simulation.low_light import WHITE_DN
+from lowlight_enhance.simulation.sensors import WHITE_DN
 from lowlight_enhance.training.data.dataset import (
     SID_SONY_CAPTURES,
     Batches,

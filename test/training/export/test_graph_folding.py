@@ -16,11 +16,11 @@ from lowlight_enhance.training.data.manifest import Shot
 from lowlight_enhance.training.export.graph_folding import for_runtime
 from lowlight_enhance.training.export.onnx_export import export
 from lowlight_enhance.training.export.reduced_precision import Limits, Reduction
+from lowlight_enhance.training.models.affine_unet import AffineUNet, AffineUNetConfig
 from lowlight_enhance.training.models.blocks import parameter_count
-from lowlight_enhance.training.models.student import Student, StudentConfig
 from lowlight_enhance.training.models.teacher import Teacher, TeacherConfig
 
-STUDENT = StudentConfig(unshuffle=2, channels=(4, 6, 8), head=4)
+STUDENT = AffineUNetConfig(unshuffle=2, channels=(4, 6, 8), head=4)
 FRAMES = list(torch.rand(2, 1, 5, 16, 24, generator=torch.Generator().manual_seed(3)))
 
 
@@ -35,7 +35,7 @@ def kinds(network: nn.Module) -> set[type]:
     return {type(module) for module in network.modules()}
 
 
-@pytest.mark.parametrize("network", [Student(STUDENT), Teacher(TeacherConfig(channels=(4, 8), head=4))])
+@pytest.mark.parametrize("network", [AffineUNet(STUDENT), Teacher(TeacherConfig(channels=(4, 8), head=4))])
 def test_the_output_is_the_same(network: nn.Module) -> None:
     torch.manual_seed(0)
     network = used(network)
@@ -50,7 +50,7 @@ def test_the_output_is_the_same(network: nn.Module) -> None:
 
 
 def test_normalisation_and_pooling_are_gone_and_the_original_is_as_it_was() -> None:
-    network = used(Student(STUDENT))
+    network = used(AffineUNet(STUDENT))
     parameters = parameter_count(network)
     assert {nn.BatchNorm2d, nn.AvgPool2d} <= kinds(network)
     assert not {nn.BatchNorm2d, nn.AvgPool2d} & kinds(for_runtime(network, FRAMES))
@@ -63,8 +63,8 @@ def test_normalisation_and_pooling_are_gone_and_the_original_is_as_it_was() -> N
 def test_no_part_of_a_concatenation_dwarfs_the_other() -> None:
     """It would leave the other few of the steps that one scale of 8 bits has."""
     torch.manual_seed(0)
-    network = used(Student(STUDENT))
-    assert isinstance(network, Student)
+    network = used(AffineUNet(STUDENT))
+    assert isinstance(network, AffineUNet)
     for level in network.decoder:
         level.smooth[1].weight.data *= 30.0
     x = torch.rand(1, 5, 16, 24)

@@ -26,7 +26,7 @@ from lowlight_enhance.training.models.blocks import AttentionGate, ResBlock, con
 
 
 @dataclass(frozen=True, slots=True)
-class StudentConfig:
+class AffineUNetConfig:
     """Size of the student.
 
     Attributes:
@@ -82,7 +82,7 @@ class GlobalContext(nn.Module):
         return x + shift
 
 
-class Student(nn.Module):
+class AffineUNet(nn.Module):
     """(B, 5, H, W) ModelInput tensor -> (B, 6, H, W): gain R, G, B and offset R, G, B.
 
     The enhanced picture is ``gain * rgb + offset`` with rgb in 0..1, at this size or, with both maps brought up, at
@@ -92,9 +92,9 @@ class Student(nn.Module):
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, config: StudentConfig | None = None) -> None:
+    def __init__(self, config: AffineUNetConfig | None = None) -> None:
         super().__init__()
-        self.config = config = config or StudentConfig()
+        self.config = config = config or AffineUNetConfig()
         self.plane_copies = 1  # 2 in an exported file, see there
         widths, r = config.channels, config.unshuffle
         entries = (3 * r * r + 2, *widths[:-1])

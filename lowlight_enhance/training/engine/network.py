@@ -1,0 +1,96 @@
+"""Networks: one that is trained, and one read from a file."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from lowlight_enhance.core.inference.model_input import ModelInput
+from lowlight_enhance.training.engine.checkpoint import Stateful
+from lowlight_enhance.training.engine.fit import synchronised
+from lowlight_enhance.training.engine.optimization import update_average
+from lowlight_enhance.training.models.affine_unet import AffineUNet
+from lowlight_enhance.training.models.blocks import parameter_count
+
+Kind = Literal["student", "distilled student", "teacher", "weights"]
+
+
+class LoadedNetwork(NamedTuple):
+    """A network in inference mode: (1, 5, h, w) -> (1, 6, h, w) gain and offset, or (1, 3, h, w) picture.
+
+    Attributes:
+        network: with the weights of the file.
+        model_input: how frames and metadata become its input.
+        step: training steps behind it.
+        kind: what wrote the file.
+        path: the file.
+    """
+
+    network: nn.Module
+    model_input: ModelInput
+    step: int
+    kind: Kind
+    path: Path
+
+    @property
+    def size_multiple(self) -> int:
+        """Height and width of the input must be multiples of this."""
+        config: Any = self.network.config
+        return int(config.size_multiple)
+
+
+class TrainedNetwork:
+    """A network, its average over time, and what Accelerate makes of it.
+
+    Attributes:
+        model: the network itself.
+        averaged: exponential moving average of its weights; None without ``ema_decay``.
+        prepared: the network as Accelerate wraps it.
+    """
+
+    def __init__(self, network: nn.Module, ema_decay: float, accelerator: Accelerator) -> None:
+        # channels_last halves the time of these networks on CPUs. The paper's networks begin with a strided 1x1
+        # convolution on 5 channels, whose backward pass corrupts memory in that layout (torch 2.13 on CPUs).
+        self._channels_last = isinstance(network, AffineUNet)
+        if self._channels_last:
+            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.accelerator, self.ema_decay = accelerator, ema_decay
+        self.model = synchronised(network, accelerator)
+        self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False) if ema_decay else None
+        self.prepared: nn.Module = self.model
+
+    def __str__(self) -> str:
+        return f"network of {parameter_count(self.model) / 1e6:.2f} M parameters"
+
+    @property
+    def result(self) -> nn.Module:
+        """The network that is validated and exported."""
+        return self.model if self.averaged is None else self.averaged
+
+    def prepare(self, optimizer: torch.optim.Optimizer) -> Any:
+        """Hand network and optimiser to Accelerate; returns the wrapped optimiser."""
+        self.prepared, prepared = self.accelerator.prepare(self.model, optimizer)
+        return prepared
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Run the network on (B, 5, h, w); returns float32."""
+        if self._channels_last:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        output: Tensor = self.prepared(inputs)
+        return output.float().contiguous()
+
+    def average(self, step: int) -> None:
+        """Update the average after ``step``, counted from 0."""
+        if self.averaged is not None:
+            update_average(self.averaged, self.model, self.ema_decay, step)
+
+    def state(self, name: str) -> dict[str, Stateful]:
+        """Parts of a checkpoint: the result under ``name``, and beside an average the network that is trained."""
+        if self.averaged is None:
+            return {name: self.model}
+        return {name: self.averaged, f"{name}_trained": self.model}
