@@ -69,7 +69,7 @@ class Batches(Dataset[Batch]):
         quarters = int(rng.integers(1, 4))
         counts = sample.frame_counts
         return Sample(
-            dark=np.ascontiguousarray(np.rot90(sample.dark, quarters)),
+            dark=np.ascontiguousarray(np.rot90(sample.dark, quarters)),  # type: ignore[arg-type]
             bright=np.ascontiguousarray(np.rot90(sample.bright, quarters)),
             capture=sample.capture,
             frame_counts=None if counts is None else np.ascontiguousarray(np.rot90(counts, quarters)),
