@@ -121,7 +121,7 @@ def draw_lamps(height: int, width: int, rng: np.random.Generator) -> NDArray[np.
     y, x = np.ogrid[0:height, 0:width]
     for _ in range(int(rng.integers(1, 5))):
         cx, cy = rng.uniform(0.0, width), rng.uniform(0.0, height)
-        radius = side * float(np.exp(rng.uniform(np.log(0.006), np.log(0.06))))
+        radius = side * float(np.exp(rng.uniform(np.log(0.004), np.log(0.03))))
         distance = np.hypot((x - cx) * rng.uniform(0.6, 1.6), y - cy).astype(np.float32)
         colour = np.array([1.0, rng.uniform(0.6, 1.0), rng.uniform(0.35, 1.0)], np.float32)
         intensity = np.float32(2.0 ** rng.uniform(*LAMP_INTENSITY))
