@@ -176,7 +176,7 @@ def load_training_pictures(
         DataError: an index or a picture cannot be read, or the pictures of a pair differ in size; pictures that do not
             fit the memory are looked at when they are drawn.
     """
-    # OpenCV's thread pool does not survive the fork into the processes that make batches: they would wait for it forever.
+    # OpenCV's thread pool does not survive the fork into the processes that make batches: they would hang in it.
     cv2.setNumThreads(1)
     store = PictureStore(round(memory_gb * 1e9))
 
