@@ -176,8 +176,8 @@ class DistillStep:
             output = as_picture(self.student(inputs), rgb)
             parts: dict[str, Tensor] = {"teacher_l1": (output - at_size_of(taught, output)).abs().mean()}
             loss = config.teacher * parts["teacher_l1"]
-            if config.has_references:
-                chosen = labelled > 0.5
+            chosen = labelled > 0.5
+            if config.has_references and bool(chosen.any()):
                 shown = as_displayed(output[chosen])
                 to_reference, more = reconstruction_loss(shown, at_size_of(bright[chosen], shown), config.losses)
                 loss, parts = loss + to_reference, {**parts, **more}

@@ -12,6 +12,7 @@ from lowlight_enhance.core.inference.model_input import ModelInput
 from lowlight_enhance.training.distill import DistillConfig
 from lowlight_enhance.training.engine import checkpoint
 from lowlight_enhance.training.models.affine_unet import AffineUNet, AffineUNetConfig
+from lowlight_enhance.training.models.network import NetworkConfig
 from lowlight_enhance.training.models.teacher import Teacher, TeacherConfig
 from lowlight_enhance.training.train_student import TrainStudentConfig
 from lowlight_enhance.training.train_teacher import TrainTeacherConfig
@@ -23,30 +24,30 @@ STEP = 7
 
 
 def write_student(path: Path, student: AffineUNetConfig = STUDENT) -> Path:
-    """As ``train-student`` writes it; ``model`` and ``averaged`` differ."""
-    config = TrainStudentConfig(student=student, model_input=MODEL_INPUT)
-    state = {"model": AffineUNet(student), "averaged": vivid(AffineUNet(student))}
+    """Write a checkpoint as ``train-student`` does; the average and the trained network differ."""
+    config = TrainStudentConfig(network=NetworkConfig("affine", affine=student), model_input=MODEL_INPUT)
+    state = {"student_trained": AffineUNet(student), "student": vivid(AffineUNet(student))}
     checkpoint.save(path, state, STEP, 20.0, config)
     return path
 
 
 def write_distilled_paper(path: Path) -> Path:
-    """As ``distill`` writes the paper's student: its output is a picture."""
-    config = DistillConfig(network="paper", paper=TEACHER, model_input=MODEL_INPUT)
-    checkpoint.save(path, {"student": vivid(config.student())}, STEP, 20.0, config)
+    """Write a checkpoint as ``distill`` does for the paper's student, whose output is a picture."""
+    config = DistillConfig(network=NetworkConfig("paper", paper=TEACHER), model_input=MODEL_INPUT)
+    checkpoint.save(path, {"student": vivid(config.network.build())}, STEP, 20.0, config)
     return path
 
 
-def write_distilled_shipped(path: Path) -> Path:
-    """As ``distill`` writes the student that flies: its output is maps."""
-    config = DistillConfig(network="shipped", shipped=STUDENT, model_input=MODEL_INPUT)
-    checkpoint.save(path, {"student": vivid(config.student())}, STEP, 20.0, config)
+def write_distilled_affine(path: Path) -> Path:
+    """Write a checkpoint as ``distill`` does for the network that ships, whose output is maps."""
+    config = DistillConfig(network=NetworkConfig("affine", affine=STUDENT), model_input=MODEL_INPUT)
+    checkpoint.save(path, {"student": vivid(config.network.build())}, STEP, 20.0, config)
     return path
 
 
 def write_teacher(path: Path) -> Path:
-    """As ``train-teacher`` writes it."""
-    config = TrainTeacherConfig(teacher=TEACHER, model_input=MODEL_INPUT)
+    """Write a checkpoint as ``train-teacher`` does."""
+    config = TrainTeacherConfig(network=NetworkConfig("paper", paper=TEACHER), model_input=MODEL_INPUT)
     checkpoint.save(path, {"teacher": vivid(Teacher(TEACHER))}, STEP, 20.0, config)
     return path
 
@@ -54,7 +55,7 @@ def write_teacher(path: Path) -> Path:
 WRITERS: dict[str, Callable[[Path], Path]] = {
     "student": write_student,
     "distilled paper": write_distilled_paper,
-    "distilled shipped": write_distilled_shipped,
+    "distilled affine": write_distilled_affine,
     "teacher": write_teacher,
 }
 

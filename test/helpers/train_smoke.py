@@ -21,21 +21,20 @@ ISOS = {"train": (200, 800, 2000, 6400), "val": (200, 6400), "test": (200, 800, 
 """A scene for each."""
 
 TEACHER_YAML = """\
-teacher: {channels: [8, 16, 32], head: 8}
+network: {paper: {channels: [8, 16, 32], head: 8}}
 discriminator: {channels: [8, 16, 32]}
-data: {shapes: [{full: 64, working: 64, size: 4}], darkened: 0.0, redarken: 0.0}
+data: {shapes: [{crop_size: 64, working_size: 64, batch_size: 4}], simulated: 0.0, darken_pairs: 0.0}
 fit: {epochs: 2, steps_per_epoch: 20}
 model_input: {working_size: 64, size_multiple: 32}
 phases: {warmup: 1}
 """
 
 STUDENT_YAML = """\
-network: shipped
-shipped: {channels: [8, 16, 32], head: 8}
-data: {shapes: [{full: 64, working: 64, size: 4}], darkened: 0.0, redarken: 0.0}
+network: {kind: affine, affine: {channels: [8, 16, 32], head: 8}}
+data: {shapes: [{crop_size: 64, working_size: 64, batch_size: 4}], simulated: 0.0, darken_pairs: 0.0}
 fit: {epochs: 2, steps_per_epoch: 20}
 model_input: {working_size: 64, size_multiple: 32}
-ground_truth: 0.5
+losses: {l1: 0.5, ssim: 0.0}
 """
 
 

@@ -10,7 +10,11 @@ from lowlight_enhance.simulation.low_light import (
     DarkExposure,
     darken,
     demosaic,
+    develop,
+    develop_16_bit,
+    expose,
     linear_to_srgb,
+    linearise,
     mosaic,
     sense,
     shot_noise,
@@ -134,3 +138,55 @@ def test_noise_grows_with_iso() -> None:
 def test_a_dark_exposure_needs_an_iso() -> None:
     with pytest.raises(ValueError, match="ISO"):
         DarkExposure(1.0, CaptureMetadata(None, 0.1), STEADY)
+
+
+def averaged_frames(exposure: DarkExposure, count: int, level: int, seed: int) -> np.ndarray:
+    scene = linearise(np.full((64, 64, 3), level, np.uint8))
+    rng = np.random.default_rng(seed)
+    return np.mean([expose(scene, exposure, rng) for _ in range(count)], axis=0)
+
+
+@pytest.mark.parametrize("bayer", [False, True])
+@pytest.mark.parametrize(("stops", "iso"), [(2.0, 800.0), (5.0, 6400.0)])
+def test_a_simulated_average_is_like_the_average_of_single_frames(stops: float, iso: float, bayer: bool) -> None:
+    sensor = SENSORS["SonyA7S2"].with_full_well(10000.0)
+    exposure = DarkExposure(stops, CaptureMetadata(iso), sensor, (1.0, 1.0), bayer=bayer)
+    real = averaged_frames(exposure, 8, 120, 0)
+    scene = linearise(np.full((64, 64, 3), 120, np.uint8))
+    simulated = expose(scene, exposure, np.random.default_rng(1), np.full((64, 64), 8.0, np.float32))
+    single = averaged_frames(exposure, 1, 120, 2)
+    # Read and row noise are drawn anew for each frame (they scatter by a quarter), so the tolerance is wide.
+    assert simulated.mean() == pytest.approx(real.mean(), rel=0.15)
+    assert simulated.std() == pytest.approx(real.std(), rel=0.35)
+    assert simulated.std() < 0.55 * single.std()
+
+
+def test_counts_may_differ_from_pixel_to_pixel() -> None:
+    exposure = DarkExposure(4.0, CaptureMetadata(3200.0), SENSORS["SonyA7S2"], (1.0, 1.0), bayer=False)
+    counts = np.ones((64, 64), np.float32)
+    counts[:, 32:] = 16.0
+    noisy = expose(linearise(np.full((64, 64, 3), 120, np.uint8)), exposure, np.random.default_rng(0), counts)
+    assert noisy[:, 32:].std() < 0.4 * noisy[:, :32].std()
+
+
+def test_stops_may_differ_from_pixel_to_pixel() -> None:
+    stops = np.zeros((32, 32), np.float32)
+    stops[16:] = 4.0
+    dark = darken(
+        np.full((32, 32, 3), 180, np.uint8),
+        DarkExposure(stops, CaptureMetadata(100.0), SENSORS["SonyA7S2"], bayer=False),
+        np.random.default_rng(0),
+    )
+    assert dark[:16].mean() == pytest.approx(180.0, abs=2.0)
+    assert dark[17:].mean() < 70.0
+
+
+def test_16_bits_agree_with_8() -> None:
+    ramp = np.linspace(0.0, 1.2, 300, dtype=np.float32).reshape(10, 10, 3)
+    np.testing.assert_allclose(develop_16_bit(ramp) / 257.0, develop(ramp), atol=0.6)
+
+
+def test_a_smaller_full_well_is_noisier() -> None:
+    large, small = SENSORS["SonyA7S2"], SENSORS["SonyA7S2"].with_full_well(5000.0)
+    assert small.gain(100.0) == pytest.approx(WHITE_DN / 5000.0)
+    assert small.read.median(small.gain(100.0)) > large.read.median(large.gain(100.0))

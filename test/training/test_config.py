@@ -9,7 +9,7 @@ import yaml
 
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.training.config import check_range, load_config
-from lowlight_enhance.training.data.dataset import check_sizes
+from lowlight_enhance.training.data.config import check_sizes
 from lowlight_enhance.training.distill import DistillConfig
 from lowlight_enhance.training.train_student import TrainStudentConfig
 from lowlight_enhance.training.train_teacher import TrainTeacherConfig
@@ -108,9 +108,15 @@ def test_what_an_outer_default_sets_stays_where_a_file_says_nothing_of_it(tmp_pa
     assert load_config(Wide, path) == Wide(Inner(rate=2.0, widths=(8, 9)))
 
 
-CONFIG = Path(__file__).parents[2] / "config"
-OTHERS = {"teacher.yaml": TrainTeacherConfig, "distill.yaml": DistillConfig}
-RECIPES = sorted({path.name for path in CONFIG.glob("*.yaml")} - {"enhance.yaml"})
+CONFIG = Path(__file__).parents[2] / "config/train"
+KINDS = {"teacher": TrainTeacherConfig, "student": DistillConfig}
+"""Class of the settings of a recipe, by the last word of its name."""
+
+RECIPES = [*sorted(path.name for path in CONFIG.glob("*teacher.yaml")), "paper_student.yaml"]
+
+
+def kind_of(name: str) -> Any:
+    return KINDS[Path(name).stem.rpartition("_")[2]]
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -122,7 +128,7 @@ def test_shipped_recipes_hold_nothing_but_differences(name: str) -> None:
             else:
                 yield f"{where}.{key}", value, getattr(default, key)
 
-    kind: Any = OTHERS.get(name, TrainStudentConfig)
+    kind = kind_of(name)
     assert load_config(kind, CONFIG / name) != kind()
     values = yaml.safe_load((CONFIG / name).read_text())
     assert [where for where, value, default in leaves(values, kind(), name) if value == default] == []
@@ -132,31 +138,42 @@ def test_shipped_recipes_hold_nothing_but_differences(name: str) -> None:
     ("kind", "text", "says"),
     [
         (TrainStudentConfig, "data: {shapes: []}", "data: shapes must list one kind of batch at least"),
-        (TrainStudentConfig, "data: {shapes: [{full: 128, working: 128}]}", r"data: shapes\[0\]: size missing"),
-        (TrainStudentConfig, "data: {shapes: [{full: 0, working: 9, size: 1}]}", r"shapes\[0\]: full must be from 1"),
-        (TrainStudentConfig, "data: {darkened: 7}", "data: darkened must be from 0 to 1, found 7"),
+        (TrainStudentConfig, "data: {shapes: [{crop_size: 8, working_size: 8}]}", r"shapes\[0\]: batch_size missing"),
+        (
+            TrainStudentConfig,
+            "data: {shapes: [{crop_size: 0, working_size: 9, batch_size: 1}]}",
+            r"shapes\[0\]: crop_size must be from 1",
+        ),
+        (TrainStudentConfig, "data: {simulated: 7}", "data: simulated must be from 0 to 1, found 7"),
         (TrainStudentConfig, "data: {stops: [4, 2]}", r"data: stops must rise, found \[4.0, 2.0\]"),
-        (TrainStudentConfig, "l1: -1", r"run\.yaml: l1 must be 0 or more, found -1"),
+        (TrainStudentConfig, "data: {max_frames: 1}", "data: max_frames must be from 2 to 64"),
+        (TrainStudentConfig, "losses: {l1: -1}", r"losses: l1 must be 0 or more, found -1"),
+        (TrainStudentConfig, "losses: {ssim_stride: 0}", "losses: ssim_stride must be from 1 to 11"),
         (TrainStudentConfig, "validation_max_mean: 300", "validation_max_mean must be from 0 to 255"),
-        (TrainStudentConfig, "student: {channels: []}", "student: channels must be 1 or more"),
-        (TrainStudentConfig, "student: {channels: [8]}", "student: channels must be of two levels at least"),
-        (TrainStudentConfig, "student: {dropout: 3}", "student: dropout must be from 0 to 1, found 3"),
-        (TrainStudentConfig, "fit: {steps: 0}", "fit: steps must be 1 or more, found 0"),
-        (TrainStudentConfig, "fit: {validate_every: 0}", "fit: validate_every must be 1 or more"),
-        (TrainStudentConfig, "fit: {learning_rate: .inf}", "fit: learning_rate must be 0 or more, found inf"),
-        (TrainStudentConfig, "fit: {ema: 2}", "fit: ema must be from 0 to 1, found 2"),
+        (TrainStudentConfig, "network: {affine: {channels: []}}", "channels must be 1 or more"),
+        (TrainStudentConfig, "network: {affine: {channels: [8]}}", "channels must be of two levels at least"),
+        (TrainStudentConfig, "network: {affine: {dropout: 3}}", "dropout must be from 0 to 1, found 3"),
+        (TrainStudentConfig, "network: {kind: other}", "kind: 'other' is not one of paper, affine"),
+        (
+            TrainStudentConfig,
+            "optimizer: {learning_rate: .inf}",
+            "learning_rate must be 0 or more, found inf",
+        ),
+        (TrainStudentConfig, "fit: {ema_decay: 2}", "fit: ema_decay must be from 0 to 1, found 2"),
         (TrainStudentConfig, "fit: {seed: -1}", "fit: seed must be 0 or more"),
         (TrainTeacherConfig, "fit: {epochs: -3}", "fit: epochs must be 1 or more, found -3"),
         (DistillConfig, "fit: {steps_per_epoch: 0}", "fit: steps_per_epoch must be 1 or more, found 0"),
-        (TrainTeacherConfig, "losses: {hue: -1}", "losses: hue must be 0 or more"),
-        (TrainTeacherConfig, "teacher_optimizer: {betas: [0.5, 2]}", "teacher_optimizer: betas must be from 0 to 1"),
+        (TrainTeacherConfig, "losses: {reconstruction: {hue: -1}}", "losses: reconstruction: hue must be 0 or more"),
+        (TrainTeacherConfig, "losses: {adversarial: -1}", "losses: adversarial must be 0 or more"),
+        (TrainTeacherConfig, "optimizer: {betas: [0.5, 2]}", "optimizer: betas must be from 0 to 1"),
         (TrainTeacherConfig, "discriminator_optimizer: {learning_rate: -1}", "learning_rate must be 0 or more"),
         (TrainTeacherConfig, "validation_max_mean: -1", "validation_max_mean must be from 0 to 255"),
-        (DistillConfig, "ground_truth: -1", "ground_truth must be 0 or more"),
+        (DistillConfig, "teacher: -1", "teacher must be 0 or more"),
         (DistillConfig, "plateau: {factor: 2}", "plateau: factor must be from 0 to 1"),
         (DistillConfig, "optimizer: {weight_decay: -1}", "optimizer: weight_decay must be 0 or more"),
-        (TrainTeacherConfig, "schedule: {t_max: 0}", "schedule: t_max must be 1 or more, found 0"),
-        (TrainTeacherConfig, "teacher: {channels: [64, 0]}", "teacher: channels must be 1 or more"),
+        (DistillConfig, "data: {unlabelled: 0.1}", "data: unlabelled needs 'network: {kind: affine}'"),
+        (TrainTeacherConfig, "schedule: {t_max: -1}", "schedule: t_max must be 0 or more"),
+        (TrainTeacherConfig, "network: {paper: {channels: [64, 0]}}", "channels must be 1 or more"),
         (TrainTeacherConfig, "discriminator: {channels: []}", "discriminator: channels must be 1 or more"),
     ],
 )
@@ -168,6 +185,5 @@ def test_values_out_of_range_are_refused(tmp_path: Path, kind: type, text: str, 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_no_batch_of_a_shipped_recipe_is_padded(name: str) -> None:
-    config: Any = load_config(OTHERS.get(name, TrainStudentConfig), CONFIG / name)
-    network = {"teacher.yaml": "teacher", "distill.yaml": "paper"}.get(name, "student")
-    check_sizes(config.data, config.model_input, getattr(config, network).size_multiple)
+    config = load_config(kind_of(name), CONFIG / name)
+    check_sizes(config.data, config.model_input, config.network.size_multiple)

@@ -11,13 +11,13 @@ from tiny_checkpoints import MODEL_INPUT, STEP, WRITERS, write_distilled_paper, 
 from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.training.engine import checkpoint
-from lowlight_enhance.training.engine.fit import EpochConfig
+from lowlight_enhance.training.engine.fit import FitConfig
 from lowlight_enhance.training.networks import enhance_by, load_checkpoint
 
 KINDS = {
     "student": ("student", 6),
     "distilled paper": ("distilled student", 3),
-    "distilled shipped": ("distilled student", 6),
+    "distilled affine": ("distilled student", 6),
     "teacher": ("teacher", 3),
 }
 
@@ -34,7 +34,7 @@ def test_every_checkpoint_loads_ready_to_run(tmp_path: Path, name: str) -> None:
 
 def test_a_student_is_its_averaged_weights(tmp_path: Path) -> None:
     path = write_student(tmp_path / "best.pt")
-    averaged = checkpoint.load(path)["averaged"]
+    averaged = checkpoint.load(path)["student"]
     assert all(torch.equal(averaged[k], v) for k, v in load_checkpoint(path).network.state_dict().items())
 
 
@@ -58,8 +58,8 @@ def test_another_working_size_and_way_up_are_heeded(tmp_path: Path) -> None:
 
 
 def test_what_is_no_network_is_named(tmp_path: Path) -> None:
-    checkpoint.save(tmp_path / "x.pt", {}, 1, 0.0, EpochConfig())
-    with pytest.raises(DataError, match=r"x\.pt holds EpochConfig: no network"):
+    checkpoint.save(tmp_path / "x.pt", {}, 1, 0.0, FitConfig())
+    with pytest.raises(DataError, match=r"x\.pt holds FitConfig: no network"):
         load_checkpoint(tmp_path / "x.pt")
     with pytest.raises(DataError, match=r"y\.pt is not a checkpoint"):
         load_checkpoint(tmp_path / "y.pt")

@@ -70,7 +70,7 @@ def as_picture(output: Tensor, rgb: Tensor) -> Tensor:
 
 
 def at_size_of(target: Tensor, output: Tensor) -> Tensor:
-    """``target``, area-averaged to the size of ``output`` where they differ."""
+    """Resize ``target`` to the size of ``output`` where they differ, by area averaging."""
     if target.shape[2:] == output.shape[2:]:
         return target
     return F.interpolate(target, output.shape[2:], mode="area")
@@ -96,13 +96,18 @@ def validate(
     strips: list[Tensor] = []
     for pair in pairs:
         out = enhanced(model, pair, model_input)
-        bright = at_size_of(_batch(pair.bright, out), out)
+        is_full_size = out.shape[2:] == pair.bright.shape[:2]
+        dark, bright = (
+            _batch(picture if is_full_size else np.asarray(model_input.shrink(picture), dtype=np.uint8), out)
+            for picture in (pair.dark, pair.bright)
+        )
         rows.append(scores(out, bright))
         if teacher is not None:
-            rows[-1]["teacher_l1"] = float((out - enhanced(teacher, pair, model_input)).abs().mean())
+            taught = at_size_of(enhanced(teacher, pair, model_input), out)
+            rows[-1]["teacher_l1"] = float((out - taught).abs().mean())
         if len(strips) < SHOWN:
-            pictures = (_batch(pair.dark, out), out, bright)
-            strips.append(torch.cat([F.interpolate(p, (TILE, TILE), mode="area")[0] for p in pictures], 2).cpu())
+            row = [F.interpolate(p, (TILE, TILE), mode="area")[0] for p in (dark, out, bright)]
+            strips.append(torch.cat(row, 2).cpu())
     if not rows:
         return Validation({})
     means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}

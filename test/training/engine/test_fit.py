@@ -19,7 +19,6 @@ from lowlight_enhance.training.engine import checkpoint
 from lowlight_enhance.training.engine.checkpoint import Stateful
 from lowlight_enhance.training.engine.fit import (
     Batch,
-    EpochConfig,
     FitConfig,
     accelerator_for,
     descend,
@@ -73,7 +72,7 @@ class Line:
 
 def run(
     out: Path,
-    pace: FitConfig | EpochConfig,
+    pace: FitConfig,
     batches: Dataset[Batch] | None = None,
     psnr: list[float] | None = None,
     kind: type[Line] = Line,
@@ -99,7 +98,7 @@ def rows(out: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
 
 
-PACE = FitConfig(steps=6, validate_every=2, workers=0)
+PACE = FitConfig(epochs=3, steps_per_epoch=2, workers=0)
 
 
 def test_every_step_is_taken_once_in_order_and_validated_when_due(tmp_path: Path) -> None:
@@ -118,17 +117,17 @@ def test_without_scores_the_newest_state_is_the_best(tmp_path: Path) -> None:
 
 def test_worker_processes_deliver_the_same_batches(tmp_path: Path) -> None:
     alone = run(tmp_path / "a", PACE)
-    helped = run(tmp_path / "b", FitConfig(steps=6, validate_every=2, workers=2))
+    helped = run(tmp_path / "b", FitConfig(epochs=3, steps_per_epoch=2, workers=2))
     assert weights(alone) == weights(helped)
 
 
 def test_a_resumed_run_continues_to_the_same_numbers_with_dropout(tmp_path: Path) -> None:
     whole = run(tmp_path / "whole", PACE, psnr=[1.0] * 3, dropout=0.5)
-    pace = FitConfig(steps=4, validate_every=2, workers=0)
+    pace = FitConfig(epochs=2, steps_per_epoch=2, workers=0)
     run(tmp_path / "part", pace, psnr=[1.0] * 2, dropout=0.5)
     path = tmp_path / "part" / "last.pt"
     saved = checkpoint.load(path)
-    saved["about"]["FitConfig"]["steps"] = 6
+    saved["about"]["FitConfig"]["epochs"] = 3
     torch.save(saved, path)
     resumed = run(tmp_path / "part", PACE, psnr=[1.0], dropout=0.5)
     assert resumed.seen == [4, 5]
@@ -144,22 +143,15 @@ def test_a_loss_that_is_not_finite_stops_with_the_step(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("clip", "smaller"), [(0.0, "1"), (0.5, "0.25")])
 def test_what_to_try_after_such_a_loss_is_possible(tmp_path: Path, clip: float, smaller: str) -> None:
-    advice = f"with another --out, a smaller learning_rate or 'fit: {{clip: {smaller}}}'"
+    advice = f"with another --out, a smaller learning_rate or 'fit: {{clip_grad: {smaller}}}'"
     with pytest.raises(LowlightError) as early:
-        run(tmp_path, replace(PACE, clip=clip), Numbers(bad=1))
+        run(tmp_path, replace(PACE, clip_grad=clip), Numbers(bad=1))
     assert advice in str(early.value)
     assert "last.pt" not in str(early.value)  # nothing has been saved yet
     with pytest.raises(LowlightError) as later:
-        run(tmp_path, replace(PACE, clip=clip), Numbers(bad=3))
+        run(tmp_path, replace(PACE, clip_grad=clip), Numbers(bad=3))
     assert advice in str(later.value)
-    assert f"--init {tmp_path / 'last.pt'} starts" in str(later.value)
-
-
-def test_only_the_command_that_has_init_is_told_of_it(tmp_path: Path) -> None:
-    pace = EpochConfig(epochs=3, steps_per_epoch=2, workers=0)
-    with pytest.raises(LowlightError, match=r"last\.pt holds the last good state") as error:
-        run(tmp_path, pace, Numbers(bad=3))
-    assert "--init" not in str(error.value)
+    assert f"{tmp_path / 'last.pt'} holds the last good state" in str(later.value)
 
 
 class Breaking(Line):
@@ -182,8 +174,8 @@ class BreakingWhenAsked(Breaking):
 @pytest.mark.parametrize(
     ("kind", "pace"),
     [
-        (Breaking, FitConfig(steps=6, validate_every=2, workers=0)),
-        (BreakingWhenAsked, FitConfig(steps=6, validate_every=3, workers=0)),
+        (Breaking, FitConfig(epochs=3, steps_per_epoch=2, workers=0)),
+        (BreakingWhenAsked, FitConfig(epochs=2, steps_per_epoch=3, workers=0)),
     ],
 )
 def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path, kind: type[Line], pace: FitConfig) -> None:
@@ -191,7 +183,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path, kind: type[
         run(tmp_path, pace, kind=kind)
     for name in ("last.pt", "best.pt"):
         saved = checkpoint.load(tmp_path / name)
-        assert saved["step"] == pace.validate_every
+        assert saved["step"] == pace.steps_per_epoch
         assert all(bool(torch.isfinite(value).all()) for value in saved["model"].values())
 
 
@@ -201,20 +193,20 @@ def test_accumulated_batches_make_one_step_of_their_mean(tmp_path: Path) -> None
             first, second = (Numbers.__getitem__(self, 2 * step + i) for i in (0, 1))
             return tuple(torch.cat(pair) for pair in zip(first, second, strict=True))
 
-    parts = run(tmp_path / "a", FitConfig(steps=8, validate_every=4, workers=0, accumulate=2))
-    whole = run(tmp_path / "b", FitConfig(steps=4, validate_every=2, workers=0), Joined())
+    parts = run(tmp_path / "a", FitConfig(epochs=2, steps_per_epoch=4, workers=0, grad_accum_steps=2))
+    whole = run(tmp_path / "b", FitConfig(epochs=2, steps_per_epoch=2, workers=0), Joined())
     assert weights(parts) == pytest.approx(weights(whole), rel=1e-5)
 
 
 def test_a_checkpoint_never_falls_between_the_batches_of_a_step() -> None:
-    with pytest.raises(ConfigError, match="accumulate 4"):
-        accelerator_for(FitConfig(steps=8, validate_every=6, accumulate=4))
-    with pytest.raises(ConfigError, match="accumulate 0"):
-        accelerator_for(FitConfig(accumulate=0))
+    with pytest.raises(ConfigError, match="multiple of grad_accum_steps"):
+        accelerator_for(FitConfig(epochs=1, steps_per_epoch=6, grad_accum_steps=4))
+    with pytest.raises(ConfigError, match="grad_accum_steps must be 1 or more"):
+        FitConfig(grad_accum_steps=0)
 
 
 def test_bf16_computes_the_network_in_mixed_precision(tmp_path: Path) -> None:
-    pace = EpochConfig(epochs=1, steps_per_epoch=2, workers=0, precision="bf16")
+    pace = FitConfig(epochs=1, steps_per_epoch=2, workers=0, precision="bf16")
     accelerator = accelerator_for(pace)
     line = Line(accelerator)
     seen = []
@@ -234,13 +226,13 @@ def test_a_signal_to_the_workers_too_loses_no_step(tmp_path: Path, number: signa
             return Numbers.__getitem__(self, step)
 
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, FitConfig(steps=50, validate_every=50, workers=1), Interrupting())
+        run(tmp_path, FitConfig(epochs=1, steps_per_epoch=50, workers=1), Interrupting())
     assert 1 <= checkpoint.load(tmp_path / "last.pt")["step"] < 50
 
 
-@pytest.mark.parametrize("validate_every", [8, 1])
+@pytest.mark.parametrize("steps_per_epoch", [8, 1])
 def test_an_interrupt_saves_and_the_same_command_continues(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], validate_every: int
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], steps_per_epoch: int
 ) -> None:
     class Interrupting(Numbers):
         def __getitem__(self, step: int) -> Batch:
@@ -248,7 +240,7 @@ def test_an_interrupt_saves_and_the_same_command_continues(
                 os.kill(os.getpid(), signal.SIGINT)
             return Numbers.__getitem__(self, step)
 
-    pace = FitConfig(steps=8, validate_every=validate_every, workers=0)
+    pace = FitConfig(epochs=8 // steps_per_epoch, steps_per_epoch=steps_per_epoch, workers=0)
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, pace, Interrupting())
@@ -271,8 +263,8 @@ def test_scalars_and_pictures_reach_tensorboard(tmp_path: Path) -> None:
 
 
 def test_an_epoch_ends_with_a_validation() -> None:
-    pace = EpochConfig(epochs=3, steps_per_epoch=10)
-    assert (pace.steps, pace.validate_every) == (30, 10)
+    pace = FitConfig(epochs=3, steps_per_epoch=10)
+    assert pace.steps == 30
 
 
 def test_frozen_statistics_stay_what_they_are() -> None:

@@ -5,9 +5,10 @@ from torch import Tensor, nn
 
 from lowlight_enhance.core.inference.model_input import ModelInput
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
-from lowlight_enhance.training.data.dataset import to_tensor
-from lowlight_enhance.training.data.pictures import LoadedPair
-from lowlight_enhance.training.engine.validation import TILE, as_picture, as_told, at_size_of, validate
+from lowlight_enhance.training.data.augment import to_float
+from lowlight_enhance.training.data.config import DataConfig
+from lowlight_enhance.training.data.pictures import LoadedPair, TrainingPictures
+from lowlight_enhance.training.engine.validation import TILE, as_picture, at_size_of, validate, validation_pairs
 
 
 class Times(nn.Module):
@@ -43,7 +44,7 @@ def test_a_perfect_network_scores_perfectly_though_its_input_is_padded(maps: boo
 def test_the_l1_to_a_teacher_is_measured_beside() -> None:
     one = pair(32, 32)
     found = validate(Times(1.0), [one], MODEL_INPUT, Times(1.5)).scores
-    assert found["teacher_l1"] == pytest.approx(0.5 * float(to_tensor([one.dark]).mean()), rel=1e-4)
+    assert found["teacher_l1"] == pytest.approx(0.5 * float(to_float(one.dark).mean()), rel=1e-4)
 
 
 def test_the_picture_shows_dark_enhanced_and_reference() -> None:
@@ -73,7 +74,8 @@ class Told(nn.Module):
 @pytest.mark.parametrize(("withhold", "told"), [(0.0, True), (0.9, True), (1.0, False)])
 def test_what_training_never_tells_validation_does_not_either(withhold: float, told: bool) -> None:
     dark, bright = pair().dark, np.full((40, 72, 3), 255, np.uint8)
-    (seen,) = as_told([LoadedPair(dark, bright, CaptureMetadata(3200.0, 0.1))], withhold)
+    pictures = TrainingPictures([], [], [], [LoadedPair(dark, bright, CaptureMetadata(3200.0, 0.1))])
+    (seen,) = validation_pairs(pictures, DataConfig(metadata_dropout=withhold), print)
     assert validate(Told(), [seen], MODEL_INPUT).scores["l1"] == pytest.approx(0.0 if told else 1.0)
     assert seen.dark is dark
     assert seen.bright is bright
@@ -90,3 +92,19 @@ def test_targets_are_averaged_to_the_size_of_the_output() -> None:
     target = torch.rand(1, 3, 8, 8)
     assert at_size_of(target, target) is target
     assert torch.allclose(at_size_of(target, torch.zeros(1, 3, 4, 4)), nn.functional.avg_pool2d(target, 2))
+
+
+def test_photographs_become_the_same_simulated_pairs_in_every_run() -> None:
+    photos = [np.full((32, 32, 3), 50 * (n + 1), np.uint8) for n in range(3)]
+    pictures = TrainingPictures([], [], [], [], photos)
+    first, second = (validation_pairs(pictures, DataConfig(), print) for _ in range(2))
+    assert len(first) == 3
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one.dark, other.dark)
+    assert first[0].dark.dtype == np.uint8
+
+
+def test_a_run_without_pairs_says_so() -> None:
+    said: list[str] = []
+    assert len(validation_pairs(TrainingPictures([], [], [], []), DataConfig(), said.append)) == 0
+    assert "no pairs to validate on" in said[0]
