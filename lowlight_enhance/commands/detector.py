@@ -162,7 +162,8 @@ def _photograph_clips(options: argparse.Namespace) -> Iterator[Clip]:
     from lowlight_enhance.core.errors import DataError
     from lowlight_enhance.core.metadata.capture import CaptureMetadata
     from lowlight_enhance.evaluation.detection.clips import ClipSettings, photograph_clip
-    from lowlight_enhance.simulation.low_light import SENSORS, DarkExposure
+    from lowlight_enhance.simulation.low_light import DarkExposure
+    from lowlight_enhance.simulation.sensors import SENSORS
     from lowlight_enhance.training.data.manifest import read_photos
 
     if options.sensor not in SENSORS:

@@ -1,4 +1,4 @@
-"""docs/training.md is held to the code: its commands, settings, defaults and links are those that exist."""
+"""docs/training.md names commands, settings, defaults and files that exist."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_every_setting_of_the_teacher_is_one(setting: str, tmp_path: Path) -> No
     load_config(TrainTeacherConfig, tmp_path / "run.yaml")
 
 
-@pytest.mark.parametrize("setting", ["network: paper", "network: shipped"])
+@pytest.mark.parametrize("setting", ["network: {kind: paper}", "network: {kind: affine}"])
 def test_every_setting_of_the_student_is_one(setting: str, tmp_path: Path) -> None:
     assert f"`{setting}`" in TEXT
     (tmp_path / "run.yaml").write_text(setting)
@@ -58,18 +58,18 @@ def test_every_setting_of_the_student_is_one(setting: str, tmp_path: Path) -> No
 
 def test_defaults_are_the_codes() -> None:
     teacher, student = TrainTeacherConfig(), DistillConfig()
-    losses, phases = teacher.losses, teacher.phases
+    losses, phases, weights = teacher.losses, teacher.phases, teacher.losses.reconstruction
     said = [
-        f"losses: {{l1: {losses.l1}, ssim: {losses.ssim}, adversarial: {losses.adversarial}}}",
-        f"{losses.l1} L1 + {losses.ssim} (1 - SSIM) + {losses.adversarial} A",
+        f"losses: {{reconstruction: {{l1: {weights.l1}, ssim: {weights.ssim}}}, adversarial: {losses.adversarial}}}",
+        f"{weights.l1} L1 + {weights.ssim} (1 - SSIM) + {losses.adversarial} A",
         f"phases: {{warmup: {phases.warmup}, cooldown_from: {phases.cooldown_from}, "
         f"cooldown_every: {phases.cooldown_every}}}",
         f"| {teacher.fit.epochs} and {teacher.fit.steps_per_epoch};",
         f"^2 + {HUE_CHROMA_FLOOR}^2)",
         f"MS-SSIM, from {SMALLEST_FOR_MS_SSIM} pixels on",
         f"`validation_max_mean` ({teacher.validation_max_mean:g} of 255)",
-        f"last level has {teacher.teacher.channels[-1]}",
-        f"Dropout is {teacher.teacher.dropout}",
+        f"last level has {teacher.network.paper.channels[-1]}",
+        f"Dropout is {teacher.network.paper.dropout}",
         f"factor {student.plateau.factor} and patience {student.plateau.patience}",
     ]
     assert [text for text in said if text not in TEXT] == []

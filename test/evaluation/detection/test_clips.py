@@ -12,7 +12,8 @@ import pytest
 from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
 from lowlight_enhance.evaluation.detection import clips
-from lowlight_enhance.simulation.low_light import SENSORS, DarkExposure
+from lowlight_enhance.simulation.low_light import DarkExposure
+from lowlight_enhance.simulation.sensors import SENSORS
 
 EXPOSURE = DarkExposure(3.0, CaptureMetadata(1600.0, 1 / 60), SENSORS["SonyA7S2"])
 
