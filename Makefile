@@ -1,9 +1,12 @@
-# make demo    see it work          make test     every check
-# make setup   runtime in .venv     make setup-dev  training and test tools too
-# make soak MINUTES=10  the node in flight for so long: does it leak, does it slow down?
-# make pictures  those of the README anew, with the model that is shipped
-# make train-smoke  every command of training once, on data made for it
-# PYTHON=python3.12 picks the interpreter; TORCH holds pip's arguments for torch, e.g. a build for your GPU.
+# make demo         run the demo           make test        lint, types and the test suite
+# make setup        runtime in .venv       make setup-dev   training and test tools too
+# make bench        time the pipeline      make soak MINUTES=10  run the node and look for leaks
+# make pictures     the README's pictures with the models that ship
+# make parameters   docs/parameters.md and config/enhance.yaml from the code
+# make modules      the list of modules in docs/architecture.md from the code
+# make docs         API reference in out/docs
+# make train-smoke  every command of training once, on generated data
+# PYTHON=python3.12 selects the interpreter; TORCH holds pip's arguments for torch, e.g. a build for your GPU.
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
@@ -13,7 +16,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help setup setup-dev demo pictures train-smoke test lint bench soak clean
+.PHONY: help setup setup-dev demo pictures parameters modules docs train-smoke test lint bench soak clean
 
 help:
 	@sed -n '/^#/!q; s/^# //p' Makefile
@@ -27,6 +30,16 @@ demo: setup
 
 pictures: setup
 	$(BIN)/python test/helpers/showcase.py docs/pictures
+
+parameters: setup
+	$(BIN)/python -m lowlight_enhance.ros.parameter_docs
+
+modules: setup
+	$(BIN)/python test/helpers/module_list.py
+
+docs: setup-dev
+	$(PIP) install --editable '.[docs]'
+	$(BIN)/pdoc --output-directory out/docs lowlight_enhance
 
 bench: setup
 	$(BIN)/lowlight bench
@@ -51,12 +64,12 @@ clean:
 	rm -rf out build install log dist .*_cache *.egg-info
 	find lowlight_enhance test launch -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# pip is the last thing that venv puts in: its absence means that there is no environment, or half of one.
+# venv installs pip last: without it there is no environment, or an incomplete one.
 $(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || { \
 	  echo "lowlight_enhance needs Python 3.10 to 3.13; '$(PYTHON)' is not one of them: $$($(PYTHON) --version 2>&1)." \
 	    "Choose another: make setup PYTHON=python3.12" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV) || { echo "no virtual environment could be made; on Debian and Ubuntu:" \
+	$(PYTHON) -m venv $(VENV) || { echo "cannot create a virtual environment; on Debian and Ubuntu:" \
 	  "apt install python3-venv" >&2; exit 1; }
 
 $(VENV)/.setup: setup.py pyproject.toml Makefile | $(BIN)/pip

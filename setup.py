@@ -47,6 +47,7 @@ EXTRAS = {
         "pillow>=9.1",
         "matplotlib>=3.8,<4",
     ],
+    "docs": ["pdoc>=14,<17"],
     "test": [
         "pytest>=8,<10",
         "hypothesis>=6.100,<7",
