@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from lowlight_enhance.core.errors import ConfigError, DataError, ImageError
 from lowlight_enhance.core.imaging.messages import decode, stamp_ns
 from lowlight_enhance.core.inference.model_input import Rgb, to_8_bit
 from lowlight_enhance.core.pipeline import NS_PER_S, EnhancedFrame, PipelineConfig
-from lowlight_enhance.evaluation.flicker import luma_change
+from lowlight_enhance.evaluation.flicker import luma_change, rms
 from lowlight_enhance.evaluation.image_statistics import image_statistics
 from lowlight_enhance.evaluation.metrics import reference_metrics
 from lowlight_enhance.evaluation.report.content import FrameMetrics, Image, Sample, Section
@@ -153,7 +152,7 @@ class CameraEvaluation:
         if last.reference is not None and images.reference is not None:
             scene_change = luma_change(last.reference, images.reference)
             change, change_input = change - scene_change, change_input - scene_change
-        return _rms(change), _rms(change_input)
+        return rms(change), rms(change_input)
 
     def _keep(self, sample: Sample) -> None:
         self._frames.append(sample.frame)
@@ -200,7 +199,3 @@ class CameraEvaluation:
 
 def _unchanged(rgb: Rgb, _capture: object) -> NDArray[np.uint8]:
     return to_8_bit(rgb)
-
-
-def _rms(values: NDArray[np.float64]) -> float:
-    return math.sqrt(float(np.mean(np.square(values))))

@@ -216,7 +216,7 @@ class _FrameChanges:
         changes = np.array(self._changes)
         luma = changes @ LUMA
         colour = changes - luma[..., None]
-        return FlickerMetrics(_rms(luma), _rms(colour), float(np.mean(self._psnrs_db)), response)
+        return FlickerMetrics(rms(luma), rms(colour), float(np.mean(self._psnrs_db)), response)
 
 
 def block_means(picture: Picture) -> NDArray[np.float64]:
@@ -255,8 +255,8 @@ def response_frames(
     """
     if change_at is None:
         return None
-    distances = [_rms((a - b) @ LUMA) for a, b in zip(plain, smoothed, strict=True)]
-    jump = _rms((plain[change_at] - plain[change_at - 1]) @ LUMA)
+    distances = [rms((a - b) @ LUMA) for a, b in zip(plain, smoothed, strict=True)]
+    jump = rms((plain[change_at] - plain[change_at - 1]) @ LUMA)
     settled = max(distances[-max(1, len(distances) // 4) :])
     allowed = max(SETTLED * jump, settled)
     return float(next(frames for frames, distance in enumerate(distances[change_at:]) if distance <= allowed))
@@ -268,15 +268,16 @@ def luma_change(before: Picture, after: Picture) -> NDArray[np.float64]:
     return change
 
 
-def _rms(values: NDArray[np.float64]) -> float:
+def rms(values: NDArray[np.float64]) -> float:
+    """Return the root mean square."""
     return float(np.sqrt(np.mean(np.square(values))))
 
 
 def _mean(each: Sequence[FlickerMetrics]) -> FlickerMetrics:
     responses = [entry.response_frames for entry in each if entry.response_frames is not None]
     return FlickerMetrics(
-        _rms(np.array([entry.flicker for entry in each])),
-        _rms(np.array([entry.colour for entry in each])),
+        rms(np.array([entry.flicker for entry in each])),
+        rms(np.array([entry.colour for entry in each])),
         float(np.mean([entry.psnr_db for entry in each])),
         float(np.mean(responses)) if responses else None,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from lowlight_enhance.core.files import atomic_file, make_folder
 from lowlight_enhance.evaluation.binning import EXPOSURE_BINS_S, ISO_BINS, by_bin
+from lowlight_enhance.evaluation.json_values import without_nan
 from lowlight_enhance.evaluation.scoring import (
     METADATA_TEST,
     ScoredImage,
@@ -62,7 +62,7 @@ def write_scores(scored: Sequence[ScoredImage], folder: Path) -> None:
             scores = [getattr(getattr(entry, variant), name, "") for variant in _VARIANTS for name in names]
             table.writerow([entry.image.name, entry.image.scene, entry.iso, entry.exposure_s, *scores])
     with atomic_file(folder / "summary.json") as path:
-        path.write_text(json.dumps(_without_nan(summary(scored)), indent=1), encoding="utf-8")
+        path.write_text(json.dumps(without_nan(summary(scored)), indent=1), encoding="utf-8")
 
 
 def describe(name: str, scored: Sequence[ScoredImage]) -> str:
@@ -105,10 +105,3 @@ def _artifact_line(label: str, s: Scores) -> str:
         f"{label:<24} {s.cast_a:+8.2f} {s.cast_b:+8.2f} {s.hue_deg:8.1f} {s.dark_ssim:9.3f} {s.noise_ratio:6.2f} "
         f"{s.clipped_excess:+8.4f}"
     )
-
-
-def _without_nan(value: Any) -> Any:
-    """Replace NaN, which JSON does not have, by None."""
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    return None if isinstance(value, float) and math.isnan(value) else value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +18,7 @@ from lowlight_enhance.evaluation.detection.average_precision import match_boxes
 from lowlight_enhance.evaluation.detection.boxes import Boxes
 from lowlight_enhance.evaluation.detection.compare import BOXES, BoxSample, Comparison
 from lowlight_enhance.evaluation.detection.tables import ResultTable
+from lowlight_enhance.evaluation.json_values import without_nan
 from lowlight_enhance.evaluation.report.content import Picture, Section, Table
 
 Image = NDArray[np.uint8]
@@ -46,7 +46,7 @@ def write_comparison(
             sheet.writerow([*key, *(f"{counts[name]:.6g}" if name in counts else "" for name in names)])
     content = {"settings": dict(settings), "tables": [asdict(table) for table in tables]}
     with atomic_file(folder / "summary.json") as path:
-        path.write_text(json.dumps(_without_nan(content), indent=1) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(without_nan(content), indent=1) + "\n", encoding="utf-8")
 
 
 _Row = tuple[tuple[str, ...], Mapping[str, float]]
@@ -143,12 +143,3 @@ def _draw(image: Image, corners: NDArray[np.float64], label: str, colour: Colour
     text = label.encode("ascii", "replace").decode()  # OpenCV's fonts are ASCII
     cv2.putText(image, text, (left, baseline), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 3, cv2.LINE_AA)
     cv2.putText(image, text, (left, baseline), cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, 1, cv2.LINE_AA)
-
-
-def _without_nan(value: Any) -> Any:
-    """Replace NaN and infinity, which JSON does not have, by None."""
-    if isinstance(value, Mapping):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
