@@ -60,8 +60,8 @@ NOMINAL_FULL_WELL = 35000.0
 network was trained on. A camera of 10,000 electrons at ISO 3200 is as noisy as this one at ISO 11200. To tell that
 instead of the metadata's ISO gives +0.03 SSIM at 4 and 5 stops."""
 
-FULL_WELL_LIMITS = (4000.0, 170000.0)
-"""What cameras hold at ISO 100; bounds the ISO that is told where the metadata's is known."""
+MIN_FULL_WELL = 4000.0
+"""Electrons at ISO 100 of the smallest sensors; bounds by how much a known ISO is corrected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +225,8 @@ class TemporalFusion:
             motion_px=found.displacement(*merged.count.shape) * max(pixels),
             duration_ns=time.perf_counter_ns() - start,
         )
-        return FusedFrame(encoded, self._told(capture), merged.count, found.scaled(*pixels), statistics)
+        told, count = self._told(capture, merged.count)
+        return FusedFrame(encoded, told, count, found.scaled(*pixels), statistics)
 
     def _prepared(self, rgb: Rgb) -> _Present:
         linear = linear_light.to_linear(rgb, self._buffers.linear)
@@ -339,13 +340,17 @@ class TemporalFusion:
             bias = self._noise.black_bias(local) * part[:, :, None]
         return linear_light.to_srgb16(self._buffers.quantised(merged.planes, bias))
 
-    def _told(self, capture: CaptureMetadata) -> CaptureMetadata:
-        """Metadata with the ISO that the measured noise stands for."""
+    def _told(self, capture: CaptureMetadata, count: Plane) -> tuple[CaptureMetadata, Plane]:
+        """Metadata and number of frames for the network, by the noise that was measured.
+
+        An unknown ISO is replaced by that of equal noise. A known ISO stands for single frames; if the camera is
+        noisier than its ISO tells, an average counts as fewer frames, so that ISO / n is that of equal noise.
+        """
         iso = 100.0 * NOMINAL_FULL_WELL * self._noise.gain
-        if capture.iso is not None:
-            low, high = (capture.iso * NOMINAL_FULL_WELL / well for well in reversed(FULL_WELL_LIMITS))
-            iso = min(max(iso, low), high)
-        return CaptureMetadata.of(iso, capture.exposure_s)
+        if capture.iso is None:
+            return CaptureMetadata.of(iso, capture.exposure_s), count
+        share = min(max(capture.iso / iso, MIN_FULL_WELL / NOMINAL_FULL_WELL), 1.0)
+        return capture, np.maximum(count * np.float32(share), np.float32(1.0))
 
 
 class _Buffers:
