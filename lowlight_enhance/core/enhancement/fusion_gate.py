@@ -30,6 +30,9 @@ MEAN_ENERGY: Limits = (1.8, 2.6)
 SMALL, LARGE = (3, 3), (5, 5)
 """Windows of the means, in cells."""
 
+LEVEL_STEP = 3
+"""Variances are looked up for every so many cells each way: the level is a mean of 3x3 cells anyway."""
+
 MISALIGNMENT = 0.08
 """Misalignment in cells that is not held against the past: the gradient times this adds to the noise."""
 
@@ -69,8 +72,8 @@ class Comparison:
     def judge(self, noise: NoiseModel, pixels_per_cell: float) -> None:
         """Express the differences in units of their variance under ``noise``."""
         height, width = self.level.shape[:2]
-        half = _resized(self.level, (width + 1) // 2, (height + 1) // 2, cv2.INTER_AREA)
-        variance = _resized(noise.variance(half), width, height, cv2.INTER_LINEAR)
+        coarse = _resized(self.level, -(-width // LEVEL_STEP), -(-height // LEVEL_STEP), cv2.INTER_AREA)
+        variance = _resized(noise.variance(coarse), width, height, cv2.INTER_LINEAR)
         variance *= (self._factor / np.float32(pixels_per_cell))[:, :, None]
         slack = np.square(self.level * np.float32(FLICKER))
         for axes in ((1, 0), (0, 1)):

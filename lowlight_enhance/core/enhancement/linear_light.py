@@ -15,12 +15,15 @@ FULL_SCALE = 65535.0
 """Linear light is held in 0..65535."""
 
 
-def to_linear(rgb: NDArray[np.uint8] | NDArray[np.uint16], out: Plane) -> Plane:
-    """Linear light, 0..65535, of (H, W, 3) uint8 or uint16 sRGB; written to ``out`` (H, W, 3) float32."""
-    if rgb.dtype == np.uint8:
-        return np.asarray(cv2.LUT(rgb, _decoding_table(256), dst=out), dtype=np.float32)
-    np.take(_decoding_table(65536), rgb.astype(np.intp), out=out, mode="clip")
-    return out
+def to_linear(rgb: NDArray[np.uint8] | NDArray[np.uint16], out: Sequence[Plane]) -> None:
+    """Write linear light, 0..65535, of (H, W, 3) uint8 or uint16 sRGB to the three (H, W) planes of ``out``."""
+    is_8_bit = rgb.dtype == np.uint8
+    table = _decoding_table(256 if is_8_bit else 65536)
+    for plane, target in zip(cv2.split(rgb), out, strict=True):
+        if is_8_bit:
+            cv2.LUT(plane, table, dst=target)
+        else:
+            np.copyto(target, table[plane])
 
 
 def to_srgb16(planes: Sequence[NDArray[np.uint16]]) -> NDArray[np.uint16]:

@@ -10,6 +10,7 @@ local mean is removed, so a change of brightness does not pass for motion.
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -25,7 +26,7 @@ HIGH_PASS_CELLS = 15
 SMOOTHING_SIGMA = 0.8
 """Gaussian blur before the fit, in cells; it keeps the gradient usable in noise."""
 
-COARSE_STEPS, FINE_STEPS = 3, 2
+COARSE_STEPS, FINE_STEPS = 2, 2
 """Iterations at half of the size and at the full size."""
 
 OUTLIER_SCALE = 2.5
@@ -37,6 +38,9 @@ START_CLIP = 1.5
 
 MAX_SHIFT_SHARE = 0.25
 """Largest shift that is followed, as a share of the shorter side."""
+
+TOWARDS_CORNER = 0.7
+"""Where displacements are judged, as a share of the way from the centre to a corner."""
 
 MIN_SIDE = 16
 """Smaller pictures are not searched for motion."""
@@ -135,18 +139,16 @@ def _best_start(past: Plane, present: Plane, guess: Affine | None) -> Affine:
     found: Affine = IDENTITY.copy()
     found[:, 2] = 2.0 * x, 2.0 * y
     starts = [IDENTITY, found] if guess is None else [IDENTITY, guess, found]
-    differences = [np.abs(warped(past, _at_half(start)) - present) for start in starts]
-    most = START_CLIP * min(_robust_sigma(difference) for difference in differences)
-    costs = [_cost(difference, _at_half(start), most) for difference, start in zip(differences, starts, strict=True)]
+    differences = []
+    for start in starts:
+        matrix = _at_half(start)
+        difference = cv2.absdiff(warped(past, matrix), present)
+        differences.append(np.asarray(difference, dtype=np.float32)[overlap(matrix, height, width)])
+    if not all(difference.size for difference in differences):
+        return IDENTITY
+    most = np.float32(START_CLIP * min(_robust_sigma(difference) for difference in differences))
+    costs = [float(np.square(np.minimum(difference, most)).mean()) for difference in differences]
     return starts[costs.index(min(costs))]
-
-
-def _cost(difference: Plane, matrix: Affine, most: float) -> float:
-    """Mean clipped squared difference over what both pictures share."""
-    shared = inside(matrix, *difference.shape)
-    difference = np.minimum(difference, np.float32(most))
-    area = float(shared.sum())
-    return float((np.square(difference) * shared).sum()) / area if area > 0.25 * shared.size else np.inf
 
 
 def warped(picture: Plane, matrix: Affine) -> Plane:
@@ -158,18 +160,32 @@ def warped(picture: Plane, matrix: Affine) -> Plane:
 
 
 def inside(matrix: Affine, height: int, width: int) -> Plane:
-    """(h, w) 1 where ``matrix`` leads into a picture of that size, else 0."""
-    x, y = _coordinates(height, width)
-    m = matrix.astype(np.float32)
-    source_x, source_y = m[0, 0] * x + m[0, 1] * y + m[0, 2], m[1, 0] * x + m[1, 1] * y + m[1, 2]
-    is_inside = (source_x >= 0) & (source_x <= width - 1) & (source_y >= 0) & (source_y <= height - 1)
-    return np.asarray(is_inside, np.float32)
+    """(h, w) 1 where ``matrix`` leads into a picture of that size, less at its border, 0 outside."""
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(_ones(height, width), matrix, (width, height), flags=flags), dtype=np.float32)
 
 
 @functools.lru_cache(maxsize=8)
-def _coordinates(height: int, width: int) -> tuple[Plane, Plane]:
-    y, x = np.mgrid[:height, :width].astype(np.float32)
-    return x, y
+def _ones(height: int, width: int) -> Plane:
+    return np.ones((height, width), np.float32)
+
+
+def overlap(matrix: Affine, height: int, width: int) -> tuple[slice, slice]:
+    """Rows and columns of the largest centred margin that ``matrix`` leads into a picture of that size."""
+    corners = np.array([[0, 0, 1], [width - 1, 0, 1], [0, height - 1, 1], [width - 1, height - 1, 1]], np.float64)
+    low_x, low_y = (corners @ matrix.T - corners[:, :2]).min(axis=0)
+    high_x, high_y = (corners @ matrix.T - corners[:, :2]).max(axis=0)
+    top, bottom = math.ceil(max(0.0, -low_y)), height - math.ceil(max(0.0, high_y))
+    left, right = math.ceil(max(0.0, -low_x)), width - math.ceil(max(0.0, high_x))
+    return slice(top, max(top, bottom)), slice(left, max(left, right))
+
+
+@functools.lru_cache(maxsize=8)
+def _monomials(height: int, width: int) -> tuple[Plane, float]:
+    """(6, h * w) 1, x, y, x^2, x y, y^2 of the cells, centred and divided by the unit that comes with them."""
+    unit = max(height, width) / 2.0
+    y, x = (np.mgrid[:height, :width] - np.array([(height - 1) / 2.0, (width - 1) / 2.0])[:, None, None]) / unit
+    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y]).reshape(6, -1).astype(np.float32), unit
 
 
 @functools.lru_cache(maxsize=8)
@@ -178,51 +194,65 @@ def _window(height: int, width: int) -> Plane:
 
 
 class _Fit:
-    """Gauss-Newton steps for one pair of pictures of one size."""
+    """Gauss-Newton steps for one pair of pictures of one size.
+
+    Parameters are the shift and the linear part of x, then those of y, in cells per unit. All sums over the picture
+    are products with monomials of the coordinates: the Hessian of an affine fit has 18 different ones.
+
+    Attributes:
+        uncertainty: standard deviation of the displacement towards the corners, in cells, at the last step.
+    """
 
     def __init__(self, past: Plane, present: Plane) -> None:
         self._past, self._present = past, present
-        height, width = present.shape
-        x, y = _coordinates(height, width)
-        self._unit = max(height, width) / 2.0
-        self._x = (x - (width - 1) / 2.0) / np.float32(self._unit)
-        self._y = (y - (height - 1) / 2.0) / np.float32(self._unit)
-        self._prior = np.diag([PRIOR_SHIFT_CELLS**-2] * 2 + [(PRIOR_LINEAR * self._unit) ** -2] * 4)
+        self._monomials, self._unit = _monomials(*present.shape)
+        self._prior = np.diag([PRIOR_SHIFT_CELLS**-2, *[(PRIOR_LINEAR * self._unit) ** -2] * 2] * 2)
+        self._products = np.empty((5, *present.shape), np.float32)
         self.uncertainty = np.inf
 
     def step(self, matrix: Affine) -> Affine:
+        """Return ``matrix`` after one step."""
         moved = warped(self._past, matrix)
         dx, dy = _gradients(moved)
         residual = self._present - moved
-        sigma = _robust_sigma(residual)
-        ratio = residual * np.float32(1.0 / (OUTLIER_SCALE * sigma + 1e-12))
-        weight = inside(matrix, *moved.shape) / np.square(np.float32(1.0) + np.square(ratio))
-        terms = np.stack((dx, dy, dx * self._x, dx * self._y, dy * self._x, dy * self._y)).reshape(6, -1)
-        weighted = terms * weight.reshape(1, -1)
-        normal = (weighted @ terms.T).astype(np.float64)
-        right = (weighted @ residual.reshape(-1)).astype(np.float64)
-        precision = normal / max(sigma * sigma, 1e-20) + self._prior
-        update = np.linalg.solve(precision, right / max(sigma * sigma, 1e-20))
-        self._assess(np.linalg.inv(precision))
-        return self._updated(matrix, update)
-
-    def _assess(self, covariance: NDArray[np.float64]) -> None:
-        c = covariance
-        corner = 0.7  # of the way from the centre to a corner
-        at_x = c[0, 0] + corner**2 * (c[2, 2] + c[3, 3])
-        at_y = c[1, 1] + corner**2 * (c[4, 4] + c[5, 5])
-        self.uncertainty = float(np.sqrt(max(at_x, at_y)))
+        variance = max(_robust_sigma(residual) ** 2, 1e-12)
+        weight = residual * residual
+        weight *= np.float32(1.0 / (OUTLIER_SCALE**2 * variance))
+        weight += np.float32(1.0)
+        np.divide(np.float32(1.0 / variance), np.multiply(weight, weight, out=weight), out=weight)
+        _clear_outside(weight, overlap(matrix, *weight.shape))
+        weighted_x, weighted_y = weight * dx, weight * dy
+        factors = (
+            (weighted_x, dx),
+            (weighted_x, dy),
+            (weighted_y, dy),
+            (weighted_x, residual),
+            (weighted_y, residual),
+        )
+        for target, (one, other) in zip(self._products, factors, strict=True):
+            np.multiply(one, other, out=target)
+        sums = (self._products.reshape(5, -1) @ self._monomials.T).astype(np.float64)
+        xx, xy, yy = (sums[i][[[0, 1, 2], [1, 3, 4], [2, 4, 5]]] for i in range(3))
+        covariance = np.linalg.inv(np.block([[xx, xy], [xy, yy]]) + self._prior)
+        variances = np.diag(covariance) * ([1.0, TOWARDS_CORNER**2, TOWARDS_CORNER**2] * 2)
+        self.uncertainty = math.sqrt(max(variances[:3].sum(), variances[3:].sum()))
+        return self._updated(matrix, covariance @ np.concatenate([sums[3, :3], sums[4, :3]]))
 
     def _updated(self, matrix: Affine, update: NDArray[np.float64]) -> Affine:
         """The update moves the warped past, that is, it composes inside ``matrix``."""
         height, width = self._present.shape
-        linear = np.array([[update[2], update[3]], [update[4], update[5]]]) / self._unit
-        centre = np.array([(width - 1) / 2.0, (height - 1) / 2.0])
+        linear = update.reshape(2, 3)[:, 1:] / self._unit
         inner = np.eye(3)
         inner[:2, :2] += linear
-        inner[:2, 2] = update[:2] - linear @ centre
+        inner[:2, 2] = update.reshape(2, 3)[:, 0] - linear @ np.array([(width - 1) / 2.0, (height - 1) / 2.0])
         full = np.vstack([matrix, [0.0, 0.0, 1.0]])
         return np.asarray((full @ inner)[:2])
+
+
+def _clear_outside(plane: Plane, kept: tuple[slice, slice]) -> None:
+    rows, columns = kept
+    plane[: rows.start] = plane[rows.stop :] = 0.0
+    plane[:, : columns.start] = plane[:, columns.stop :] = 0.0
 
 
 def _gradients(plane: Plane) -> tuple[Plane, Plane]:

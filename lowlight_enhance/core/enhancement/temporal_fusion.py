@@ -48,6 +48,12 @@ MIN_MOTION_PX = 0.05
 MAX_UNCERTAINTY_PX = 2.0
 """Standard deviation of the displacement from which on the motion counts as unknown."""
 
+BIAS_CELLS = 3
+"""The black bias is that of the mean of so many cells each way, because single cells are too noisy."""
+
+EVERY_FRAME, MEASURE_PERIOD = 8, 4
+"""The noise is measured in so many fused frames at first, then in every fourth: it changes slowly."""
+
 MIN_OPEN_SHARE = 0.3
 """Where less than this share of the picture fits its past, the scene is another: the average starts anew."""
 
@@ -164,6 +170,7 @@ class TemporalFusion:
         self._past: _Past | None = None
         self._noise = NoiseModel()
         self._correlation = 1.0
+        self._fused = 0
         self._buffers = _Buffers((0, 0))
 
     def reset(self) -> None:
@@ -193,7 +200,7 @@ class TemporalFusion:
         past, self._past = self._past, None
         if past is not None and not _continues(past, source, capture, stamp_ns):
             if _changed(past.capture.iso, capture.iso):
-                self._noise = NoiseModel()
+                self._noise, self._fused = NoiseModel(), 0
             past = None
         if self._buffers.shape != rgb.shape[:2]:
             self._buffers = _Buffers(rgb.shape[:2])
@@ -229,9 +236,8 @@ class TemporalFusion:
         return FusedFrame(encoded, told, count, found.scaled(*pixels), statistics)
 
     def _prepared(self, rgb: Rgb) -> _Present:
-        linear = linear_light.to_linear(rgb, self._buffers.linear)
         planes = self._buffers.present
-        cv2.split(linear, planes)
+        linear_light.to_linear(rgb, planes)
         cells = self._cells(planes)
         return _Present(planes, cells, self._gray(cells))
 
@@ -246,8 +252,8 @@ class TemporalFusion:
     def _gray(self, cells: Plane) -> Plane:
         """What motion is estimated from; the square root makes shot noise equal everywhere."""
         dark = max(1e-4, 0.5 * self._noise.read)
-        gray: Plane = np.sqrt(cells.sum(axis=2) + np.float32(3.0 * dark))
-        return motion.prepared(gray)
+        gray = cv2.transform(cells, np.array([[1.0, 1.0, 1.0, 3.0 * dark]], np.float32))
+        return motion.prepared(np.asarray(cv2.sqrt(gray), dtype=np.float32))
 
     def _fuse(
         self, past: _Past, present: _Present, config: TemporalFusionConfig
@@ -310,7 +316,9 @@ class TemporalFusion:
         gate = comparison.gate(self._correlation) * is_covered
         if float(gate.sum()) < MIN_OPEN_SHARE * max(float(is_covered.sum()), 0.25 * gate.size):
             return None
-        self._measure(comparison, moved, present, count, gate > 0.5)
+        self._fused += 1
+        if self._fused <= EVERY_FRAME or self._fused % MEASURE_PERIOD == 0:
+            self._measure(comparison, moved, present, count, gate > 0.5)
         return gate
 
     def _measure(
@@ -332,10 +340,9 @@ class TemporalFusion:
         """The average as an sRGB picture, without the part of the black bias that a long exposure would not have."""
         bias: Plane | None = None
         if self._noise.read > 0.0:
-            local = np.asarray(cv2.blur(merged.cells, (3, 3)), dtype=np.float32)
-            half = (-(-local.shape[1] // 2), -(-local.shape[0] // 2))
-            local = np.asarray(cv2.resize(local, half, interpolation=cv2.INTER_AREA), dtype=np.float32)
-            count = cv2.resize(merged.count, half, interpolation=cv2.INTER_AREA)
+            coarse = (-(-merged.count.shape[1] // BIAS_CELLS), -(-merged.count.shape[0] // BIAS_CELLS))
+            local = np.asarray(cv2.resize(merged.cells, coarse, interpolation=cv2.INTER_AREA), dtype=np.float32)
+            count = cv2.resize(merged.count, coarse, interpolation=cv2.INTER_AREA)
             part = (np.float32(1.0) - np.float32(1.0) / np.sqrt(count)) * np.float32(linear_light.FULL_SCALE)
             bias = self._noise.black_bias(local) * part[:, :, None]
         return linear_light.to_srgb16(self._buffers.quantised(merged.planes, bias))
@@ -361,7 +368,6 @@ class _Buffers:
         cells: (w, h) of the grid of cells.
         pixels: pixels (x, y) of a cell.
         samples: rows and columns of the middle pixels of every other cell, as an index.
-        linear: (H, W, 3) buffer.
         present: three (H, W) buffers.
     """
 
@@ -375,7 +381,6 @@ class _Buffers:
             for n, size in zip(self.cells, self.pixels, strict=True)
         ]
         self.samples = middle[1][:, None], middle[0][None, :]
-        self.linear = np.empty((height, width, 3), np.float32)
         self.present, self._past, self._moved = (
             [np.empty(self.shape, np.float32) for _ in range(3)] for _ in range(3)
         )

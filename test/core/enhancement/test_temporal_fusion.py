@@ -17,7 +17,8 @@ from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
 
 HEIGHT, WIDTH = 192, 256
-ISO, FULL_WELL, READ_ELECTRONS = 3200.0, 10000.0, 2.0
+ISO, FULL_WELL, READ_ELECTRONS = 11200.0, 35000.0, 2.0
+"""A camera of the nominal full well, so that frames count by their number."""
 CAPTURE = CaptureMetadata(ISO, 1.0 / 30.0)
 CONFIG = TemporalFusionConfig()
 PERIOD_NS = 33_000_000
@@ -251,13 +252,24 @@ def test_frames_without_metadata_do_not_end_the_average() -> None:
 
 def test_the_iso_that_is_told_follows_the_noise() -> None:
     told = {}
-    for iso in (800.0, 3200.0):
+    for iso in (2800.0, 11200.0):
         rng, truth = np.random.default_rng(11), view(scene())
         fused = fuse(TemporalFusion(), [photographed(truth, rng, iso) for _ in range(6)], UNKNOWN)[-1]
         assert fused.capture.iso is not None
         assert fused.capture.exposure_s is None
         told[iso] = fused.capture.iso
-    assert told[3200.0] / told[800.0] == pytest.approx(4.0, rel=0.35)
+    assert told[11200.0] / told[2800.0] == pytest.approx(4.0, rel=0.35)
+
+
+def test_a_known_iso_is_kept_and_a_noisy_camera_counts_fewer_frames() -> None:
+    rng, truth = np.random.default_rng(18), view(scene())
+    frames = [photographed(truth, rng) for _ in range(8)]
+    usual = fuse(TemporalFusion(), frames)[-1]
+    noisy = fuse(TemporalFusion(), frames, CaptureMetadata(ISO / 4.0, 0.03))[-1]
+    assert noisy.capture.iso == ISO / 4.0
+    assert noisy.statistics.mean_count == usual.statistics.mean_count
+    assert noisy.frame_count.mean() == pytest.approx(usual.statistics.mean_count / 4.0, rel=0.3)
+    assert noisy.frame_count.min() >= 1.0
 
 
 def test_black_stays_black() -> None:
