@@ -157,23 +157,22 @@ def _photograph_clips(options: argparse.Namespace) -> Iterator[Clip]:
     """Yield a clip of each photograph in each light.
 
     Raises:
-        DataError: the manifest cannot be read, or the sensor is unknown.
+        DataError: the manifest cannot be read.
+        ConfigError: the sensor is unknown.
     """
-    from lowlight_enhance.core.errors import DataError
     from lowlight_enhance.core.metadata.capture import CaptureMetadata
     from lowlight_enhance.evaluation.detection.clips import ClipSettings, photograph_clip
     from lowlight_enhance.simulation.low_light import DarkExposure
-    from lowlight_enhance.simulation.sensors import SENSORS
+    from lowlight_enhance.simulation.sensors import find_sensor
     from lowlight_enhance.training.data.manifest import read_photos
 
-    if options.sensor not in SENSORS:
-        raise DataError(f"sensor '{options.sensor}' is not calibrated; choose one of {', '.join(SENSORS)}")
+    sensor = find_sensor(options.sensor, options.full_well)
     settings = ClipSettings(options.clip_frames, options.motion)
     listed = [path for path, split in read_photos(options.photos) if options.split in (split, "all")]
     for stops, iso in options.lights or [(options.stops, None)]:
         for number, path in enumerate(_evenly(listed, options.limit)):
             value = options.iso[number % len(options.iso)] if iso is None else iso
-            exposure = DarkExposure(stops, CaptureMetadata(value, 1 / settings.rate_hz), SENSORS[options.sensor])
+            exposure = DarkExposure(stops, CaptureMetadata(value, 1 / settings.rate_hz), sensor)
             condition = f"{stops:g} stops, ISO {' '.join(f'{v:g}' for v in ([iso] if iso else options.iso))}"
             yield photograph_clip(path, exposure, settings, (0, number), condition)
 
@@ -206,7 +205,19 @@ def _settings(options: argparse.Namespace, chosen: Path) -> dict[str, Any]:
     from lowlight_enhance.core.inference.model_file import read_model
 
     stored = (
-        *("detectors", "baselines", "split", "max_mean", "stops", "iso", "lights", "sensor", "clip_frames", "motion"),
+        *(
+            "detectors",
+            "baselines",
+            "split",
+            "max_mean",
+            "stops",
+            "iso",
+            "lights",
+            "sensor",
+            "full_well",
+            "clip_frames",
+            "motion",
+        ),
         *("keypoints", "within", "limit", "layout", "classes", "confidence"),
     )
     sha256 = "" if chosen.suffix == ".pt" else read_model(chosen).sha256

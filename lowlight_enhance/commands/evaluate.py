@@ -98,7 +98,8 @@ def _write_report(
     facts = [("frames", f"{len(scored)}"), ("enhanced by", card.name), ("split", options.split)]
     facts.append(("shown", "from the lowest PSNR to the highest"))
     if options.photos:
-        facts.append(("simulated", f"{options.stops:g} stops under-exposed, noise of {options.sensor}"))
+        electrons = f", full well {options.full_well:g} electrons" if options.full_well else ""
+        facts.append(("simulated", f"{options.stops:g} stops under-exposed, noise of {options.sensor}{electrons}"))
     title = f"{source.parent.name}/{source.name}"
     target = report_path(options) or Path("report.html")
     section = score_section(title, scored, measured)
@@ -129,6 +130,13 @@ def add_image_options(parser: argparse.ArgumentParser, isos: list[float]) -> Non
         help=f"ISO of darkened photographs, used in turn (default: {' '.join(f'{iso:g}' for iso in isos)})",
     )
     parser.add_argument("--sensor", default="SonyA7S2", help="sensor whose noise is simulated (default: %(default)s)")
+    parser.add_argument(
+        "--full-well",
+        type=float,
+        metavar="ELECTRONS",
+        help="electrons that the simulated sensor holds at ISO 100; drones and robots: about 10000 (default: "
+        "that of the sensor)",
+    )
 
 
 def evaluation_images(options: argparse.Namespace, command: str) -> list[EvaluationImage]:
@@ -144,4 +152,6 @@ def evaluation_images(options: argparse.Namespace, command: str) -> list[Evaluat
         raise DataError(f"{command} needs one of --pairs and --photos")
     if options.data:
         return evaluate.real_images(options.data, options.split, options.max_mean)
-    return evaluate.darkened_images(options.photos, options.stops, options.iso, options.split, options.sensor)
+    return evaluate.darkened_images(
+        options.photos, options.stops, options.iso, options.split, options.sensor, options.full_well
+    )

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lowlight_enhance.core.errors import ConfigError
+
 WHITE_DN = 16383.0 - 512.0
 """Full scale of a 14-bit raw file above a typical black level of 512 DN."""
 
@@ -113,3 +115,23 @@ SENSORS: dict[str, SensorNoise] = {
         ),
     )
 }
+
+
+def find_sensor(name: str, full_well_electrons: float | None = None) -> SensorNoise:
+    """Return a calibrated sensor by name.
+
+    Args:
+        name: key of ``SENSORS``.
+        full_well_electrons: electrons that the sensor holds at ISO 100 instead of the calibrated number; None: as
+            calibrated.
+
+    Raises:
+        ConfigError: the name is unknown, or the number is not above 0.
+    """
+    if name not in SENSORS:
+        raise ConfigError(f"sensor '{name}' is not calibrated; choose one of {', '.join(SENSORS)}")
+    if full_well_electrons is None:
+        return SENSORS[name]
+    if not (math.isfinite(full_well_electrons) and full_well_electrons > 0.0):
+        raise ConfigError(f"full well of {full_well_electrons} electrons: must be a finite number above 0")
+    return SENSORS[name].with_full_well(full_well_electrons)

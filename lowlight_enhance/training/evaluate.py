@@ -9,11 +9,10 @@ import numpy as np
 
 from lowlight_enhance.core.enhancement.enhancer import Enhance, Enhancer
 from lowlight_enhance.core.enhancement.upsampling import Upsampling
-from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
 from lowlight_enhance.evaluation.scoring import EvaluationImage, ImagePair
 from lowlight_enhance.simulation.low_light import DarkExposure, darken
-from lowlight_enhance.simulation.sensors import SENSORS
+from lowlight_enhance.simulation.sensors import find_sensor
 from lowlight_enhance.training.data.manifest import Pair, read_pairs, read_photos
 from lowlight_enhance.training.data.pictures import load_pairs, load_rgb
 
@@ -50,6 +49,7 @@ def darkened_images(
     isos: Sequence[float],
     split: str = "val",
     sensor: str = "SonyA7S2",
+    full_well_electrons: float | None = None,
     exposure_s: float = 1 / 60,
 ) -> list[EvaluationImage]:
     """Return the photographs of a manifest, darkened with simulated noise that is the same in every run.
@@ -60,20 +60,21 @@ def darkened_images(
         isos: ISO values, used in turn.
         split: ``train``, ``val``, ``test``, or ``all``.
         sensor: name of a sensor in ``SENSORS``.
+        full_well_electrons: electrons that the sensor holds at ISO 100; None: as calibrated.
         exposure_s: exposure time in the metadata.
 
     Raises:
-        DataError: the manifest cannot be read, or the sensor is unknown.
+        DataError: the manifest cannot be read.
+        ConfigError: the sensor is unknown.
     """
-    if sensor not in SENSORS:
-        raise DataError(f"sensor '{sensor}' is not calibrated; choose one of {', '.join(SENSORS)}")
+    noise = find_sensor(sensor, full_well_electrons)
 
     def image(number: int, path: Path) -> EvaluationImage:
         capture = CaptureMetadata(isos[number % len(isos)], exposure_s)
 
         def load() -> ImagePair:
             bright = load_rgb(path)
-            exposure = DarkExposure(stops, capture, SENSORS[sensor])
+            exposure = DarkExposure(stops, capture, noise)
             return ImagePair(darken(bright, exposure, np.random.default_rng([0, number])), bright, capture)
 
         return EvaluationImage(path.name, path.name, capture, load)

@@ -1,7 +1,7 @@
 """Measure the tables of docs/detectors.md and write them there, with one command.
 
     python test/helpers/detector_tables.py --photos photos.csv --labels labels.json --detector yolox_nano.onnx \
-        --out out/detectors [--model MODEL] [--limit N] [--clip-frames N] [--strength S]
+        --out out/detectors [--model MODEL] [--limit N] [--clip-frames N] [--strength S] [--full-well N]
 
 Runs `lowlight evaluate --detector` with the detectors, KLT tracking and ORB on the photographs at 3, 4 and 5 stops of
 under-exposure, and replaces the text between the markers in docs/detectors.md. If OUT holds the results of the same
@@ -50,6 +50,9 @@ def main() -> int:
     parser.add_argument("--limit", default="64", help="photographs (default: %(default)s)")
     parser.add_argument("--clip-frames", default="8", help="frames of a clip (default: %(default)s)")
     parser.add_argument("--strength", default="1.0", help="strength of the enhancement (default: %(default)s)")
+    parser.add_argument(
+        "--full-well", default="10000", help="electrons of the sensor at ISO 100 (default: %(default)s)"
+    )
     options = parser.parse_args()
     found = measure(options, find_model(options.model))
     if isinstance(found, int):
@@ -67,7 +70,7 @@ def measure(options: argparse.Namespace, model: Path) -> dict[str, Any] | int:
     for light in LIGHTS:
         arguments += ["--light", light]
     arguments += ["--split", "all", "--limit", options.limit, "--clip-frames", options.clip_frames]
-    arguments += ["--strength", options.strength, "--out", str(options.out)]
+    arguments += ["--full-well", options.full_well, "--strength", options.strength, "--out", str(options.out)]
     done, wanted = options.out / "arguments.json", [*arguments, read_model(model).sha256]
     if not done.is_file() or json.loads(done.read_text(encoding="utf-8")) != wanted:
         status = cli.main(arguments)
@@ -81,7 +84,10 @@ def measure(options: argparse.Namespace, model: Path) -> dict[str, Any] | int:
 def markdown(found: dict[str, Any]) -> str:
     """The tables as Markdown."""
     settings = found["settings"]
-    parts = [f"`{settings['model']}` ({settings['sha256'][:12]}), clips of {settings['clip_frames']} frames:\n"]
+    parts = [
+        f"`{settings['model']}` ({settings['sha256'][:12]}), clips of {settings['clip_frames']} frames, "
+        f"sensor of {settings['full_well']:g} electrons at ISO 100:\n"
+    ]
     return "\n".join(parts + [_table(table) for table in found["tables"]])
 
 

@@ -9,8 +9,9 @@ import pytest
 from tiny_model import write_tiny_model
 
 from lowlight_enhance.cli import main
-from lowlight_enhance.core.errors import DataError
+from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.inference.model_input import ModelInput
+from lowlight_enhance.evaluation.image_statistics import image_statistics
 from lowlight_enhance.training.evaluate import darkened_images
 
 
@@ -37,8 +38,18 @@ def test_darkened_images_are_dark_and_repeatable_with_iso_values_in_turn(photos:
 
 
 def test_an_unknown_sensor_is_an_error_with_the_known_ones(photos: Path) -> None:
-    with pytest.raises(DataError, match="SonyA7S2, CanonEOS5D4"):
+    with pytest.raises(ConfigError, match="SonyA7S2, CanonEOS5D4"):
         darkened_images(photos / "photos.csv", 3, [800], sensor="Phone")
+    with pytest.raises(ConfigError, match="above 0"):
+        darkened_images(photos / "photos.csv", 3, [800], full_well_electrons=0.0)
+
+
+def test_a_small_sensor_is_noisier(photos: Path) -> None:
+    def noise(electrons: float | None) -> float:
+        (image, *_) = darkened_images(photos / "photos.csv", 4, [3200], full_well_electrons=electrons)
+        return image_statistics(image.load().dark).noise_sigma
+
+    assert noise(5000.0) > 1.5 * noise(None)
 
 
 def test_the_command_scores_a_model_on_pairs(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
