@@ -1,8 +1,10 @@
-"""What a model file may be, before any runtime opens it.
+"""Check a model file before a runtime opens it.
 
-A runtime that opens an ONNX file follows what stands in it: names of other files to read, operators of libraries,
-functions of its own. None of that is needed for a network of this package, so a file with any of it is refused here,
-by a look at the protobuf fields alone (field numbers as in onnx.proto of ONNX 1.16 to 1.23).
+A runtime that opens an ONNX file follows its content: names of other files to read, operators of libraries,
+functions, and loops, which may never end. No network of this package needs any of that, so files with any of it are
+rejected here. The check reads the protobuf fields itself (field numbers as in onnx.proto of ONNX 1.16 to 1.23),
+because it must happen before a runtime opens the file, and the package ``onnx`` is too heavy a dependency for a
+robot.
 """
 
 from __future__ import annotations
@@ -21,9 +23,6 @@ MAX_BYTES = 512 * 1024 * 1024
 
 MAX_TEXT_BYTES = 64 * 1024
 """Longest name or metadata entry."""
-
-MAX_GRAPH_DEPTH = 8
-"""Graphs inside of attributes inside of graphs: branches and loops."""
 
 DOMAINS = ("", "ai.onnx")
 """Operator sets of an exported network, in float32, float16 and int8: the one of ONNX itself, by both its names."""
@@ -55,15 +54,15 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A file that may be opened.
+    """A checked model file.
 
     Attributes:
         path: where it was read from.
-        content: all of it; nothing else belongs to the network.
+        content: the whole file; nothing else belongs to the network.
         sha256: hexadecimal digest of the content.
         metadata: its ``metadata_props``.
-        inputs: what the network takes.
-        outputs: what it gives.
+        inputs: inputs of the network.
+        outputs: outputs of the network.
     """
 
     path: Path
@@ -75,20 +74,20 @@ class ModelFile:
 
 
 def read_model(path: Path, remedy: str = EXPORT_IT) -> ModelFile:
-    """The model file, read once and looked at.
+    """Read and check a model file.
 
     Args:
         path: an ONNX file.
-        remedy: what to do about one that is refused.
+        remedy: what to do about a rejected file.
 
     Raises:
-        ModelError: missing, too large, damaged, or with anything in it that a runtime would follow out of the file.
+        ModelError: missing, too large, damaged, or with content that is not needed for a network.
     """
     return parse_model(_read(path, remedy), path, remedy)
 
 
 def parse_model(content: bytes, path: Path, remedy: str = EXPORT_IT) -> ModelFile:
-    """The model of these bytes.
+    """Check the content of a model file.
 
     Args:
         content: an ONNX file.
@@ -98,21 +97,21 @@ def parse_model(content: bytes, path: Path, remedy: str = EXPORT_IT) -> ModelFil
     Raises:
         ModelError: as ``read_model``.
     """
-    look = _Look(content, path, remedy)
+    checker = _Checker(content, path, remedy)
     try:
-        look.model()
+        checker.model()
     except WireError as error:
-        raise ModelError(f"{path} is no ONNX model that can be read ({error}); copy it again, or {remedy}") from error
+        raise ModelError(f"{path} is not a readable ONNX model ({error}); copy it again, or {remedy}") from error
     digest = hashlib.sha256(content).hexdigest()
-    inputs = tuple(port for port in look.inputs if port.name not in look.constants)
-    return ModelFile(path, content, digest, look.metadata, inputs, tuple(look.outputs))
+    inputs = tuple(port for port in checker.inputs if port.name not in checker.constants)
+    return ModelFile(path, content, digest, checker.metadata, inputs, tuple(checker.outputs))
 
 
 def _read(path: Path, remedy: str) -> bytes:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise ModelError(f"the model {path} is no file; set the parameter 'model' (or --model) to an ONNX file")
+            raise ModelError(f"the model {path} is not a file; set the parameter 'model' (or --model) to an ONNX file")
         if status.st_size <= MAX_BYTES:
             with path.open("rb") as file:
                 # Files of /proc have no size; reading /proc/kmsg would block for ever.
@@ -123,13 +122,13 @@ def _read(path: Path, remedy: str) -> bytes:
         reason = getattr(error, "strerror", None) or error
         raise ModelError(
             f"cannot read the model {path}: {reason}; set the parameter 'model' (or --model) to an ONNX file "
-            "written by 'lowlight export', or leave it empty for the one that is shipped"
+            "written by 'lowlight export', or leave it empty for the default model"
         ) from error
-    raise ModelError(f"the model {path} is larger than {MAX_BYTES // 2**20} MiB: no network for a robot; {remedy}")
+    raise ModelError(f"the model {path} is larger than {MAX_BYTES // 2**20} MiB; {remedy}")
 
 
-class _Look:
-    """One walk through a file's messages. Each method takes the field that holds the message it is named after."""
+class _Checker:
+    """Walks through the messages of a file. Each method takes the field that holds the message it is named after."""
 
     def __init__(self, content: bytes, path: Path, remedy: str) -> None:
         self.wire, self.path, self.remedy = Wire(content), path, remedy
@@ -143,7 +142,7 @@ class _Look:
         for field in self.wire.fields(0, len(self.wire.content)):
             if field.number == 7:
                 graphs += 1
-                self._graph(field, depth=0)
+                self._graph(field)
             elif field.number == 8:
                 self._opset(field)
             elif field.number == 14:
@@ -155,36 +154,32 @@ class _Look:
         if graphs != 1:
             raise WireError(f"it holds {graphs} graphs instead of one")
 
-    def _graph(self, graph: Field, depth: int) -> None:
-        if depth > MAX_GRAPH_DEPTH:
-            raise self._refusal(f"nests graphs more than {MAX_GRAPH_DEPTH} deep")
+    def _graph(self, graph: Field) -> None:
         for field in self._fields(graph):
             if field.number == 1:
-                self._node(field, depth)
+                self._node(field)
             elif field.number == 5:
-                name = self._tensor(field)
-                if depth == 0:
-                    self.constants.add(name)
+                self.constants.add(self._tensor(field))
             elif field.number == 15:
                 self._sparse_tensor(field)
-            elif field.number == 11 and depth == 0:
+            elif field.number == 11:
                 self.inputs.append(self._port(field))
-            elif field.number == 12 and depth == 0:
+            elif field.number == 12:
                 self.outputs.append(self._port(field))
 
-    def _node(self, node: Field, depth: int) -> None:
+    def _node(self, node: Field) -> None:
         for field in self._fields(node):
             if field.number == 5:
-                self._attribute(field, depth)
+                self._attribute(field)
             elif field.number == 7:
                 self._domain(field, "an operator")
 
-    def _attribute(self, attribute: Field, depth: int) -> None:
+    def _attribute(self, attribute: Field) -> None:
         for field in self._fields(attribute):
             if field.number in (5, 10):
                 self._tensor(field)
             elif field.number in (6, 11):
-                self._graph(field, depth + 1)
+                raise self._refusal("has control flow (Loop, If or Scan)")
             elif field.number in (22, 23):
                 self._sparse_tensor(field)
 
@@ -266,5 +261,5 @@ class _Look:
 
     def _refusal(self, what: str) -> ModelError:
         return ModelError(
-            f"{self.path} {what}: only self-contained networks of ONNX's own operators are opened; {self.remedy}"
+            f"{self.path} {what}: only self-contained networks of ONNX's own operators are accepted; {self.remedy}"
         )

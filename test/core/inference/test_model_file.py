@@ -81,9 +81,6 @@ NODES = {
     "an attribute's tensor": constant(elsewhere()),
     "an attribute's list of tensors": helper.make_node("Any", [], [], tensors=[elsewhere()]),
     "an attribute's sparse tensor": helper.make_node("Any", [], [], sparse_value=sparse(elsewhere())),
-    "a branch's constant": subgraph(constant(elsewhere())),
-    "a branch's initializer": subgraph(NOTHING, (elsewhere(),)),
-    "a branch of a branch": subgraph(subgraph(constant(elsewhere()))),
     "no data_location": constant(ONLY_A_LOCATION),
 }
 
@@ -107,11 +104,10 @@ def test_initializers_in_another_file_are_refused(tiny: bytes, place: str) -> No
 
 @pytest.mark.parametrize("domain", ["com.microsoft", "ai.onnx.ml", "org.openvinotoolkit", "my.ops", "AI.ONNX", " "])
 def test_operators_of_other_domains_are_refused(tiny: bytes, domain: str) -> None:
-    of_node, of_branch, imported = (onnx.load_from_string(tiny) for _ in range(3))
+    of_node, imported = (onnx.load_from_string(tiny) for _ in range(2))
     of_node.graph.node.append(helper.make_node("Evil", [], [], domain=domain))
-    of_branch.graph.node.append(subgraph(helper.make_node("Evil", [], [], domain=domain)))
     imported.opset_import.append(helper.make_opsetid(domain, 1))
-    for model in (of_node, of_branch, imported):
+    for model in (of_node, imported):
         with pytest.raises(ModelError, match=f"of the domain '{domain}'"):
             parse_model(model.SerializeToString(), PATH)
 
@@ -132,13 +128,17 @@ def test_functions_training_and_options_for_the_runtime_are_refused(tiny: bytes)
             parse_model(model.SerializeToString(), PATH)
 
 
-def test_deep_nesting_is_refused(tiny: bytes) -> None:
+def endless_loop() -> onnx.NodeProto:
+    """A loop of 2**62 trips."""
+    body = helper.make_graph([NOTHING], "body", [], [])
+    return helper.make_node("Loop", ["trips", "condition"], ["y"], body=body)
+
+
+@pytest.mark.parametrize("node", [subgraph(NOTHING), endless_loop()], ids=["If", "Loop"])
+def test_control_flow_is_rejected(tiny: bytes, node: onnx.NodeProto) -> None:
     model = onnx.load_from_string(tiny)
-    node = NOTHING
-    for _ in range(model_file.MAX_GRAPH_DEPTH + 1):
-        node = subgraph(node)
     model.graph.node.append(node)
-    with pytest.raises(ModelError, match="nests graphs more than"):
+    with pytest.raises(ModelError, match=r"some\.onnx has control flow"):
         parse_model(model.SerializeToString(), PATH)
 
 
@@ -160,7 +160,11 @@ def test_every_truncation_is_refused(tiny: bytes) -> None:
     for content in (tiny, model.SerializeToString()):
         for length in range(len(content)):
             found = outcome(content[:length])
-            assert "some.onnx is no ONNX model" in found if isinstance(found, str) else METADATA_KEY not in found
+            assert (
+                "some.onnx is not a readable ONNX model" in found
+                if isinstance(found, str)
+                else METADATA_KEY not in found
+            )
 
 
 def varint(number: int) -> bytes:
@@ -183,7 +187,7 @@ BOMBS = {
     "zeros": (bytes(1000), "byte 0 starts no field"),
     "many fields": (b"\x08\x01" * 2_000_000, "more than 250000 fields"),
     "many messages": (nested(14) * 2_000_000, "more than 250000 fields"),
-    "deep graphs": (nested(7, *(1, 5, 6) * 3_000), "nests graphs"),
+    "deep graphs": (nested(7, *(1, 5, 6) * 3_000), "control flow"),
     "a number without end": (b"\x08" + b"\xff" * 100, "no end"),
     "a length beyond all": (b"\x3a" + b"\xff" * 9 + b"\x01", "cut short"),
     "a field number beyond all": (varint(2**40 << 3) + b"\x01", "byte 0 starts no field"),
@@ -255,7 +259,7 @@ def rich(tiny: bytes) -> bytes:
     """A model with every kind of message that is looked into, and nothing that is refused."""
     model = onnx.load_from_string(tiny)
     inside = numpy_helper.from_array(np.zeros(1, np.float32), "w")
-    model.graph.node.append(subgraph(subgraph(constant(inside), (inside,))))
+    model.graph.node.append(constant(inside))
     model.graph.node.append(
         helper.make_node("Any", ["a"], ["b"], domain="ai.onnx", tensors=[inside], s=sparse(inside))
     )
@@ -314,13 +318,13 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize("path", ["/dev/zero", "."])
 def test_what_is_no_file_is_not_read(path: str) -> None:
-    with pytest.raises(ModelError, match="is no file"):
+    with pytest.raises(ModelError, match="is not a file"):
         read_model(Path(path))
 
 
 def test_a_pipe_does_not_hang(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.onnx")
-    with pytest.raises(ModelError, match="is no file"):
+    with pytest.raises(ModelError, match="is not a file"):
         read_model(tmp_path / "pipe.onnx")
 
 
