@@ -23,7 +23,7 @@ from lowlight_enhance.commands.failures import EXIT_INCOMPLETE, EXIT_USER_ERROR
 from lowlight_enhance.core.errors import ConfigError, LowlightError
 
 if TYPE_CHECKING:
-    from lowlight_enhance.tools.bags.scheduler import Job
+    from lowlight_enhance.tools.bags.jobs import Job
     from lowlight_enhance.tools.bags.settings import BagReport, BagSettings
 
 
@@ -153,18 +153,18 @@ def _run_replay(options: argparse.Namespace) -> int:
 
 
 def _settings(options: argparse.Namespace) -> BagSettings:
-    from lowlight_enhance.tools.bags.cameras import TopicChoice
+    from lowlight_enhance.tools.bags.cameras import TopicOptions
     from lowlight_enhance.tools.bags.settings import BagSettings
 
     more = {} if options.jpeg_quality is None else {"jpeg_quality": options.jpeg_quality}
     return BagSettings(
-        topics=TopicChoice(
+        topics=TopicOptions(
             images=tuple(dict.fromkeys(options.images)),
             camera_info=tuple(options.camera_info),
             metadata=tuple(options.metadata),
             metadata_type=options.metadata_type,
             exclude=tuple(options.exclude),
-            replaces=options.replace,
+            replace=options.replace,
             format=options.format,
         ),
         stream=pipeline_config(options, options.iso, options.exposure_s),
@@ -177,7 +177,7 @@ def _settings(options: argparse.Namespace) -> BagSettings:
 
 def _run_bag(options: argparse.Namespace) -> int:
     from lowlight_enhance.tools.bags import scheduler  # isort: skip (it is to be missed before tqdm, which other extras have too)
-    from lowlight_enhance.tools.bags import ray_jobs  # isort: skip (it is to be missed before tqdm, which other extras have too)
+    from lowlight_enhance.tools.bags import jobs as bag_jobs, ray_jobs  # isort: skip (it is to be missed before tqdm, which other extras have too)
     from tqdm import tqdm
 
     if options.ray is not None and options.workers > 1:
@@ -185,7 +185,9 @@ def _run_bag(options: argparse.Namespace) -> int:
     settings = _settings(options)
     failed: list[Job] = []
     left_out = 0
-    jobs, frames = _look_at(scheduler.jobs_of(options.sources, options.target, options.force), settings, failed)
+    jobs, frames = _inspect(
+        bag_jobs.plan_jobs(options.sources, options.target, options.force, _model_files(settings)), settings, failed
+    )
 
     def done(job: Job, outcome: BagReport | LowlightError) -> None:
         nonlocal left_out
@@ -193,32 +195,36 @@ def _run_bag(options: argparse.Namespace) -> int:
             failed.append(job)
             tqdm.write(f"lowlight: {outcome}", file=sys.stderr)
             return
-        left_out += outcome.left_out
-        if outcome.fallback:
-            tqdm.write(f"{job.source}: {outcome.fallback}", file=sys.stderr)
+        left_out += outcome.damaged_frames
+        for warning in outcome.warnings:
+            tqdm.write(f"{job.source}: {warning}", file=sys.stderr)
         tqdm.write(f"{job.target}: {outcome}", file=sys.stdout)
 
     with contextlib.ExitStack() as stack:
         if options.ray is not None:
-            stack.enter_context(ray_jobs.connected(options.ray, settings.threads or 1))
+            stack.enter_context(ray_jobs.ray_cluster(options.ray, settings.threads or 1))
         progress = stack.enter_context(tqdm(total=frames, unit="frame", disable=None))
         if options.ray is not None:
-            ray_jobs.run(jobs, settings, progress.update, done)
+            ray_jobs.run_ray_jobs(jobs, settings, progress.update, done)
         else:
-            scheduler.run(jobs, settings, options.workers, progress.update, done)
+            scheduler.run_jobs(jobs, settings, options.workers, progress.update, done)
     if failed:
         return EXIT_USER_ERROR
     return EXIT_INCOMPLETE if left_out else 0
 
 
-def _look_at(jobs: list[Job], settings: BagSettings, failed: list[Job]) -> tuple[list[Job], int]:
-    """Tell which cameras will be enhanced; the bags that have some, and how many frames there are."""
-    from lowlight_enhance.tools.bags.enhance import look_at
+def _model_files(settings: BagSettings) -> tuple[Path, ...]:
+    return () if settings.model is None else (Path(settings.model),)
+
+
+def _inspect(jobs: list[Job], settings: BagSettings, failed: list[Job]) -> tuple[list[Job], int]:
+    """ProgressCallback which cameras will be enhanced; the bags that have some, and how many frames there are."""
+    from lowlight_enhance.tools.bags.enhance import inspect_bag
 
     frames, usable = 0, []
     for job in jobs:
         try:
-            found = look_at(job.source, settings)
+            found = inspect_bag(job.source, settings)
         except LowlightError as error:
             failed.append(job)
             print(f"lowlight: {error}", file=sys.stderr)
@@ -227,6 +233,6 @@ def _look_at(jobs: list[Job], settings: BagSettings, failed: list[Job]) -> tuple
         frames += sum(camera.frames for camera in found.cameras)
         for camera in found.cameras:
             print(f"{job.source}: {camera}")
-        for topic, reason in found.left_out.items():
+        for topic, reason in found.skipped.items():
             print(f"{job.source}: not {topic} ({reason}); --topic {topic} takes it")
     return usable, frames

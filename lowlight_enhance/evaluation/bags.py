@@ -14,10 +14,10 @@ from lowlight_enhance.core.pipeline import PipelineConfig
 from lowlight_enhance.evaluation.camera_evaluation import CameraEvaluation
 from lowlight_enhance.evaluation.report.content import Section
 from lowlight_enhance.tools.background import prefetch
-from lowlight_enhance.tools.bags.camera_stream import read_ahead
-from lowlight_enhance.tools.bags.cameras import Camera, TopicChoice, find_cameras
+from lowlight_enhance.tools.bags.camera_stream import read_camera_data
+from lowlight_enhance.tools.bags.cameras import Camera, TopicOptions, find_cameras
 from lowlight_enhance.tools.bags.recording import Bag, MessageTypes
-from lowlight_enhance.tools.bags.reference_images import RecordedPictures
+from lowlight_enhance.tools.bags.reference_images import RecordedImages
 from lowlight_enhance.tools.bags.settings import CameraReport
 
 OnProgress = Callable[[int], object]
@@ -30,7 +30,7 @@ class BagEvaluationConfig:
 
     Attributes:
         images: topics of dark images; empty: every camera.
-        metadata: topics of capture metadata, as in ``TopicChoice``.
+        metadata: topics of capture metadata, as in ``TopicOptions``.
         reference_topic: topic of well-lit images with the stamps of the dark ones, of one camera; "": none.
         enhanced_topic: topic of images that are already enhanced; "": the model enhances them.
         stream: how frames are matched and enhanced.
@@ -93,13 +93,13 @@ def evaluate_bag(
         bag = stack.enter_context(Bag(source))
         cameras = _find_cameras(bag, types, config)
 
-        def recorded(topic: str) -> RecordedPictures | None:
+        def recorded(topic: str) -> RecordedImages | None:
             """Open the bag again, because a bag is read at one position at a time."""
             other = stack.enter_context(Bag(source)) if topic else None
-            return RecordedPictures(other, types, topic, config.stream) if other else None
+            return RecordedImages(other, types, topic, config.stream) if other else None
 
         reference, enhanced = recorded(config.reference_topic), recorded(config.enhanced_topic)
-        pairs = read_ahead(bag, types, [CameraReport(camera) for camera in cameras])
+        pairs = read_camera_data(bag, types, [CameraReport(camera) for camera in cameras])
         evaluations = {
             report.camera.image: CameraEvaluation(
                 report, known, types, enhance, config.stream, reference, enhanced, config.frame_count(report.camera)
@@ -117,7 +117,7 @@ def total_frames(cameras: Sequence[Camera], config: BagEvaluationConfig) -> int:
 
 
 def _find_cameras(bag: Bag, types: MessageTypes, config: BagEvaluationConfig) -> list[Camera]:
-    choice = TopicChoice(images=config.images, metadata=config.metadata, replaces=True)
+    choice = TopicOptions(images=config.images, metadata=config.metadata, replace=True)
     found = find_cameras(bag, types, choice, config.stream.metadata).cameras
     others = {config.reference_topic, config.enhanced_topic}
     cameras = [camera for camera in found if camera.image in config.images or camera.image not in others]

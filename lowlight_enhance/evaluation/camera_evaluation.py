@@ -18,9 +18,9 @@ from lowlight_enhance.evaluation.image_statistics import image_statistics
 from lowlight_enhance.evaluation.metrics import reference_metrics
 from lowlight_enhance.evaluation.report.content import FrameMetrics, Image, Sample, Section
 from lowlight_enhance.evaluation.stage_timer import StageTimer
-from lowlight_enhance.tools.bags.camera_stream import Known, Lane
+from lowlight_enhance.tools.bags.camera_stream import CameraData, CameraStream
 from lowlight_enhance.tools.bags.recording import MessageTypes
-from lowlight_enhance.tools.bags.reference_images import RecordedPictures
+from lowlight_enhance.tools.bags.reference_images import RecordedImages
 from lowlight_enhance.tools.bags.settings import CameraReport
 
 SAMPLES = 5
@@ -46,12 +46,12 @@ class CameraEvaluation:
     def __init__(
         self,
         report: CameraReport,
-        known: Known,
+        known: CameraData,
         types: MessageTypes,
         enhance: Enhance | None,
         stream: PipelineConfig,
-        reference: RecordedPictures | None,
-        enhanced: RecordedPictures | None,
+        reference: RecordedImages | None,
+        enhanced: RecordedImages | None,
         expected: int,
     ) -> None:
         """Prepare the evaluation.
@@ -75,7 +75,7 @@ class CameraEvaluation:
         chosen: Enhance | None = self._timer or (enhance if enhanced is None else _unchanged)
         if chosen is None:
             raise ConfigError("no model and no enhanced topic: nothing to evaluate")
-        self._lane = Lane(report, known, types, chosen, stream)
+        self._camera_stream = CameraStream(report, known, types, chosen, stream)
         self._frames: list[FrameMetrics] = []
         self._samples: dict[int, Sample] = {}
         self._darkest: tuple[int, Sample] | None = None
@@ -92,7 +92,7 @@ class CameraEvaluation:
             ModelError: the network fails.
         """
         self._number += 1
-        message, frame = self._lane.process(raw, received_ns)
+        message, frame = self._camera_stream.process(raw, received_ns)
         if frame is None:
             return
         stamp = stamp_ns(message)
@@ -185,10 +185,12 @@ class CameraEvaluation:
     def _notes(self) -> list[str]:
         camera, report = self._report.camera, self._report
         notes = [f"capture metadata from {camera.metadata}" if camera.metadata else "no capture metadata in the bag"]
-        if report.left_out:
-            notes.append(f"damaged frames left out: {report.left_out} ({report.last_error})")
-        if report.unread:
-            notes.append(f"unreadable messages of metadata or calibration: {report.unread} ({report.last_error})")
+        if report.damaged_frames:
+            notes.append(f"damaged frames left out: {report.damaged_frames} ({report.last_error})")
+        if report.unusable_metadata:
+            notes.append(
+                f"unreadable messages of metadata or calibration: {report.unusable_metadata} ({report.last_error})"
+            )
         if self._without_enhanced:
             notes.append(f"frames left out without an enhanced image of their stamp: {self._without_enhanced}")
         without = sum(frame.output_metrics is None for frame in self._frames)

@@ -23,7 +23,7 @@ from lowlight_enhance.core.inference.model_zoo import find_model
 from lowlight_enhance.core.malloc import keep_image_buffers
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
 from lowlight_enhance.core.pipeline import PipelineConfig
-from lowlight_enhance.tools.bags.enhance import copy_enhanced
+from lowlight_enhance.tools.bags.enhance import enhance_open_bag
 from lowlight_enhance.tools.bags.recording import Bag
 from lowlight_enhance.tools.bags.settings import BagSettings
 from lowlight_enhance.tools.benchmark.pipeline_benchmark import dark_frame
@@ -85,7 +85,7 @@ def main() -> None:
 
 def enhanced(source: Path, folder: Path, enhancer: Enhancer, settings: BagSettings) -> None:
     with Bag(source) as bag:
-        copy_enhanced(bag, folder, enhancer, settings, lambda _: None)
+        enhance_open_bag(bag, folder, enhancer, settings, lambda _: None)
     shutil.rmtree(folder)
 
 

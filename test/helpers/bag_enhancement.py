@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
-from lowlight_enhance.tools.bags.enhance import copy_enhanced
+from lowlight_enhance.tools.bags.enhance import enhance_open_bag
 from lowlight_enhance.tools.bags.recording import Bag
 from lowlight_enhance.tools.bags.settings import BagReport, BagSettings
 
@@ -30,4 +30,4 @@ class DoublingEnhancer:
 
 def enhance_in_process(source: Path, target: Path, enhance: Any = None, **settings: Any) -> BagReport:
     with Bag(source) as bag:
-        return copy_enhanced(bag, target, enhance or DoublingEnhancer(), BagSettings(**settings), lambda _: None)
+        return enhance_open_bag(bag, target, enhance or DoublingEnhancer(), BagSettings(**settings), lambda _: None)

@@ -15,10 +15,10 @@ from lowlight_enhance.core.inference.model_input import to_8_bit
 from lowlight_enhance.core.pipeline import NS_PER_S
 from lowlight_enhance.evaluation.bags import BagEvaluationConfig, find_evaluated_cameras
 from lowlight_enhance.evaluation.detection.clips import Clip, ClipFrame
-from lowlight_enhance.tools.bags.camera_stream import Lane, read_ahead
+from lowlight_enhance.tools.bags.camera_stream import CameraStream, read_camera_data
 from lowlight_enhance.tools.bags.cameras import Camera
 from lowlight_enhance.tools.bags.recording import Bag, MessageTypes
-from lowlight_enhance.tools.bags.reference_images import RecordedPictures
+from lowlight_enhance.tools.bags.reference_images import RecordedImages
 from lowlight_enhance.tools.bags.settings import CameraReport
 
 
@@ -46,20 +46,20 @@ def _frames(source: Path, camera: Camera, config: BagEvaluationConfig, enhance: 
     with contextlib.ExitStack() as stack:
         bag = stack.enter_context(Bag(source))
         reference, enhanced = (
-            RecordedPictures(stack.enter_context(Bag(source)), types, topic, config.stream) if topic else None
+            RecordedImages(stack.enter_context(Bag(source)), types, topic, config.stream) if topic else None
             for topic in (config.reference_topic, config.enhanced_topic)
         )
-        ((_, known),) = read_ahead(bag, types, [report])
+        ((_, known),) = read_camera_data(bag, types, [report])
         chosen: Enhance = enhance if enhance is not None and enhanced is None else (lambda rgb, _: to_8_bit(rgb))
-        lane = Lane(report, known, types, chosen, config.stream)
+        camera_stream = CameraStream(report, known, types, chosen, config.stream)
         remaining = config.frame_count(camera)
-        for number, (_, received_ns, raw) in enumerate(bag.messages(bag.of_topic(camera.image))):
+        for number, (_, received_ns, raw) in enumerate(bag.messages(bag.connections_of(camera.image))):
             if number % config.every:
                 continue
             if not remaining:
                 return
             remaining -= 1
-            message, frame = lane.process(raw, received_ns)
+            message, frame = camera_stream.process(raw, received_ns)
             if frame is None:
                 continue
             stamp = stamp_ns(message)

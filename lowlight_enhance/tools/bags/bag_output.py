@@ -1,4 +1,4 @@
-"""Outlet: the new bag, into which messages are copied and enhanced frames written."""
+"""BagOutput: the new bag, into which messages are copied and enhanced frames written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lowlight_enhance.tools.bags.writer import BagWriter
 _PNG_START = b"\x89PNG"
 
 
-class Outlet:
+class BagOutput:
     """What is copied from one bag to another, and what is new there."""
 
     def __init__(
@@ -38,25 +38,25 @@ class Outlet:
         self._copies: dict[int, Connection] = {}
         self._images: dict[str, Connection] = {}
         self._infos: dict[str, Connection] = {}
-        replaces, rescales = settings.topics.replaces, settings.output_resolution == "model"
+        replace, rescales = settings.topics.replace, settings.output_resolution == "model"
         left_out = set(settings.topics.exclude)
-        if replaces and rescales:
+        if replace and rescales:
             left_out |= {camera.camera_info for camera in cameras}
         for connection in bag.connections:
             if connection.topic not in left_out:
                 self._copies[connection.id] = writer.adopt(connection)
         for camera in cameras:
             self._images[camera.image] = self._announce(camera.output, camera.output_type, camera.image)
-            if camera.camera_info and (rescales or not replaces):
+            if camera.camera_info and (rescales or not replace):
                 self._infos[camera.image] = self._announce(camera.output_info, CAMERA_INFO, camera.camera_info)
 
     def _announce(self, topic: str, type_name: str, like: str) -> Connection:
         """Announce a topic with the quality of service of another; with its definition if this bag has definitions."""
-        model = self._bag.of_topic(like)[0]
+        model = self._bag.connections_of(like)[0]
         if (topic, type_name) == (like, model.msgtype):
             return self._writer.adopt(model)
         has_definitions = any(connection.msgdef.data for connection in self._bag.connections)
-        definition = self._types.definition_of(type_name) if has_definitions else None
+        definition = self._types.definition(type_name) if has_definitions else None
         return self._writer.announce(topic, type_name, definition, getattr(model.ext, "offered_qos_profiles", ()))
 
     def copies(self, connection: Connection) -> bool:
@@ -83,14 +83,14 @@ class Outlet:
         stored: bytes | memoryview = raw
         if frame.passed_message is None or image.msgtype != camera.type_name or self._format in ("jpeg", "png"):
             enhanced = self._raw_image(frame) if image.msgtype == IMAGE else self._compressed_image(message, frame)
-            stored = self._types.bytes_of(enhanced, image.msgtype)
+            stored = self._types.serialize(enhanced, image.msgtype)
         self._writer.put(image, received_ns, stored)
         info = self._infos.get(camera.image)
         if info is not None and frame.camera_info is not None:
-            self._writer.put(info, received_ns, self._types.bytes_of(frame.camera_info, CAMERA_INFO))
+            self._writer.put(info, received_ns, self._types.serialize(frame.camera_info, CAMERA_INFO))
 
     def _raw_image(self, frame: EnhancedFrame) -> Any:
-        image = self._types.of(IMAGE)(frame.header, 0, 0, "", 0, 0, np.empty(0, np.uint8))
+        image = self._types.message_class(IMAGE)(frame.header, 0, 0, "", 0, 0, np.empty(0, np.uint8))
         fill_message(image, frame.rgb, frame.encoding, frame.header)
         return image
 
@@ -98,6 +98,6 @@ class Outlet:
         kind: str = self._format
         if kind == "same":
             kind = "png" if bytes(message.data[: len(_PNG_START)]) == _PNG_START else "jpeg"
-        image = self._types.of(COMPRESSED_IMAGE)(frame.header, "", np.empty(0, np.uint8))
+        image = self._types.message_class(COMPRESSED_IMAGE)(frame.header, "", np.empty(0, np.uint8))
         fill_compressed(image, frame.rgb, frame.encoding, frame.header, kind, self._quality)
         return image

@@ -20,7 +20,7 @@ from lowlight_enhance.tools.bags.cameras import CAMERA_INFO, Camera
 from lowlight_enhance.tools.bags.recording import Bag, MessageTypes
 from lowlight_enhance.tools.bags.settings import CameraReport
 
-TOLD_AGAIN = 64
+RESENT_CAPTURES = 64
 """Captures that the stream is told again after time has jumped back; as many as it keeps."""
 
 _STAMP_END = 12
@@ -28,14 +28,16 @@ _STAMP_END = 12
 
 
 @dataclass(slots=True)
-class Known:
+class CameraData:
     """What is known of a camera before its first image, each list in the order of its stamps."""
 
     captures: list[tuple[int, CaptureMetadata]] = field(default_factory=list)
     calibrations: list[tuple[int, Any]] = field(default_factory=list)
 
 
-def read_ahead(bag: Bag, types: MessageTypes, reports: Sequence[CameraReport]) -> list[tuple[CameraReport, Known]]:
+def read_camera_data(
+    bag: Bag, types: MessageTypes, reports: Sequence[CameraReport]
+) -> list[tuple[CameraReport, CameraData]]:
     """Read all calibrations and capture metadata of a bag.
 
     Args:
@@ -49,14 +51,14 @@ def read_ahead(bag: Bag, types: MessageTypes, reports: Sequence[CameraReport]) -
     Raises:
         DataError: a damaged bag, or one that does not define the type of its metadata.
     """
-    pairs = [(report, Known()) for report in reports]
-    listeners: defaultdict[str, list[tuple[CameraReport, Known]]] = defaultdict(list)
+    pairs = [(report, CameraData()) for report in reports]
+    listeners: defaultdict[str, list[tuple[CameraReport, CameraData]]] = defaultdict(list)
     for report, own in pairs:
         for topic in filter(None, (report.camera.metadata, report.camera.camera_info)):
             listeners[topic].append((report, own))
     connections = [connection for connection in bag.connections if connection.topic in listeners]
     for connection in connections:
-        types.learn(connection)
+        types.register(connection)
     newest: dict[str, bytes] = {}
     for connection, received_ns, raw in bag.messages(connections):
         if connection.msgtype == CAMERA_INFO:
@@ -65,10 +67,10 @@ def read_ahead(bag: Bag, types: MessageTypes, reports: Sequence[CameraReport]) -
             newest[connection.topic] = raw[_STAMP_END:]
         for report, own in listeners[connection.topic]:
             try:
-                message = types.object_of(raw, connection.msgtype)
+                message = types.deserialize(raw, connection.msgtype)
                 _keep(message, connection.msgtype, received_ns, report.camera, own)
             except LowlightError as error:  # noqa: PERF203 (one bad message must not cost the others)
-                report.unread += 1
+                report.unusable_metadata += 1
                 report.last_error = str(error)
     for _, own in pairs:
         own.captures.sort(key=itemgetter(0))
@@ -76,7 +78,7 @@ def read_ahead(bag: Bag, types: MessageTypes, reports: Sequence[CameraReport]) -
     return pairs
 
 
-def _keep(message: Any, type_name: str, received_ns: int, camera: Camera, known: Known) -> None:
+def _keep(message: Any, type_name: str, received_ns: int, camera: Camera, known: CameraData) -> None:
     if type_name == CAMERA_INFO:
         known.calibrations.append((stamp_ns(message), message))
         return
@@ -86,11 +88,11 @@ def _keep(message: Any, type_name: str, received_ns: int, camera: Camera, known:
         known.captures.append((stamp, reading.capture))
 
 
-class Lane:
+class CameraStream:
     """One camera's images on their way through a ``Pipeline``, in the order of the bag."""
 
     def __init__(
-        self, report: CameraReport, known: Known, types: MessageTypes, enhance: Enhance, config: PipelineConfig
+        self, report: CameraReport, known: CameraData, types: MessageTypes, enhance: Enhance, config: PipelineConfig
     ) -> None:
         self.report, self.camera = report, report.camera
         self._known, self._types = known, types
@@ -109,11 +111,11 @@ class Lane:
             ModelError: the network fails.
         """
         try:
-            message = self._types.object_of(raw, self.camera.type_name)
+            message = self._types.deserialize(raw, self.camera.type_name)
             self._tell(stamp_ns(message))
             return self._stream.begin(message, received_ns)
         except (DataError, ImageError) as error:
-            self.report.left_out += 1
+            self.report.damaged_frames += 1
             self.report.last_error = str(error)
             return None
 
@@ -139,7 +141,7 @@ class Lane:
 
     def _tell_captures(self, end: int) -> None:
         """Let the stream know the first ``end`` captures, and none that is later than the next frame."""
-        start = self._told if end >= self._told else max(0, end - TOLD_AGAIN)
+        start = self._told if end >= self._told else max(0, end - RESENT_CAPTURES)
         for stamp, capture in self._known.captures[start:end]:
             self._stream.add_capture(stamp, capture)
         self._told = end

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import itertools
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,10 @@ NO_PICTURES = ("depth", "disparity", "enhanced")
 NO_ENCODINGS = ("16UC1",)
 """What would be read, but is usually depth."""
 
+_DEPTH_ENCODING = re.compile(r"(16|32|64)[USF]C1")
+_PNG_GREY_16 = bytes([16, 0])
+"""Bit depth and colour type in the header of a PNG file."""
+
 Format = Literal["same", "raw", "jpeg", "png"]
 """What enhanced images are written as: raw as raw and files as such files, or all as one of these."""
 
@@ -36,7 +41,7 @@ LOOKED_AT = 8
 
 
 @dataclass(frozen=True, slots=True)
-class TopicChoice:
+class TopicOptions:
     """What the user says of the topics of a bag.
 
     Attributes:
@@ -45,7 +50,7 @@ class TopicChoice:
         metadata: topics of capture metadata in the same way; ``none``: use none.
         metadata_type: only topics of this type are metadata; empty: all that can be read.
         exclude: topics that are not copied.
-        replaces: enhanced images take the place of the dark ones, under their topic.
+        replace: enhanced images take the place of the dark ones, under their topic.
         format: what they are written as.
     """
 
@@ -54,7 +59,7 @@ class TopicChoice:
     metadata: tuple[str, ...] = ()
     metadata_type: str = ""
     exclude: tuple[str, ...] = ()
-    replaces: bool = False
+    replace: bool = False
     format: Format = "same"
 
 
@@ -90,14 +95,14 @@ class Camera:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class CameraSelection:
     """The cameras to enhance, and why the other image topics are left alone."""
 
     cameras: tuple[Camera, ...]
-    left_out: dict[str, str]
+    skipped: dict[str, str]
 
 
-def find_cameras(bag: Bag, types: MessageTypes, choice: TopicChoice, settings: MetadataSettings) -> Found:
+def find_cameras(bag: Bag, types: MessageTypes, choice: TopicOptions, settings: MetadataSettings) -> CameraSelection:
     """Find out what to enhance.
 
     Args:
@@ -127,22 +132,22 @@ def find_cameras(bag: Bag, types: MessageTypes, choice: TopicChoice, settings: M
         raise ConfigError(f"{bag.path} shows no camera ({why}); name one with --topic")
     for topic in choice.exclude:
         _check(topic, (), topics)
-    outputs = {} if choice.replaces else _outputs(images, choice, topics)
+    outputs = {} if choice.replace else _outputs(images, choice, topics)
     cameras = tuple(
         Camera(
             image=topic,
             type_name=topics[topic],
-            frames=sum(connection.msgcount for connection in bag.of_topic(topic)),
+            frames=sum(connection.msgcount for connection in bag.connections_of(topic)),
             camera_info=(info := _camera_info(topic, choice, topics)),
             metadata=(metadata := _metadata(topic, choice, settings, topics)),
             settings=_own_settings(topic, metadata, samples[topic], settings, topics),
-            output=topic if choice.replaces else outputs[topic][0],
+            output=topic if choice.replace else outputs[topic][0],
             output_type=_output_type(topic, choice, topics),
-            output_info=info if choice.replaces else outputs[topic][1],
+            output_info=info if choice.replace else outputs[topic][1],
         )
         for topic in images
     )
-    return Found(cameras, left_out)
+    return CameraSelection(cameras, left_out)
 
 
 def compressed(topic: str) -> str:
@@ -156,9 +161,9 @@ def _types_by_topic(bag: Bag) -> dict[str, str]:
 
 def _first_readable(bag: Bag, types: MessageTypes, topic: str) -> Any | None:
     """One of the first messages of a topic; None where they are all damaged, or there are none."""
-    for connection, _, raw in itertools.islice(bag.messages(bag.of_topic(topic)), LOOKED_AT):
+    for connection, _, raw in itertools.islice(bag.messages(bag.connections_of(topic)), LOOKED_AT):
         with contextlib.suppress(LowlightError):
-            return types.object_of(raw, connection.msgtype)
+            return types.deserialize(raw, connection.msgtype)
     return None
 
 
@@ -180,8 +185,8 @@ def _no_camera(topic: str, sample: Any, topics: dict[str, str]) -> str:
     if word:
         return f"'{word}' in its name"
     if topics[topic] == COMPRESSED_IMAGE:
-        if "compresseddepth" in sample.format.lower():
-            return "depth"
+        if reason := _compressed_depth(sample):
+            return reason
         if topics.get(_base(topic)) == IMAGE:
             return f"the compressed form of {_base(topic)}"
         return ""
@@ -190,7 +195,27 @@ def _no_camera(topic: str, sample: Any, topics: dict[str, str]) -> str:
     return ""
 
 
-def _outputs(images: Sequence[str], choice: TopicChoice, topics: dict[str, str]) -> dict[str, tuple[str, str]]:
+def _compressed_depth(sample: Any) -> str:
+    """Why a CompressedImage seems to hold depth; empty where it does not.
+
+    image_transport's plain compressed plugin also accepts depth images, and names their encoding before the semicolon.
+    Other publishers write only ``png``, which for 16-bit grey says nothing about the content.
+    """
+    if "compresseddepth" in sample.format.lower():
+        return "depth"
+    encoding = sample.format.partition(";")[0].strip()
+    if _DEPTH_ENCODING.fullmatch(encoding):
+        return f"encoding {encoding}"
+    if (
+        encoding not in SUPPORTED_ENCODINGS
+        and bytes(sample.data[24:26]) == _PNG_GREY_16
+        and sample.data[1:4].tobytes() == b"PNG"
+    ):
+        return "16-bit grey PNG, usually depth"
+    return ""
+
+
+def _outputs(images: Sequence[str], choice: TopicOptions, topics: dict[str, str]) -> dict[str, tuple[str, str]]:
     """Topics of the enhanced images and their calibration: as the node names them, where they stay apart.
 
     Raises:
@@ -214,19 +239,19 @@ def _outputs(images: Sequence[str], choice: TopicChoice, topics: dict[str, str])
     return found
 
 
-def _output_type(topic: str, choice: TopicChoice, topics: dict[str, str]) -> str:
+def _output_type(topic: str, choice: TopicOptions, topics: dict[str, str]) -> str:
     """Type of the enhanced images of a topic.
 
     Raises:
         ConfigError: another than the dark ones', which they are to replace.
     """
     kind = {"same": topics[topic], "raw": IMAGE}.get(choice.format, COMPRESSED_IMAGE)
-    if choice.replaces and kind != topics[topic]:
+    if choice.replace and kind != topics[topic]:
         raise ConfigError(f"--replace keeps the type of {topic}, {topics[topic]}: leave out --format {choice.format}")
     return kind
 
 
-def _camera_info(topic: str, choice: TopicChoice, topics: dict[str, str]) -> str:
+def _camera_info(topic: str, choice: TopicOptions, topics: dict[str, str]) -> str:
     """Topic of the calibration: the user's, or the image's sibling as image_transport has it, or ""."""
     named = _named(topic, choice.camera_info)
     if named == NONE:
@@ -238,7 +263,7 @@ def _camera_info(topic: str, choice: TopicChoice, topics: dict[str, str]) -> str
     return sibling if topics.get(sibling) == CAMERA_INFO else ""
 
 
-def _metadata(topic: str, choice: TopicChoice, settings: MetadataSettings, topics: dict[str, str]) -> str:
+def _metadata(topic: str, choice: TopicOptions, settings: MetadataSettings, topics: dict[str, str]) -> str:
     """Topic of the capture metadata: the user's, or the closest one above the image, or "".
 
     Raises:

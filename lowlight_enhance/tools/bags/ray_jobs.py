@@ -18,8 +18,9 @@ from typing import Any
 
 from lowlight_enhance.core.errors import ConfigError, DataError, LowlightError
 from lowlight_enhance.core.process_info import cores
-from lowlight_enhance.tools.bags.enhance import Tell, enhance_bag
-from lowlight_enhance.tools.bags.scheduler import Done, Job, writing
+from lowlight_enhance.tools.bags.enhance import ProgressCallback, enhance_bag
+from lowlight_enhance.tools.bags.jobs import Job, job_output
+from lowlight_enhance.tools.bags.scheduler import JobCallback
 from lowlight_enhance.tools.bags.settings import BagReport, BagSettings
 
 RETRIES = 3
@@ -31,11 +32,11 @@ TELL_EVERY_S = 0.5
 ENDS_WITHIN_S = 10.0
 """Time that tasks get to end when they are cancelled."""
 
-EnhanceBag = Callable[[Path, Path, BagSettings, Tell], BagReport]
+EnhanceBag = Callable[[Path, Path, BagSettings, ProgressCallback], BagReport]
 
 
 @contextlib.contextmanager
-def connected(address: str, threads: int) -> Iterator[None]:
+def ray_cluster(address: str, threads: int) -> Iterator[None]:
     """A Ray cluster, or the one that this process is connected to already.
 
     Args:
@@ -81,14 +82,14 @@ class _Task:
     told: int = 0
 
 
-def run(
+def run_ray_jobs(
     jobs: Sequence[Job],
     settings: BagSettings,
-    tell: Tell,
-    done: Done,
+    tell: ProgressCallback,
+    done: JobCallback,
     enhance: EnhanceBag = enhance_bag,
 ) -> None:
-    """Enhance all of them on the cluster that is ``connected``; an error that one meets does not stop the others.
+    """Enhance all of them on the cluster that is ``ray_cluster``; an error that one meets does not stop the others.
 
     Args:
         jobs: which bags.
@@ -110,7 +111,7 @@ def run(
         for number, job in enumerate(jobs):
             try:
                 keeping = contextlib.ExitStack()
-                folder = keeping.enter_context(writing(Job(job.source, job.target.absolute())))
+                folder = keeping.enter_context(job_output(Job(job.source, job.target.absolute())))
             except LowlightError as error:
                 done(job, error)
                 continue
@@ -163,7 +164,7 @@ def _enhance(
         )
 
 
-def _hear(words: Any, tasks: dict[int, _Task], tell: Tell) -> None:
+def _hear(words: Any, tasks: dict[int, _Task], tell: ProgressCallback) -> None:
     """Pass on what the tasks have told; one that begins anew is not counted again."""
     import ray
 
@@ -201,7 +202,7 @@ def _outcome(reference: Any, task: _Task) -> BagReport | LowlightError:
 
 
 def _frames(report: BagReport) -> int:
-    return sum(camera.enhanced + camera.left_out for camera in report.cameras)
+    return sum(camera.enhanced + camera.damaged_frames for camera in report.cameras)
 
 
 def _stop(running: dict[Any, _Task]) -> None:

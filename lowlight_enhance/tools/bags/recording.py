@@ -10,10 +10,11 @@ from typing import Any, Literal
 
 import apsw
 from rosbags.interfaces import Connection, MessageDefinitionFormat
-from rosbags.rosbag2 import Reader, ReaderError
+from rosbags.rosbag2 import ReaderError
 from rosbags.typesys import Stores, TypesysError, get_types_from_idl, get_types_from_msg, get_typestore
 
-from lowlight_enhance.core.errors import DataError
+from lowlight_enhance.core.errors import DataError, LowlightError
+from lowlight_enhance.tools.bags.storage_readers import ForeignSchema, McapRecord, StorageReader
 
 Storage = Literal["sqlite3", "mcap"]
 Compression = Literal["none", "file", "message", "storage"]
@@ -78,14 +79,14 @@ class Bag:
         """The topics; one of several publishers may stand there more than once."""
         return self._reader.connections
 
-    def of_topic(self, topic: str) -> list[Connection]:
+    def connections_of(self, topic: str) -> list[Connection]:
         """The connections of one topic; empty where the bag does not have it."""
         return [connection for connection in self.connections if connection.topic == topic]
 
     @property
     def storage(self) -> Storage:
         """What its files are."""
-        files = [self.path] if self.path.is_file() else [getattr(part, "path") for part in self._parts()]  # noqa: B009
+        files = [self.path] if self.path.is_file() else [part.path for part in self._reader.files]
         return "mcap" if any(Path(file).suffix == ".mcap" for file in files) else "sqlite3"
 
     @property
@@ -94,7 +95,7 @@ class Bag:
         mode = self._reader.compression_mode
         if mode:
             return "file" if mode == "file" else "message"
-        chunks = [chunk for part in self._parts() for chunk in getattr(part, "chunks", ())]
+        chunks = [chunk for part in self._reader.files for chunk in getattr(part, "chunks", ())]
         return "storage" if any(chunk.compression for chunk in chunks) else "none"
 
     @property
@@ -131,9 +132,26 @@ class Bag:
         except Exception as error:  # as above
             raise _damaged(self.path, error) from error
 
-    def _parts(self) -> list[Any]:
-        """The files that are open."""
-        return getattr(self._reader.storage, "storages", [self._reader.storage])
+    def extra_records(self) -> list[McapRecord]:
+        """Attachments and metadata records of MCAP files, without those that rosbag2 writes itself.
+
+        Raises:
+            DataError: the bag is damaged.
+        """
+        try:
+            return [
+                record
+                for file in self._reader.files
+                if hasattr(file, "extra_records")
+                for record in file.extra_records()
+            ]
+        except Exception as error:  # as above
+            raise _damaged(self.path, error) from error
+
+    @property
+    def foreign_schemas(self) -> dict[str, ForeignSchema]:
+        """Schemas of MCAP files that are not in a ROS 2 language, by type name."""
+        return {k: v for file in self._reader.files for k, v in getattr(file, "foreign_schemas", {}).items()}
 
 
 class MessageTypes:
@@ -142,7 +160,7 @@ class MessageTypes:
     def __init__(self) -> None:
         self._store = get_typestore(Stores.ROS2_JAZZY)
 
-    def learn(self, connection: Connection) -> None:
+    def register(self, connection: Connection) -> None:
         """Learn the type of a topic, unless it is known.
 
         Raises:
@@ -167,7 +185,7 @@ class MessageTypes:
         except TypesysError as error:
             raise DataError(f"the bag's definition of {name} cannot be read ({error}); name another topic") from error
 
-    def object_of(self, raw: bytes, type_name: str) -> Any:
+    def deserialize(self, raw: bytes, type_name: str) -> Any:
         """The message, its fields as attributes.
 
         Raises:
@@ -178,24 +196,24 @@ class MessageTypes:
         except Exception as error:  # generated code, which meets damaged bytes with whatever fails first
             raise DataError(f"{len(raw)} bytes are no {type_name} ({type(error).__name__}: {error})") from error
 
-    def bytes_of(self, message: Any, type_name: str) -> memoryview:
+    def serialize(self, message: Any, type_name: str) -> memoryview:
         """The message as it is stored."""
         return self._store.serialize_cdr(message, type_name)
 
-    def of(self, type_name: str) -> Any:
+    def message_class(self, type_name: str) -> Any:
         """The class of a type."""
         return self._store.types[type_name]
 
-    def definition_of(self, type_name: str) -> tuple[str, str]:
+    def definition(self, type_name: str) -> tuple[str, str]:
         """Text of the definition of a type, with all that it is made of, and its hash (RIHS01)."""
         return self._store.generate_msgdef(type_name, ros_version=2)[0], self._store.hash_rihs01(type_name)
 
 
-def _reader(path: Path) -> Reader:
+def _reader(path: Path) -> StorageReader:
     if path.suffix == ".bag":
         raise DataError(f"{path} is a bag of ROS 1; convert it first: rosbags-convert --src {path} --dst {path.stem}")
     try:
-        return Reader(path)
+        return StorageReader(path)
     except FileNotFoundError:
         why = "it does not exist; give the folder of a recording, or its .mcap or .db3 file"
         if path.is_dir():
@@ -205,7 +223,7 @@ def _reader(path: Path) -> Reader:
         raise DataError(f"{path} is no bag ({error}); give its folder, or an .mcap or .db3 file") from error
 
 
-def _open(reader: Reader) -> None:
+def _open(reader: StorageReader) -> None:
     """Open it; definitions of an encoding that rosbags does not know, as rosbag2's 'unknown', are passed over."""
     try:
         reader.open()
@@ -226,7 +244,9 @@ def _version(path: Path) -> Literal[8, 9]:
     return 9 if found and int(found[1]) >= 9 else 8
 
 
-def _damaged(path: Path, error: Exception) -> DataError:
+def _damaged(path: Path, error: Exception) -> LowlightError:
+    if isinstance(error, LowlightError):
+        return error
     return DataError(
         f"{path} cannot be read on ({type(error).__name__}: {error}): unfinished or damaged, or of a newer kind than "
         "rosbags knows; ros2 bag reindex or mcap recover may mend it"

@@ -15,7 +15,7 @@ from lowlight_enhance.tools.bags.cameras import COMPRESSED_IMAGE, IMAGE
 from lowlight_enhance.tools.bags.recording import Bag, MessageTypes
 
 
-class RecordedPictures:
+class RecordedImages:
     """Where each picture of a topic lies is found out once; pictures are read when they are asked for."""
 
     def __init__(self, bag: Bag, types: MessageTypes, topic: str, config: PipelineConfig) -> None:
@@ -32,7 +32,7 @@ class RecordedPictures:
             DataError: the bag is damaged.
         """
         self._bag, self._types = bag, types
-        self._connections = bag.of_topic(topic)
+        self._connections = bag.connections_of(topic)
         kinds = {connection.msgtype for connection in self._connections}
         if not kinds or not kinds <= {IMAGE, COMPRESSED_IMAGE}:
             images = sorted({c.topic for c in bag.connections if c.msgtype in (IMAGE, COMPRESSED_IMAGE)})
@@ -41,7 +41,7 @@ class RecordedPictures:
         self._places: list[tuple[int, int]] = []
         for connection, received_ns, raw in bag.messages(self._connections):
             try:
-                self._places.append((stamp_ns(types.object_of(raw, connection.msgtype)), received_ns))
+                self._places.append((stamp_ns(types.deserialize(raw, connection.msgtype)), received_ns))
             except (DataError, ImageError):  # noqa: PERF203 (a damaged message has no stamp to be found by)
                 continue
         self._places.sort()
@@ -61,7 +61,7 @@ class RecordedPictures:
             if received_ns > place[1]:
                 break
             try:
-                message = self._types.object_of(raw, connection.msgtype)
+                message = self._types.deserialize(raw, connection.msgtype)
                 if stamp_ns(message) == place[0]:
                     return to_8_bit(decode(message, "same", self._max_pixels)[0])
             except (DataError, ImageError):

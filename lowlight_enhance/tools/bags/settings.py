@@ -8,7 +8,7 @@ from typing import Literal
 
 from lowlight_enhance.core.imaging.compressed import JPEG_QUALITY
 from lowlight_enhance.core.pipeline import PipelineConfig
-from lowlight_enhance.tools.bags.cameras import Camera, TopicChoice
+from lowlight_enhance.tools.bags.cameras import Camera, TopicOptions
 from lowlight_enhance.tools.bags.recording import Compression, Storage
 from lowlight_enhance.tools.network import NetworkSettings
 
@@ -25,7 +25,7 @@ class BagSettings(NetworkSettings):
         compression: of the new bag.
     """
 
-    topics: TopicChoice = field(default_factory=TopicChoice)
+    topics: TopicOptions = field(default_factory=TopicOptions)
     stream: PipelineConfig = field(default_factory=PipelineConfig)
     jpeg_quality: int = JPEG_QUALITY
     storage: Storage | Literal["same"] = "same"
@@ -41,8 +41,8 @@ class CameraReport:
         enhanced: frames written, bypassed ones included.
         bypassed: frames among them that passed through untouched.
         matches: how many found their metadata how.
-        unread: messages of metadata and calibration that could not be used.
-        left_out: frames that could not be enhanced.
+        unusable_metadata: messages of metadata and calibration that could not be used.
+        damaged_frames: frames that could not be enhanced.
         last_error: why the last of either could not.
     """
 
@@ -50,8 +50,8 @@ class CameraReport:
     enhanced: int = 0
     bypassed: int = 0
     matches: Counter[str] = field(default_factory=Counter)
-    unread: int = 0
-    left_out: int = 0
+    unusable_metadata: int = 0
+    damaged_frames: int = 0
     last_error: str = ""
 
     def __str__(self) -> str:
@@ -59,10 +59,12 @@ class CameraReport:
         parts = [f"{self.camera.image} -> {self.camera.output}: {self.enhanced} frames (metadata: {matches})"]
         if self.bypassed:
             parts.append(f"{self.bypassed} of them passed through untouched")
-        if self.unread:
-            parts.append(f"{self.unread} messages of {self.camera.metadata or self.camera.camera_info} unusable")
-        if self.left_out:
-            parts.append(f"{self.left_out} damaged frames left out")
+        if self.unusable_metadata:
+            parts.append(
+                f"{self.unusable_metadata} messages of {self.camera.metadata or self.camera.camera_info} unusable"
+            )
+        if self.damaged_frames:
+            parts.append(f"{self.damaged_frames} damaged frames left out")
         if self.last_error:
             parts.append(f"the last error: {self.last_error}")
         return "; ".join(parts)
@@ -74,17 +76,17 @@ class BagReport:
 
     Attributes:
         cameras: one report each.
-        ignored: other image topics, and why.
+        skipped: other image topics, and why.
         copied: messages taken over as they were.
         seconds: time from the first message read to the last one written.
-        fallback: what of the model's settings could not be had; "" where all could.
+        warnings: parts of the bag that were not copied, and settings of the model that are not available.
     """
 
     cameras: list[CameraReport]
-    ignored: dict[str, str]
+    skipped: dict[str, str]
     copied: int = 0
     seconds: float = 0.0
-    fallback: str = ""
+    warnings: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         frames = sum(report.enhanced for report in self.cameras)
@@ -92,6 +94,6 @@ class BagReport:
         return "\n  ".join([*lines, *map(str, self.cameras)])
 
     @property
-    def left_out(self) -> int:
+    def damaged_frames(self) -> int:
         """Frames that could not be enhanced."""
-        return sum(report.left_out for report in self.cameras)
+        return sum(report.damaged_frames for report in self.cameras)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
@@ -11,12 +10,12 @@ from typing import Any, Literal
 from rosbags.interfaces import Connection, ConnectionExtRosbag2, MessageDefinition, MessageDefinitionFormat, Qos
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer, WriterError
 from rosbags.rosbag2.metadata import dump_qos_v8, dump_qos_v9
-from rosbags.rosbag2.storage_mcap import McapWriter, Schema, write_schema
-from rosbags.rosbag2.storage_sqlite3 import Sqlite3Writer
 from ruamel.yaml import YAML
 
 from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.tools.bags.recording import Compression, Storage
+from lowlight_enhance.tools.bags.storage_readers import ForeignSchema, McapRecord
+from lowlight_enhance.tools.bags.storage_writers import ExtendedMcapWriter, SqliteWriter
 
 _PLUGINS = {"sqlite3": StoragePlugin.SQLITE3, "mcap": StoragePlugin.MCAP}
 _MODES = {
@@ -27,39 +26,12 @@ _MODES = {
 }
 
 
-class _Sqlite3Writer(Sqlite3Writer):
-    """Writes no definition where there is none, from any thread, and without a journal: it is whole or thrown away."""
-
-    def __init__(self, path: Path, compression: CompressionMode) -> None:
-        super().__init__(path, compression)
-        self.conn.close()
-        self.conn = sqlite3.connect(self.path, check_same_thread=False)
-        self.cursor = self.conn.cursor()
-        self.conn.execute("PRAGMA journal_mode = OFF")
-        self.conn.execute("PRAGMA synchronous = OFF")
-
-    def add_msgtype(self, connection: Connection) -> None:
-        if connection.msgdef.format != MessageDefinitionFormat.NONE:
-            super().add_msgtype(connection)
-
-
-class _McapWriter(McapWriter):
-    """Writes an empty schema, as the format asks, where there is no definition."""
-
-    def add_msgtype(self, connection: Connection) -> None:
-        if connection.msgdef.format != MessageDefinitionFormat.NONE:
-            super().add_msgtype(connection)
-            return
-        self.schemas.append(Schema(len(self.schemas) + 1, connection.msgtype, "", ""))
-        write_schema(self.chunk.bio, self.schemas[-1])
-
-
 class BagWriter(Writer):
     """A new bag; a context manager that closes it, or leaves it unfinished on an error."""
 
     STORAGE_PLUGINS: Mapping[StoragePlugin, Any] = {
-        StoragePlugin.SQLITE3: _Sqlite3Writer,
-        StoragePlugin.MCAP: _McapWriter,
+        StoragePlugin.SQLITE3: SqliteWriter,
+        StoragePlugin.MCAP: ExtendedMcapWriter,
     }
 
     def __init__(self, path: Path, version: Literal[8, 9], storage: Storage, compression: Compression) -> None:
@@ -96,6 +68,26 @@ class BagWriter(Writer):
         kind = MessageDefinitionFormat.MSG if text else MessageDefinitionFormat.NONE
         ext = ConnectionExtRosbag2("cdr", list(qos))
         return self._announce(Connection(0, topic, type_name, MessageDefinition(kind, text), digest, 0, ext, None))
+
+    def add_mcap_content(
+        self, records: Sequence[McapRecord], schemas: Mapping[str, ForeignSchema]
+    ) -> Sequence[McapRecord]:
+        """Write attachments and metadata records, and let topics have schemas that are not in a ROS 2 language.
+
+        Returns:
+            The records that the storage cannot hold.
+
+        Raises:
+            DataError: no space is left, or another error of the file system.
+        """
+        if not isinstance(self.storage, ExtendedMcapWriter):
+            return records
+        self.storage.foreign_schemas = schemas
+        try:
+            self.storage.add_extra_records(records)
+        except OSError as error:
+            raise self._cannot_write(error) from error
+        return ()
 
     def put(self, connection: Connection, stamp_ns: int, raw: bytes | memoryview) -> None:
         """Write a message.

@@ -144,7 +144,7 @@ class BagPlayer:
         self._next_tick_ns = 0
 
     def _create_publisher(self, topic: str) -> None:
-        connections = self._bag.of_topic(topic)
+        connections = self._bag.connections_of(topic)
         type_names = sorted({connection.msgtype for connection in connections})
         if len(type_names) > 1:
             self.skipped[topic] = f"it has messages of several types: {', '.join(type_names)}"

@@ -30,6 +30,7 @@ from lowlight_enhance.commands.arguments import METADATA_PARAMETERS, PIPELINE_PA
 from lowlight_enhance.core.errors import DataError, LowlightError
 from lowlight_enhance.core.metadata.readers import MetadataSettings
 from lowlight_enhance.core.pipeline import PipelineConfig
+from lowlight_enhance.tools.bags import jobs as bag_jobs
 from lowlight_enhance.tools.bags import scheduler
 from lowlight_enhance.tools.bags.settings import BagReport, BagSettings
 
@@ -61,7 +62,7 @@ def long_night(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Outcomes(dict[str, "BagReport | LowlightError"]):
     """What became of each bag, by its name."""
 
-    def __call__(self, job: scheduler.Job, outcome: BagReport | LowlightError) -> None:
+    def __call__(self, job: bag_jobs.Job, outcome: BagReport | LowlightError) -> None:
         self[job.source.name] = outcome
 
 
@@ -103,7 +104,7 @@ def test_options_reach_the_settings() -> None:
     assert (stream.metadata_tolerance_s, stream.fallback.iso, stream.fallback.exposure_s) == (0.1, 1600.0, 0.02)
     assert (metadata.gain_unity, metadata.gain_kind, metadata.stale_under_auto_exposure) == (16.0, "db", False)
     assert (topics.images, topics.metadata, topics.camera_info) == (("/a", "/b"), ("/a=/m", "none"), ("/i",))
-    assert (topics.metadata_type, topics.exclude, topics.replaces) == ("x_msgs/msg/Y", ("/c",), True)
+    assert (topics.metadata_type, topics.exclude, topics.replace) == ("x_msgs/msg/Y", ("/c",), True)
     assert (settings.threads, settings.working_size, settings.runtime) == (2, 0, "openvino")
     assert (topics.format, settings.jpeg_quality, settings.providers) == ("png", 70, ("A", "B"))
     assert (settings.storage, settings.compression) == ("mcap", "storage")
@@ -160,8 +161,8 @@ def test_a_full_disk_leaves_nothing(
 
     monkeypatch.setattr(Writer, method, refuse)
     seen = Outcomes()
-    jobs = scheduler.jobs_of([night], tmp_path / "out", force=False)
-    scheduler.run(jobs, BagSettings(model=tiny_model, threads=1), 1, lambda _: None, seen)
+    jobs = bag_jobs.plan_jobs([night], tmp_path / "out", force=False)
+    scheduler.run_jobs(jobs, BagSettings(model=tiny_model, threads=1), 1, lambda _: None, seen)
     assert "cannot write out (database or disk is full)" in str(seen["night"])
     assert list(tmp_path.iterdir()) == []
 
@@ -179,11 +180,11 @@ def test_a_target_that_is_there_is_replaced_only_by_force_and_only_if_it_is_a_ba
     (tmp_path / "link").symlink_to(tmp_path / "bag")
     for name in ("bag", "photos", "file", "link"):
         with pytest.raises(DataError, match="replace it with --force"):
-            scheduler.jobs_of(sources, tmp_path / name, force=False)
+            bag_jobs.plan_jobs(sources, tmp_path / name, force=False)
     for name in ("photos", "file", "link"):
-        with pytest.raises(DataError, match="is no bag, so --force does not replace it"):
-            scheduler.jobs_of(sources, tmp_path / name, force=True)
-    assert scheduler.jobs_of(sources, tmp_path / "bag", force=True) == [scheduler.Job(Path("in"), tmp_path / "bag")]
+        with pytest.raises(DataError, match="is not a bag, so --force does not replace it"):
+            bag_jobs.plan_jobs(sources, tmp_path / name, force=True)
+    assert bag_jobs.plan_jobs(sources, tmp_path / "bag", force=True) == [bag_jobs.Job(Path("in"), tmp_path / "bag")]
 
 
 def test_a_replaced_bag_stays_until_the_new_one_is_complete(night: Path, tmp_path: Path, tiny_model: Path) -> None:
@@ -193,13 +194,13 @@ def test_a_replaced_bag_stays_until_the_new_one_is_complete(night: Path, tmp_pat
     def interrupt(_: int) -> None:
         raise KeyboardInterrupt
 
-    jobs = scheduler.jobs_of([night], target, force=True)
+    jobs = bag_jobs.plan_jobs([night], target, force=True)
     settings = BagSettings(model=tiny_model, threads=1)
     with pytest.raises(KeyboardInterrupt):
-        scheduler.run(jobs, settings, 1, interrupt, lambda *_: None)
+        scheduler.run_jobs(jobs, settings, 1, interrupt, lambda *_: None)
     bag_maker._read.cache_clear()
     assert bag_maker.messages(target) == before
-    scheduler.run(jobs, settings, 1, lambda _: None, lambda *_: None)
+    scheduler.run_jobs(jobs, settings, 1, lambda _: None, lambda *_: None)
     bag_maker._read.cache_clear()
     assert "/camera/camera/color/image_enhanced" in bag_maker.connections(target)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
@@ -209,11 +210,11 @@ def test_targets_that_do_not_fit_their_sources(tmp_path: Path) -> None:
     for name in ("a", "b/a", "c"):
         (tmp_path / name).mkdir(parents=True, exist_ok=True)
     with pytest.raises(DataError, match="create it"):
-        scheduler.jobs_of([tmp_path / "a", tmp_path / "c"], tmp_path / "new", force=False)
+        bag_jobs.plan_jobs([tmp_path / "a", tmp_path / "c"], tmp_path / "new", force=False)
     with pytest.raises(DataError, match="two bags would be written as"):
-        scheduler.jobs_of([tmp_path / "a", tmp_path / "b/a"], tmp_path / "c", force=False)
-    with pytest.raises(DataError, match="lies in the bag that is read"):
-        scheduler.jobs_of([tmp_path / "a"], tmp_path / "a" / "new", force=False)
+        bag_jobs.plan_jobs([tmp_path / "a", tmp_path / "b/a"], tmp_path / "c", force=False)
+    with pytest.raises(DataError, match="lies in the recorded bag"):
+        bag_jobs.plan_jobs([tmp_path / "a"], tmp_path / "a" / "new", force=False)
 
 
 # Several bags
@@ -231,8 +232,8 @@ def test_several_workers_do_what_one_does_and_an_error_stops_none_of_them(
     for workers in (1, 2):
         folder, seen = tmp_path / str(workers), Outcomes()
         folder.mkdir()
-        jobs = scheduler.jobs_of([broken, night, flir], folder, force=False)
-        scheduler.run(jobs, settings, workers, frames.append, seen)
+        jobs = bag_jobs.plan_jobs([broken, night, flir], folder, force=False)
+        scheduler.run_jobs(jobs, settings, workers, frames.append, seen)
         assert {path.name for path in folder.iterdir()} == {"night", "flir"}
         assert isinstance(seen["broken"], DataError)
         reports = [report for report in seen.values() if isinstance(report, BagReport)]
@@ -309,22 +310,22 @@ def test_a_folder_stands_for_every_bag_in_it(tmp_path: Path) -> None:
         (tmp_path / name / "metadata.yaml").touch()
     (tmp_path / "in" / "notes").mkdir()
     source, target = tmp_path / "in", tmp_path / "in" / "out"
-    jobs = scheduler.jobs_of([source], target, force=False)
+    jobs = bag_jobs.plan_jobs([source], target, force=False)
     assert [(str(job.source.relative_to(source)), str(job.target.relative_to(target))) for job in jobs] == [
         ("day0/a", "day0/a"),
         ("day1/a", "day1/a"),
     ]
     with pytest.raises(DataError, match="create it"):
-        scheduler.jobs_of([source], tmp_path / "new", force=False)
+        bag_jobs.plan_jobs([source], tmp_path / "new", force=False)
     with pytest.raises(DataError, match="two bags would be written as"):
-        scheduler.jobs_of([source, tmp_path / "in"], target, force=False)
+        bag_jobs.plan_jobs([source, tmp_path / "in"], target, force=False)
 
 
 def test_folders_around_a_bag_come_with_it_and_go_with_it(night: Path, tmp_path: Path, tiny_model: Path) -> None:
-    job = scheduler.Job(night, tmp_path / "2026" / "day" / "night")
+    job = bag_jobs.Job(night, tmp_path / "2026" / "day" / "night")
     seen = Outcomes()
     for settings in (BagSettings(model=tmp_path / "no.onnx"), BagSettings(model=tiny_model, threads=1)):
         assert list(tmp_path.iterdir()) == []
-        scheduler.run([job], settings, 1, lambda _: None, seen)
+        scheduler.run_jobs([job], settings, 1, lambda _: None, seen)
     assert isinstance(seen["night"], BagReport)
     assert [path.name for path in job.target.parent.iterdir()] == ["night"]

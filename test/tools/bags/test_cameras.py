@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -26,7 +27,7 @@ from bag_maker import (
 
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.metadata.readers import MetadataSettings
-from lowlight_enhance.tools.bags.cameras import Camera, Found, TopicChoice, find_cameras
+from lowlight_enhance.tools.bags.cameras import Camera, CameraSelection, TopicOptions, find_cameras
 from lowlight_enhance.tools.bags.recording import Bag, MessageTypes
 
 
@@ -50,16 +51,18 @@ def json_metadata(topic: str) -> BagMessage:
     return BagMessage(topic, FIRST_NS, REALSENSE, bag_maker.T[REALSENSE](bag_maker.header(FIRST_NS), "{}"))
 
 
-def find(path: Path, sent: list[BagMessage], settings: MetadataSettings | None = None, **choice: Any) -> Found:
+def find(
+    path: Path, sent: list[BagMessage], settings: MetadataSettings | None = None, **choice: Any
+) -> CameraSelection:
     with Bag(write_bag(path / "in", sent, "mcap")) as bag:
-        return find_cameras(bag, MessageTypes(), TopicChoice(**choice), settings or MetadataSettings())
+        return find_cameras(bag, MessageTypes(), TopicOptions(**choice), settings or MetadataSettings())
 
 
-def images(found: Found) -> list[str]:
+def images(found: CameraSelection) -> list[str]:
     return [camera.image for camera in found.cameras]
 
 
-def only(found: Found) -> Camera:
+def only(found: CameraSelection) -> Camera:
     [camera] = found.cameras
     return camera
 
@@ -84,7 +87,7 @@ def test_a_realsense_with_everything_switched_on(tmp_path: Path) -> None:
         )
         for name, image in (("color", "image_raw"), ("infra1", "image_rect_raw"))
     ]
-    assert found.left_out == {
+    assert found.skipped == {
         "/camera/camera/color/image_raw/compressed": "the compressed form of /camera/camera/color/image_raw",
         "/camera/camera/depth/image_rect_raw": "'depth' in its name",
         "/camera/camera/aligned_depth_to_color/image_raw": "'depth' in its name",
@@ -103,7 +106,7 @@ def test_a_realsense_with_everything_switched_on(tmp_path: Path) -> None:
 def test_one_picture_of_each_camera(topics: list[str], taken: list[str], tmp_path: Path) -> None:
     found = find(tmp_path, [raw(topic) for topic in topics])
     assert images(found) == taken
-    assert set(found.left_out) == set(topics) - set(taken)
+    assert set(found.skipped) == set(topics) - set(taken)
 
 
 def test_a_compressed_camera_without_its_raw_form(tmp_path: Path) -> None:
@@ -113,7 +116,36 @@ def test_a_compressed_camera_without_its_raw_form(tmp_path: Path) -> None:
     assert (only(found).image, only(found).camera_info, only(found).output) == (
         *("/cam/image_raw/compressed", "/cam/camera_info", "/cam/image_enhanced/compressed"),
     )
-    assert list(found.left_out) == ["/cam/image_rect/compressedDepth"]
+    assert list(found.skipped) == ["/cam/image_rect/compressedDepth"]
+
+
+@pytest.mark.parametrize(
+    ("picture_format", "dtype", "reason"),
+    [
+        ("16UC1; png compressed ", np.uint16, "encoding 16UC1"),
+        ("16UC1; jpeg compressed ", np.uint8, "encoding 16UC1"),
+        ("32FC1; png compressed ", np.uint16, "encoding 32FC1"),
+        ("16UC1; compressedDepth png", np.uint16, "depth"),
+        ("png", np.uint16, "16-bit grey PNG, usually depth"),
+    ],
+)
+def test_compressed_depth_is_copied(picture_format: str, dtype: Any, reason: str, tmp_path: Path) -> None:
+    kind = "jpeg" if "jpeg" in picture_format else "png"
+    depth = compressed("/stereo/image_raw/compressed")
+    depth.content.format = picture_format
+    depth.content.data = cv2.imencode(f".{kind}", np.full((24, 32), 90, dtype))[1].reshape(-1)
+    found = find(tmp_path, [compressed("/rgb/image_raw/compressed"), depth])
+    assert images(found) == ["/rgb/image_raw/compressed"]
+    assert found.skipped == {"/stereo/image_raw/compressed": reason}
+
+
+@pytest.mark.parametrize("picture_format", ["mono16; png compressed ", "mono8; png compressed ", "png"])
+def test_compressed_grey_images_of_a_camera_are_enhanced(picture_format: str, tmp_path: Path) -> None:
+    message = compressed("/cam/image_raw/compressed")
+    message.content.format = picture_format
+    dtype = np.uint16 if "16" in picture_format else np.uint8
+    message.content.data = cv2.imencode(".png", np.full((24, 32), 90, dtype))[1].reshape(-1)
+    assert images(find(tmp_path, [message])) == ["/cam/image_raw/compressed"]
 
 
 def test_images_that_are_not_pictures(tmp_path: Path) -> None:
@@ -161,7 +193,7 @@ def test_an_output_that_is_in_the_bag_already(tmp_path: Path) -> None:
     sent = [raw("/cam/image_raw"), raw("/cam/image_enhanced")]
     with pytest.raises(ConfigError, match="--exclude /cam/image_enhanced, or use --replace"):
         find(tmp_path, sent)
-    for number, choice in enumerate(({"exclude": ("/cam/image_enhanced",)}, {"replaces": True})):
+    for number, choice in enumerate(({"exclude": ("/cam/image_enhanced",)}, {"replace": True})):
         (tmp_path / str(number)).mkdir()
         assert images(find(tmp_path / str(number), sent, **choice)) == ["/cam/image_raw"]
 

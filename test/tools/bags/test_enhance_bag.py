@@ -22,7 +22,7 @@ from lowlight_enhance.core.errors import ConfigError, DataError
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
 from lowlight_enhance.core.metadata.readers import MetadataSettings
 from lowlight_enhance.core.pipeline import PipelineConfig
-from lowlight_enhance.tools.bags.cameras import TopicChoice
+from lowlight_enhance.tools.bags.cameras import TopicOptions
 from lowlight_enhance.tools.bags.enhance import enhance_bag
 from lowlight_enhance.tools.bags.recording import Bag
 from lowlight_enhance.tools.bags.settings import BagSettings
@@ -213,7 +213,7 @@ def test_a_type_without_definition_beside_others(tmp_path: Path) -> None:
 
 def test_excluded_topics_are_read_but_not_copied(tmp_path: Path) -> None:
     source = write_bag(tmp_path / "in", DRIVER_RECORDINGS["realsense"]().sent + SECRETS)
-    choice = TopicChoice(exclude=("/secret", "/camera/camera/color/metadata", "/camera/camera/color/image_raw"))
+    choice = TopicOptions(exclude=("/secret", "/camera/camera/color/metadata", "/camera/camera/color/image_raw"))
     report = enhance_in_process(source, tmp_path / "out", topics=choice)
     assert report.cameras[0].matches == {"exact": 4}
     assert set(bag_maker.connections(tmp_path / "out")) == {
@@ -237,7 +237,7 @@ def test_damaged_images_are_copied_counted_and_left_out(tmp_path: Path) -> None:
     source = write_bag(tmp_path / "in", recorded.sent)
     report = enhance_in_process(source, tmp_path / "out")
     [camera] = report.cameras
-    assert (camera.enhanced, camera.left_out, camera.unread, report.left_out) == (3, 3, 1, 3)
+    assert (camera.enhanced, camera.damaged_frames, camera.unusable_metadata, report.damaged_frames) == (3, 3, 1, 3)
     assert "3 damaged frames left out" in str(report)
     added = ["/camera/camera/color/image_enhanced", "/camera/camera/color/enhanced/camera_info"]
     assert without(added, tmp_path / "out") == bag_maker.messages(source)
@@ -276,7 +276,7 @@ def test_replaced_images_keep_topic_type_and_time(tmp_path: Path) -> None:
     images = [message for message in recorded.sent if message.topic == recorded.image]
     images[2].content = b"damaged"
     source = write_bag(tmp_path / "in", recorded.sent)
-    enhance_in_process(source, tmp_path / "out", topics=TopicChoice(replaces=True))
+    enhance_in_process(source, tmp_path / "out", topics=TopicOptions(replace=True))
     before, after = bag_maker.messages(source), bag_maker.messages(tmp_path / "out")
     assert [message[:3] for message in before] == [message[:3] for message in after]
     changed = [new for old, new in zip(before, after, strict=True) if old != new]
@@ -289,7 +289,7 @@ def test_a_replaced_image_of_another_size_brings_its_calibration(tmp_path: Path,
     recorded = DRIVER_RECORDINGS["flir"]()
     source = write_bag(tmp_path / "in", recorded.sent)
     settings = BagSettings(
-        topics=TopicChoice(replaces=True), model=tiny_model, threads=1, working_size=12, output_resolution="model"
+        topics=TopicOptions(replace=True), model=tiny_model, threads=1, working_size=12, output_resolution="model"
     )
     enhance_bag(source, tmp_path / "out", settings, lambda _: None)
     assert set(bag_maker.connections(tmp_path / "out")) == set(bag_maker.connections(source))
@@ -311,18 +311,18 @@ def test_compressed_images_stay_compressed(kind: str, tmp_path: Path) -> None:
     assert [m.format for m in made] == [f"bgr8; {kind} compressed bgr8"] * 3
     assert [m.header for m in made] == [message.content.header for message in sent]
 
-    enhance_in_process(source, tmp_path / "raw", topics=TopicChoice(format="raw"))
+    enhance_in_process(source, tmp_path / "raw", topics=TopicOptions(format="raw"))
     raw = bag_maker.objects(tmp_path / "raw", "/camera/image_enhanced")
     assert [(m.encoding, m.height, m.width) for m in raw] == [("bgr8", 24, 32)] * 3
-    enhance_in_process(source, tmp_path / "replaced", topics=TopicChoice(replaces=True))
+    enhance_in_process(source, tmp_path / "replaced", topics=TopicOptions(replace=True))
     assert set(bag_maker.connections(tmp_path / "replaced")) == {topic}
     with pytest.raises(ConfigError, match="leave out --format raw"):
-        enhance_in_process(source, tmp_path / "bad", topics=TopicChoice(replaces=True, format="raw"))
+        enhance_in_process(source, tmp_path / "bad", topics=TopicOptions(replace=True, format="raw"))
 
 
 def test_raw_images_as_files_on_request(tmp_path: Path) -> None:
     source = write_bag(tmp_path / "in", DRIVER_RECORDINGS["flir"]().sent)
-    enhance_in_process(source, tmp_path / "out", topics=TopicChoice(format="png"))
+    enhance_in_process(source, tmp_path / "out", topics=TopicOptions(format="png"))
     made = bag_maker.objects(tmp_path / "out", "/flir_camera/image_enhanced/compressed")
     assert [m.format for m in made] == ["mono8; png compressed mono8"] * 4
 
@@ -347,7 +347,7 @@ def test_fixed_values_count_where_nothing_is_told(tmp_path: Path) -> None:
     doubler = DoublingEnhancer()
     config = PipelineConfig(fallback=CaptureMetadata(1600.0, 0.02))
     report = enhance_in_process(
-        source, tmp_path / "out", doubler, stream=config, topics=TopicChoice(metadata=("none",))
+        source, tmp_path / "out", doubler, stream=config, topics=TopicOptions(metadata=("none",))
     )
     assert report.cameras[0].matches == {"fallback": 4}
     assert doubler.capture_values == [(1600.0, 0.02)] * 4
@@ -363,7 +363,7 @@ def test_fields_of_any_message_that_the_bag_defines(tmp_path: Path) -> None:
     source = write_bag(tmp_path / "in", sent)
     doubler = DoublingEnhancer()
     settings = MetadataSettings(exposure_field="shutter", exposure_scale_s=1.0, gain_field="gain", gain_kind="db")
-    choice = TopicChoice(metadata=("/wfov",))
+    choice = TopicOptions(metadata=("/wfov",))
     enhance_in_process(source, tmp_path / "out", doubler, stream=PipelineConfig(metadata=settings), topics=choice)
     iso = 100.0 * 10 ** (6 / 20)
     np.testing.assert_allclose(

@@ -22,6 +22,7 @@ from bag_maker import DRIVER_RECORDINGS, FIRST_NS, IMAGE, BagMessage, write_bag
 
 from lowlight_enhance import cli
 from lowlight_enhance.core.errors import ConfigError, DataError, LowlightError
+from lowlight_enhance.tools.bags import jobs as bag_jobs
 from lowlight_enhance.tools.bags import ray_jobs, scheduler
 from lowlight_enhance.tools.bags.settings import BagReport, BagSettings
 
@@ -58,14 +59,14 @@ def bags(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def local(bags: list[Path], settings: BagSettings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What one process makes of them."""
     folder = tmp_path_factory.mktemp("local")
-    scheduler.run(scheduler.jobs_of(bags, folder, force=False), settings, 1, lambda _: None, lambda *_: None)
+    scheduler.run_jobs(bag_jobs.plan_jobs(bags, folder, force=False), settings, 1, lambda _: None, lambda *_: None)
     return folder
 
 
 class Outcomes(dict[str, "BagReport | LowlightError"]):
     """What became of each bag, by its name."""
 
-    def __call__(self, job: scheduler.Job, outcome: BagReport | LowlightError) -> None:
+    def __call__(self, job: bag_jobs.Job, outcome: BagReport | LowlightError) -> None:
         self[job.source.name] = outcome
 
 
@@ -93,8 +94,8 @@ def killing(marker: Path, always: bool = False) -> Callable[..., BagReport]:
 def run(bags: list[Path], folder: Path, settings: BagSettings, **how: Any) -> tuple[Outcomes, int]:
     """What became of them, and the frames that were told of."""
     seen, frames = Outcomes(), list[int]()
-    jobs = scheduler.jobs_of(bags, folder, force=False)
-    ray_jobs.run(jobs, settings, frames.append, seen, **how)
+    jobs = bag_jobs.plan_jobs(bags, folder, force=False)
+    ray_jobs.run_ray_jobs(jobs, settings, frames.append, seen, **how)
     return seen, sum(frames)
 
 
@@ -156,9 +157,9 @@ def test_an_interrupt_cancels_the_tasks_and_leaves_nothing(settings: BagSettings
         assert frames > 0
         raise KeyboardInterrupt
 
-    jobs = scheduler.jobs_of([long], tmp_path / "out", force=False)
+    jobs = bag_jobs.plan_jobs([long], tmp_path / "out", force=False)
     with pytest.raises(KeyboardInterrupt):
-        ray_jobs.run(jobs, settings, interrupt, lambda *_: None)
+        ray_jobs.run_ray_jobs(jobs, settings, interrupt, lambda *_: None)
     assert [path.name for path in tmp_path.iterdir()] == ["long"]
     deadline = time.monotonic() + DEADLINE_S
     while ray.available_resources().get("CPU") != 2.0:
@@ -200,7 +201,7 @@ def test_no_cluster_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray, "init", refuse)
     with (
         pytest.raises(ConfigError, match=r"no Ray cluster at auto \(Could not find any running Ray instance\.\)"),
-        ray_jobs.connected("auto", 1),
+        ray_jobs.ray_cluster("auto", 1),
     ):
         pass
 
