@@ -54,10 +54,10 @@ BIAS_CELLS = 3
 EVERY_FRAME, MEASURE_PERIOD = 8, 4
 """The noise is measured in so many fused frames at first, then in every fourth: it changes slowly."""
 
-MIN_OPEN_SHARE = 0.3
+MIN_OPEN_SHARE = 0.25
 """Where less than this share of the picture fits its past, the scene is another: the average starts anew."""
 
-CORRELATION_LIMITS, CORRELATION_RISE, CORRELATION_RATE = (0.7, 3.0), 1.5, 0.3
+CORRELATION_LIMITS, CORRELATION_RISE, CORRELATION_RATE = (0.8, 3.0), 2.0, 0.5
 """Range of the noise correlation that is allowed for, how far above the usual a frame may lie, and how fast the usual
 follows. A cut raises it at once, correlated noise is there all the time."""
 
@@ -310,10 +310,10 @@ class TemporalFusion:
             if not self._noise.is_known:
                 return None
         comparison.judge(self._noise, per_cell)
+        gate = comparison.gate(self._correlation) * is_covered
         usual = min(comparison.correlation, CORRELATION_RISE * self._correlation)
         self._correlation += CORRELATION_RATE * (usual - self._correlation)
         self._correlation = min(max(self._correlation, CORRELATION_LIMITS[0]), CORRELATION_LIMITS[1])
-        gate = comparison.gate(self._correlation) * is_covered
         if float(gate.sum()) < MIN_OPEN_SHARE * max(float(is_covered.sum()), 0.25 * gate.size):
             return None
         self._fused += 1
