@@ -10,7 +10,6 @@ Everything is decided on means of small cells of pixels; only warp, average and 
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass
 
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from lowlight_enhance.core.enhancement import linear_light, motion
 from lowlight_enhance.core.enhancement.fusion_gate import Comparison
+from lowlight_enhance.core.enhancement.fusion_state import FusionBuffers, Past, Present, changed, continues
 from lowlight_enhance.core.enhancement.noise_model import NoiseModel
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.inference.model_input import Rgb
@@ -30,17 +30,8 @@ Plane = NDArray[np.float32]
 MAX_FRAMES = 16
 """Largest ``max_frames``."""
 
-CELLS = 128
-"""Cells, about, on the shorter side of a frame."""
-
 MIN_SIDE = 32
 """Frames with fewer pixels on a side are not fused."""
-
-MAX_GAP_S = 0.5
-"""After a longer gap between stamps the average starts anew."""
-
-MAX_EXPOSURE_CHANGE = 0.05
-"""Relative change of ISO or exposure time from which on the average starts anew."""
 
 MIN_MOTION_PX = 0.05
 """Smaller motion is not followed, because every warp costs a little sharpness."""
@@ -62,9 +53,9 @@ CORRELATION_LIMITS, CORRELATION_RISE, CORRELATION_RATE = (0.8, 3.0), 2.0, 0.5
 follows. A cut raises it at once, correlated noise is there all the time."""
 
 NOMINAL_FULL_WELL = 35000.0
-"""Electrons at ISO 100 of the camera whose ISO the network is told: the smallest of the sensors that the shipped
-network was trained on. A camera of 10,000 electrons at ISO 3200 is as noisy as this one at ISO 11200. To tell that
-instead of the metadata's ISO gives +0.03 SSIM at 4 and 5 stops."""
+"""Electrons at ISO 100 of the camera by whose ISO noise is told to the network: the smallest of the sensors that the
+shipped network was trained on. A camera of 10,000 electrons at ISO 3200 is as noisy as this one at ISO 11200, so 7 of
+its frames count as 2. That gives +0.03 SSIM at 4 and 5 stops."""
 
 MIN_FULL_WELL = 4000.0
 """Electrons at ISO 100 of the smallest sensors; bounds by how much a known ISO is corrected."""
@@ -127,51 +118,16 @@ class FusedFrame:
     statistics: FusionStatistics = FusionStatistics()
 
 
-@dataclass(slots=True)
-class _Past:
-    """The running average after a frame.
-
-    Attributes:
-        planes: three (H, W) planes of linear light, 0..65535.
-        cells: (h, w, 3) its means, 0..1 linear.
-        gray: (h, w) what motion is estimated from.
-        weight: (h, w) frames as which each cell counts.
-        count: (h, w) frames of equal noise.
-        motion: (2, 3) last motion in cells, or None.
-        source: shape and type of the frames.
-        capture: metadata of the last frame that had any.
-        stamp_ns: of the last frame.
-    """
-
-    planes: list[Plane]
-    cells: Plane
-    gray: Plane
-    weight: Plane
-    count: Plane
-    motion: motion.Affine | None
-    source: object
-    capture: CaptureMetadata
-    stamp_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Present:
-    """A new frame: planes of linear light, means of cells and what motion is estimated from."""
-
-    planes: list[Plane]
-    cells: Plane
-    gray: Plane
-
-
 class TemporalFusion:
     """The running average of one stream. Not for several threads at once."""
 
     def __init__(self) -> None:
-        self._past: _Past | None = None
+        self._past: Past | None = None
         self._noise = NoiseModel()
+        self._noise_iso: float | None = None
         self._correlation = 1.0
         self._fused = 0
-        self._buffers = _Buffers((0, 0))
+        self._buffers = FusionBuffers((0, 0))
 
     def reset(self) -> None:
         """Forget the frames before. What is known about the noise is kept."""
@@ -198,18 +154,19 @@ class TemporalFusion:
             return FusedFrame(rgb, capture)
         source = (rgb.shape, rgb.dtype, encoding)
         past, self._past = self._past, None
-        if past is not None and not _continues(past, source, capture, stamp_ns):
-            if _changed(past.capture.iso, capture.iso):
-                self._noise, self._fused = NoiseModel(), 0
+        if past is not None and not continues(past, source, capture, stamp_ns):
             past = None
+        if changed(self._noise_iso, capture.iso):
+            self._noise, self._fused = NoiseModel(), 0
+        self._noise_iso = self._noise_iso if capture.iso is None else capture.iso
         if self._buffers.shape != rgb.shape[:2]:
-            self._buffers = _Buffers(rgb.shape[:2])
+            self._buffers = FusionBuffers(rgb.shape[:2])
         present = self._prepared(rgb)
         known = capture if past is None else capture.filled_from(past.capture)
         fused = None if past is None else self._fuse(past, present, config)
         if fused is None:
             ones = np.ones(present.gray.shape, np.float32)
-            self._past = _Past(
+            self._past = Past(
                 self._buffers.keep(present.planes),
                 present.cells,
                 present.gray,
@@ -235,11 +192,11 @@ class TemporalFusion:
         told, count = self._told(capture, merged.count)
         return FusedFrame(encoded, told, count, found.scaled(*pixels), statistics)
 
-    def _prepared(self, rgb: Rgb) -> _Present:
+    def _prepared(self, rgb: Rgb) -> Present:
         planes = self._buffers.present
         linear_light.to_linear(rgb, planes)
         cells = self._cells(planes)
-        return _Present(planes, cells, self._gray(cells))
+        return Present(planes, cells, self._gray(cells))
 
     def _cells(self, planes: list[Plane]) -> Plane:
         """(h, w, 3) means of cells, 0..1."""
@@ -256,8 +213,8 @@ class TemporalFusion:
         return motion.prepared(np.asarray(cv2.sqrt(gray), dtype=np.float32))
 
     def _fuse(
-        self, past: _Past, present: _Present, config: TemporalFusionConfig
-    ) -> tuple[_Past, float, motion.Motion] | None:
+        self, past: Past, present: Present, config: TemporalFusionConfig
+    ) -> tuple[Past, float, motion.Motion] | None:
         """The average with ``present``, the share of pixels that start anew, and the motion; None: no part fits."""
         found = motion.estimate(past.gray, present.gray, past.motion)
         pixels = self._buffers.pixels
@@ -279,7 +236,7 @@ class TemporalFusion:
         count = np.float32(1.0) / (np.square(1.0 - share) / count + np.square(share))
         planes = self._buffers.average(moved, present.planes, weight)
         cells = self._cells(planes)
-        merged = _Past(
+        merged = Past(
             planes,
             cells,
             self._gray(cells),
@@ -292,7 +249,7 @@ class TemporalFusion:
         )
         return merged, float(1.0 - gate.mean()), found
 
-    def _moved_cells(self, past: _Past, found: motion.Motion) -> tuple[Plane, Plane, Plane]:
+    def _moved_cells(self, past: Past, found: motion.Motion) -> tuple[Plane, Plane, Plane]:
         """The past's cells, weight and count where the present has them; the weight is 0 where nothing was in view."""
         cells = motion.warped(past.cells, found.matrix)
         weight, count = motion.warped(past.weight, found.matrix), motion.warped(past.count, found.matrix)
@@ -300,7 +257,7 @@ class TemporalFusion:
         return cells, weight * inside, np.maximum(count, np.float32(1.0))
 
     def _gate(
-        self, comparison: Comparison, moved: list[Plane], present: _Present, weight: Plane, count: Plane
+        self, comparison: Comparison, moved: list[Plane], present: Present, weight: Plane, count: Plane
     ) -> Plane | None:
         """(h, w) how far the past counts, 0..1; None where too little of it does. Measures the noise on the way."""
         per_cell = self._buffers.pixels[0] * self._buffers.pixels[1]
@@ -322,7 +279,7 @@ class TemporalFusion:
         return gate
 
     def _measure(
-        self, comparison: Comparison, moved: list[Plane], present: _Present, count: Plane, where: NDArray[np.bool_]
+        self, comparison: Comparison, moved: list[Plane], present: Present, count: Plane, where: NDArray[np.bool_]
     ) -> None:
         """Show the noise model one pixel of every other cell each way."""
         rows, columns = self._buffers.samples
@@ -336,7 +293,7 @@ class TemporalFusion:
         ]
         self._noise.update(level.T.ravel(), np.concatenate(squared))
 
-    def _encoded(self, merged: _Past) -> NDArray[np.uint16]:
+    def _encoded(self, merged: Past) -> NDArray[np.uint16]:
         """The average as an sRGB picture, without the part of the black bias that a long exposure would not have."""
         bias: Plane | None = None
         if self._noise.read > 0.0:
@@ -358,85 +315,3 @@ class TemporalFusion:
             return CaptureMetadata.of(iso, capture.exposure_s), count
         share = min(max(capture.iso / iso, MIN_FULL_WELL / NOMINAL_FULL_WELL), 1.0)
         return capture, np.maximum(count * np.float32(share), np.float32(1.0))
-
-
-class _Buffers:
-    """Buffers for frames of one (H, W) shape, as fresh memory costs as much as the arithmetic.
-
-    Attributes:
-        shape: (H, W).
-        cells: (w, h) of the grid of cells.
-        pixels: pixels (x, y) of a cell.
-        samples: rows and columns of the middle pixels of every other cell, as an index.
-        present: three (H, W) buffers.
-    """
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        height, width = self.shape = shape[0], shape[1]
-        cell = 1 << max(0, round(math.log2(max(1, min(shape)) / CELLS)))
-        self.cells = max(1, round(width / cell)), max(1, round(height / cell))
-        self.pixels = width / self.cells[0], height / self.cells[1]
-        middle = [
-            ((np.arange(0, n, 2) + 0.5) * size).astype(np.intp)
-            for n, size in zip(self.cells, self.pixels, strict=True)
-        ]
-        self.samples = middle[1][:, None], middle[0][None, :]
-        self.present, self._past, self._moved = (
-            [np.empty(self.shape, np.float32) for _ in range(3)] for _ in range(3)
-        )
-        self._integers = [np.empty(self.shape, np.uint16) for _ in range(3)]
-        self._weight, self._bias = np.empty(self.shape, np.float32), np.empty(self.shape, np.float32)
-        self._ones = np.ones(self.shape, np.float32)
-
-    def keep(self, planes: list[Plane]) -> list[Plane]:
-        """``planes`` copied to where the past is kept."""
-        for plane, target in zip(planes, self._past, strict=True):
-            np.copyto(target, plane)
-        return self._past
-
-    def warp(self, planes: list[Plane], matrix: motion.Affine) -> list[Plane]:
-        """``planes`` seen through ``matrix``; bicubic, as bilinear warps frame after frame blur."""
-        size = (self.shape[1], self.shape[0])
-        flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-        for plane, target in zip(planes, self._moved, strict=True):
-            cv2.warpAffine(plane, matrix, size, dst=target, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        return self._moved
-
-    def average(self, past: list[Plane], present: list[Plane], weight: Plane) -> list[Plane]:
-        """(weight * past + present) / (weight + 1), where the past is kept; ``weight`` is one of cells."""
-        full = self._enlarged(weight, self._weight)
-        for old, new, target in zip(past, present, self._past, strict=True):
-            cv2.blendLinear(old, new, full, self._ones, dst=target)
-        return self._past
-
-    def quantised(self, planes: list[Plane], bias: Plane | None) -> list[NDArray[np.uint16]]:
-        """``planes`` less ``bias``, which is (rows, columns, 3) on a coarser grid, rounded and clipped."""
-        for channel, (plane, target) in enumerate(zip(planes, self._integers, strict=True)):
-            if bias is None:
-                self._bias.fill(0.0)
-                cv2.subtract(plane, self._bias, dst=target, dtype=cv2.CV_16U)
-            else:
-                full = self._enlarged(np.ascontiguousarray(bias[:, :, channel]), self._bias)
-                cv2.subtract(plane, full, dst=target, dtype=cv2.CV_16U)
-        return self._integers
-
-    def _enlarged(self, plane: Plane, target: Plane) -> Plane:
-        size = (self.shape[1], self.shape[0])
-        return np.asarray(cv2.resize(plane, size, dst=target, interpolation=cv2.INTER_LINEAR), dtype=np.float32)
-
-
-def _continues(past: _Past, source: object, capture: CaptureMetadata, stamp_ns: int) -> bool:
-    """Whether a frame may follow on ``past``."""
-    return (
-        past.source == source
-        and 0 < stamp_ns - past.stamp_ns <= MAX_GAP_S * 1e9
-        and not _changed(past.capture.iso, capture.iso)
-        and not _changed(past.capture.exposure_s, capture.exposure_s)
-    )
-
-
-def _changed(before: float | None, now: float | None) -> bool:
-    """Whether both values are known and differ; unknown metadata does not end an average."""
-    if before is None or now is None:
-        return False
-    return abs(now - before) > MAX_EXPOSURE_CHANGE * before

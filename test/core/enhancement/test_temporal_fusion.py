@@ -361,3 +361,13 @@ def test_pixels_that_changed_are_those_of_the_frame(seed: int, top: int, left: i
     inside = (slice(top + 6, top + size - 6), slice(left + 6, left + size - 6))
     assert count_of(last)[inside].max() == 1.0
     np.testing.assert_allclose(last.rgb[inside] / 257.0, frames[-1][inside], atol=0.6)
+
+
+def test_noise_is_measured_anew_at_another_iso() -> None:
+    rng, truth = np.random.default_rng(19), view(scene())
+    fusion = TemporalFusion()
+    for i in range(12):
+        iso = ISO if i < 6 else ISO / 8.0
+        fused = fusion(photographed(truth, rng, iso), CaptureMetadata(iso), START_NS + i * PERIOD_NS, CONFIG)
+    assert fused.statistics.mean_count > 4.0
+    assert fused.frame_count.mean() == pytest.approx(fused.statistics.mean_count, rel=0.3)
