@@ -24,6 +24,9 @@ MAX_BYTES = 512 * 1024 * 1024
 MAX_TEXT_BYTES = 64 * 1024
 """Longest name or metadata entry."""
 
+MAX_GRAPH_DEPTH = 8
+"""Nesting of the graphs of If, Loop and Scan where they are allowed."""
+
 DOMAINS = ("", "ai.onnx")
 """Operator sets of an exported network, in float32, float16 and int8: the one of ONNX itself, by both its names."""
 
@@ -73,31 +76,34 @@ class ModelFile:
     outputs: tuple[Port, ...]
 
 
-def read_model(path: Path, remedy: str = EXPORT_IT) -> ModelFile:
+def read_model(path: Path, remedy: str = EXPORT_IT, allow_control_flow: bool = False) -> ModelFile:
     """Read and check a model file.
 
     Args:
         path: an ONNX file.
         remedy: what to do about a rejected file.
+        allow_control_flow: accept If, Loop and Scan, whose graphs are checked too. They may never end, so this is for
+            detectors in offline evaluation, never for the model of the node.
 
     Raises:
         ModelError: missing, too large, damaged, or with content that is not needed for a network.
     """
-    return parse_model(_read(path, remedy), path, remedy)
+    return parse_model(_read(path, remedy), path, remedy, allow_control_flow)
 
 
-def parse_model(content: bytes, path: Path, remedy: str = EXPORT_IT) -> ModelFile:
+def parse_model(content: bytes, path: Path, remedy: str = EXPORT_IT, allow_control_flow: bool = False) -> ModelFile:
     """Check the content of a model file.
 
     Args:
         content: an ONNX file.
         path: where it came from, for messages.
         remedy: as in ``read_model``.
+        allow_control_flow: as in ``read_model``.
 
     Raises:
         ModelError: as ``read_model``.
     """
-    checker = _Checker(content, path, remedy)
+    checker = _Checker(content, path, remedy, allow_control_flow)
     try:
         checker.model()
     except WireError as error:
@@ -130,8 +136,9 @@ def _read(path: Path, remedy: str) -> bytes:
 class _Checker:
     """Walks through the messages of a file. Each method takes the field that holds the message it is named after."""
 
-    def __init__(self, content: bytes, path: Path, remedy: str) -> None:
+    def __init__(self, content: bytes, path: Path, remedy: str, allow_control_flow: bool) -> None:
         self.wire, self.path, self.remedy = Wire(content), path, remedy
+        self.allow_control_flow, self.depth = allow_control_flow, 0
         self.metadata: dict[str, str] = {}
         self.inputs: list[Port] = []
         self.outputs: list[Port] = []
@@ -159,12 +166,14 @@ class _Checker:
             if field.number == 1:
                 self._node(field)
             elif field.number == 5:
-                self.constants.add(self._tensor(field))
+                name = self._tensor(field)
+                if not self.depth:
+                    self.constants.add(name)
             elif field.number == 15:
                 self._sparse_tensor(field)
-            elif field.number == 11:
+            elif field.number == 11 and not self.depth:
                 self.inputs.append(self._port(field))
-            elif field.number == 12:
+            elif field.number == 12 and not self.depth:
                 self.outputs.append(self._port(field))
 
     def _node(self, node: Field) -> None:
@@ -179,9 +188,18 @@ class _Checker:
             if field.number in (5, 10):
                 self._tensor(field)
             elif field.number in (6, 11):
-                raise self._refusal("has control flow (Loop, If or Scan)")
+                self._nested_graph(field)
             elif field.number in (22, 23):
                 self._sparse_tensor(field)
+
+    def _nested_graph(self, graph: Field) -> None:
+        if not self.allow_control_flow:
+            raise self._refusal("has control flow (Loop, If or Scan)")
+        if self.depth == MAX_GRAPH_DEPTH:
+            raise self._refusal(f"nests graphs more than {MAX_GRAPH_DEPTH} deep")
+        self.depth += 1
+        self._graph(graph)
+        self.depth -= 1
 
     def _sparse_tensor(self, tensor: Field) -> None:
         for field in self._fields(tensor):

@@ -95,7 +95,7 @@ class OnnxDetector:
             ConfigError: the options do not fit the file.
         """
         self.name, self.options = path.stem, options or DetectorOptions()
-        file = read_model(path, REMEDY)
+        file = read_model(path, REMEDY, allow_control_flow=True)  # PyTorch exports detectors with If
         self.confidence = self.options.confidence
         self._path, self._size = path, _input_size(file, self.options.size)
         self._dtype = np.float16 if file.inputs[0].element == FLOAT16 else np.float32

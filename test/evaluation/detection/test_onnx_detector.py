@@ -215,3 +215,38 @@ def test_a_file_with_operators_of_other_domains_is_rejected(tmp_path: Path) -> N
     path = write_detector(tmp_path / "a.onnx", OUTPUTS["v8"][0], domain="TRT")
     with pytest.raises(ModelError, match=r"domain 'TRT'.*export the detector again"):
         OnnxDetector(path)
+
+
+def write_with_branch(path: Path, domain: str = "") -> Path:
+    """A v8 detector behind an If whose branches return the same boxes, as exports of PyTorch contain them."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    values = numpy_helper.from_array(OUTPUTS["v8"][0].astype(np.float32), "values")
+    shape = list(OUTPUTS["v8"][0].shape)
+
+    def branch(name: str) -> onnx.GraphProto:
+        output = helper.make_tensor_value_info(f"{name}_out", TensorProto.FLOAT, shape)
+        node = helper.make_node("Add", ["values", "zero"], [f"{name}_out"], domain=domain)
+        return helper.make_graph([node], name, [], [output])
+
+    nodes = [
+        helper.make_node("ReduceMean", ["images"], ["mean"], keepdims=0),
+        helper.make_node("Mul", ["mean", "nothing"], ["zero"]),
+        helper.make_node("Greater", ["mean", "nothing"], ["bright"]),
+        helper.make_node("If", ["bright"], ["output0"], then_branch=branch("then"), else_branch=branch("else")),
+    ]
+    image = helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 64, 64])
+    output = helper.make_tensor_value_info("output0", TensorProto.FLOAT, shape)
+    constants = [values, numpy_helper.from_array(np.array(0.0, np.float32), "nothing")]
+    graph = helper.make_graph(nodes, "branch", [image], [output], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(path))
+    return path
+
+
+def test_a_detector_may_contain_branches_and_they_are_checked_too(tmp_path: Path) -> None:
+    found = OnnxDetector(write_with_branch(tmp_path / "a.onnx"), DetectorOptions(classes=("a", "b", "c")))(IMAGE)
+    assert found.corners == pytest.approx(CENTRED)
+    with pytest.raises(ModelError, match="domain 'TRT'"):
+        OnnxDetector(write_with_branch(tmp_path / "b.onnx", domain="TRT"))
