@@ -5,6 +5,7 @@
 # make parameters   docs/parameters.md and config/enhance.yaml from the code
 # make modules      the list of modules in docs/architecture.md from the code
 # make docs         API reference in out/docs
+# make detectors PHOTOS=P.csv LABELS=L.json DETECTOR=X.onnx  docs/detectors.md with the models that ship
 # make train-smoke  every command of training once, on generated data
 # PYTHON=python3.12 selects the interpreter; TORCH holds pip's arguments for torch, e.g. a build for your GPU.
 
@@ -16,7 +17,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help setup setup-dev demo pictures parameters modules docs train-smoke test lint bench soak clean
+.PHONY: help setup setup-dev demo pictures parameters modules docs detectors train-smoke test lint bench soak clean
 
 help:
 	@sed -n '/^#/!q; s/^# //p' Makefile
@@ -46,6 +47,9 @@ bench: setup
 
 soak: setup
 	$(BIN)/lowlight soak --minutes $(MINUTES)
+
+detectors: setup-dev
+	$(BIN)/python test/helpers/detector_tables.py --photos $(PHOTOS) --labels $(LABELS) --detector $(DETECTOR) --out out/detectors
 
 train-smoke: setup-dev
 	rm -rf out/train-smoke
