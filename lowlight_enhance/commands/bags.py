@@ -1,4 +1,4 @@
-"""The commands of recordings: `lowlight bag` and `lowlight replay`."""
+"""Commands for recordings: `lowlight bag` and `lowlight replay`."""
 
 from __future__ import annotations
 
@@ -28,76 +28,101 @@ if TYPE_CHECKING:
 
 
 def add_bag(commands: Commands[argparse.ArgumentParser]) -> None:
-    """Declare `lowlight bag`."""
+    """Add `lowlight bag`."""
     parser = commands.add_parser("bag", help="enhance the cameras of recorded bags")
     parser.add_argument(
         "sources",
         type=Path,
         nargs="+",
         metavar="IN",
-        help="rosbag2 folder, .mcap or .db3 file, or a folder with such folders somewhere in it",
+        help="rosbag2 folder, .mcap or .db3 file, or a folder that contains rosbag2 folders at any depth",
     )
     parser.add_argument(
-        "target", type=Path, metavar="OUT", help="new bag; for several IN, the folder to put them into"
+        "target",
+        type=Path,
+        metavar="OUT",
+        help="new bag; for several bags, an existing folder in which they are created",
     )
-    parser.add_argument("--force", action="store_true", help="replace bags that are there already")
-    parser.add_argument("--workers", type=positive, default=1, metavar="N", help="bags at once (default: %(default)s)")
+    parser.add_argument("--force", action="store_true", help="replace existing bags")
+    parser.add_argument(
+        "--workers",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="number of bags processed at once (default: %(default)s)",
+    )
     parser.add_argument(
         "--ray",
         metavar="ADDRESS",
-        help="one Ray task a bag: 'local', 'auto' (the cluster of this machine) or ray://host:port; extra 'ray'",
+        help="one Ray task per bag: 'local', 'auto' (the cluster of this machine) or ray://host:port; extra: ray",
     )
+    _add_topic_options(parser)
+    add_network_options(parser)
+    _add_file_options(parser)
+    add_node_parameters(parser, PIPELINE_PARAMETERS | METADATA_PARAMETERS)
+    parser.set_defaults(run=_run_bag)
+
+
+def _add_topic_options(parser: argparse.ArgumentParser) -> None:
     topics = parser.add_argument_group("topics")
     topics.add_argument(
-        "--topic", action="append", default=[], dest="images", help="image topic; repeatable (default: every camera)"
+        "--topic",
+        action="append",
+        default=[],
+        dest="images",
+        help="image topic to enhance; repeatable (default: every camera)",
     )
-    topics.add_argument("--replace", action="store_true", help="put enhanced images in place of the dark ones")
     topics.add_argument(
-        "--exclude", action="append", default=[], metavar="TOPIC", help="topic not to copy; repeatable"
+        "--replace", action="store_true", help="write enhanced images to the topic of the input images"
+    )
+    topics.add_argument(
+        "--exclude", action="append", default=[], metavar="TOPIC", help="topic that is not copied; repeatable"
     )
     topics.add_argument(
         "--camera-info",
         action="append",
         default=[],
         metavar="[IMAGE=]TOPIC",
-        help="calibration; repeatable, 'none' for none (default: camera_info beside the image)",
+        help="calibration topic; repeatable; 'none' for none (default: camera_info in the namespace of the image)",
     )
     topics.add_argument(
         "--metadata",
         action="append",
         default=[],
         metavar="[IMAGE=]TOPIC",
-        help="capture metadata; repeatable, 'none' for none (default: found by type and namespace)",
+        help="topic of capture metadata; repeatable; 'none' for none (default: found by type and namespace)",
     )
-    topics.add_argument("--metadata-type", default="", metavar="TYPE", help="take only topics of this type for it")
-    topics.add_argument("--iso", type=float, help="ISO where no metadata tells it")
+    topics.add_argument("--metadata-type", default="", metavar="TYPE", help="message type of capture metadata")
+    topics.add_argument("--iso", type=float, help="ISO of frames without metadata")
     topics.add_argument(
-        "--exposure", type=seconds, metavar="SECONDS", dest="exposure_s", help="exposure time where none tells it"
+        "--exposure",
+        type=seconds,
+        metavar="SECONDS",
+        dest="exposure_s",
+        help="exposure time of frames without metadata",
     )
-    add_network_options(parser)
-    _add_files(parser)
-    add_node_parameters(parser, PIPELINE_PARAMETERS | METADATA_PARAMETERS)
-    parser.set_defaults(run=_run_bag)
 
 
-def _add_files(parser: argparse.ArgumentParser) -> None:
-
+def _add_file_options(parser: argparse.ArgumentParser) -> None:
     files = parser.add_argument_group("files")
     files.add_argument(
         "--format",
         choices=("same", "raw", "jpeg", "png"),
         default="same",
-        help="of enhanced images (default: raw as raw, JPEG as JPEG, PNG as PNG)",
+        help="format of enhanced images (default: as the input images)",
     )
-    files.add_argument("--jpeg-quality", type=positive, metavar="1..100", help="of JPEG")
+    files.add_argument("--jpeg-quality", type=positive, metavar="1..100", help="quality of JPEG images")
     files.add_argument(
-        "--storage", choices=("same", "sqlite3", "mcap"), default="same", help="of the new bag (default: as IN)"
+        "--storage",
+        choices=("same", "sqlite3", "mcap"),
+        default="same",
+        help="file format of the new bag (default: as IN)",
     )
     files.add_argument(
         "--compression",
         choices=("same", "none", "file", "message", "storage"),
         default="same",
-        help="what is compressed by zstd; 'storage': the chunks of mcap (default: as IN)",
+        help="what is compressed with zstd; 'storage': the chunks of mcap (default: as IN)",
     )
 
 
@@ -153,10 +178,10 @@ def _run_replay(options: argparse.Namespace) -> int:
 
 
 def _settings(options: argparse.Namespace) -> BagSettings:
-    from lowlight_enhance.tools.bags.cameras import TopicOptions
     from lowlight_enhance.tools.bags.settings import BagSettings
+    from lowlight_enhance.tools.bags.topics import TopicOptions
 
-    more = {} if options.jpeg_quality is None else {"jpeg_quality": options.jpeg_quality}
+    jpeg_quality = {} if options.jpeg_quality is None else {"jpeg_quality": options.jpeg_quality}
     return BagSettings(
         topics=TopicOptions(
             images=tuple(dict.fromkeys(options.images)),
@@ -171,31 +196,31 @@ def _settings(options: argparse.Namespace) -> BagSettings:
         storage=options.storage,
         compression=options.compression,
         **network_settings(options),
-        **more,
+        **jpeg_quality,
     )
 
 
 def _run_bag(options: argparse.Namespace) -> int:
-    from lowlight_enhance.tools.bags import scheduler  # isort: skip (it is to be missed before tqdm, which other extras have too)
-    from lowlight_enhance.tools.bags import jobs as bag_jobs, ray_jobs  # isort: skip (it is to be missed before tqdm, which other extras have too)
+    from lowlight_enhance.tools.bags import scheduler  # isort: skip (imported before tqdm: a missing rosbags names the right extra)
+    from lowlight_enhance.tools.bags import jobs as bag_jobs, ray_jobs  # isort: skip (imported before tqdm: a missing rosbags names the right extra)
     from tqdm import tqdm
 
     if options.ray is not None and options.workers > 1:
-        raise ConfigError("--workers counts processes of this machine, and Ray knows its own; leave it out")
+        raise ConfigError("--workers is for processes of this machine; leave it out with --ray")
     settings = _settings(options)
     failed: list[Job] = []
-    left_out = 0
+    damaged = 0
     jobs, frames = _inspect(
         bag_jobs.plan_jobs(options.sources, options.target, options.force, _model_files(settings)), settings, failed
     )
 
-    def done(job: Job, outcome: BagReport | LowlightError) -> None:
-        nonlocal left_out
+    def on_finished(job: Job, outcome: BagReport | LowlightError) -> None:
+        nonlocal damaged
         if isinstance(outcome, LowlightError):
             failed.append(job)
             tqdm.write(f"lowlight: {outcome}", file=sys.stderr)
             return
-        left_out += outcome.damaged_frames
+        damaged += outcome.damaged_frames
         for warning in outcome.warnings:
             tqdm.write(f"{job.source}: {warning}", file=sys.stderr)
         tqdm.write(f"{job.target}: {outcome}", file=sys.stdout)
@@ -205,34 +230,35 @@ def _run_bag(options: argparse.Namespace) -> int:
             stack.enter_context(ray_jobs.ray_cluster(options.ray, settings.threads or 1))
         progress = stack.enter_context(tqdm(total=frames, unit="frame", disable=None))
         if options.ray is not None:
-            ray_jobs.run_ray_jobs(jobs, settings, progress.update, done)
+            ray_jobs.run_ray_jobs(jobs, settings, progress.update, on_finished)
         else:
-            scheduler.run_jobs(jobs, settings, options.workers, progress.update, done)
+            scheduler.run_jobs(jobs, settings, options.workers, progress.update, on_finished)
     if failed:
         return EXIT_USER_ERROR
-    return EXIT_INCOMPLETE if left_out else 0
+    return EXIT_INCOMPLETE if damaged else 0
 
 
 def _model_files(settings: BagSettings) -> tuple[Path, ...]:
+    """Files that the command reads besides the bags."""
     return () if settings.model is None else (Path(settings.model),)
 
 
 def _inspect(jobs: list[Job], settings: BagSettings, failed: list[Job]) -> tuple[list[Job], int]:
-    """ProgressCallback which cameras will be enhanced; the bags that have some, and how many frames there are."""
+    """Print the cameras of each bag. Return the usable jobs and the number of their frames."""
     from lowlight_enhance.tools.bags.enhance import inspect_bag
 
     frames, usable = 0, []
     for job in jobs:
         try:
-            found = inspect_bag(job.source, settings)
+            selection = inspect_bag(job.source, settings)
         except LowlightError as error:
             failed.append(job)
             print(f"lowlight: {error}", file=sys.stderr)
             continue
         usable.append(job)
-        frames += sum(camera.frames for camera in found.cameras)
-        for camera in found.cameras:
+        frames += sum(camera.frames for camera in selection.cameras)
+        for camera in selection.cameras:
             print(f"{job.source}: {camera}")
-        for topic, reason in found.skipped.items():
-            print(f"{job.source}: not {topic} ({reason}); --topic {topic} takes it")
+        for topic, reason in selection.skipped.items():
+            print(f"{job.source}: {topic} is not enhanced ({reason}); choose it with --topic {topic}")
     return usable, frames

@@ -15,10 +15,11 @@ from lowlight_enhance.evaluation.camera_evaluation import CameraEvaluation
 from lowlight_enhance.evaluation.report.content import Section
 from lowlight_enhance.tools.background import prefetch
 from lowlight_enhance.tools.bags.camera_stream import read_camera_data
-from lowlight_enhance.tools.bags.cameras import Camera, TopicOptions, find_cameras
+from lowlight_enhance.tools.bags.cameras import Camera, find_cameras
 from lowlight_enhance.tools.bags.recording import Bag, MessageTypes
 from lowlight_enhance.tools.bags.reference_images import RecordedImages
 from lowlight_enhance.tools.bags.settings import CameraReport
+from lowlight_enhance.tools.bags.topics import TopicOptions
 
 OnProgress = Callable[[int], object]
 """Called with the number of frames that were finished since the last call."""

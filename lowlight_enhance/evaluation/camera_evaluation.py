@@ -97,12 +97,12 @@ class CameraEvaluation:
             return
         stamp = stamp_ns(message)
         rgb, _ = decode(message, "same", self._stream.max_pixels)
-        output: Image | None = frame.rgb if self._enhanced is None else self._enhanced.at(stamp)
+        output: Image | None = frame.rgb if self._enhanced is None else self._enhanced.image_at(stamp)
         if output is None:
             self._without_enhanced += 1
             return
         self._first_ns = stamp if self._first_ns is None else self._first_ns
-        images = _Images(to_8_bit(rgb), np.array(output), self._reference.at(stamp) if self._reference else None)
+        images = _Images(to_8_bit(rgb), np.array(output), self._reference.image_at(stamp) if self._reference else None)
         try:
             measured = self._measure(images, frame, stamp)
         except ImageError as error:

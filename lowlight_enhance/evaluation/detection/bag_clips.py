@@ -63,11 +63,11 @@ def _frames(source: Path, camera: Camera, config: BagEvaluationConfig, enhance: 
             if frame is None:
                 continue
             stamp = stamp_ns(message)
-            after = enhanced.at(stamp) if enhanced else np.array(frame.rgb)
+            after = enhanced.image_at(stamp) if enhanced else np.array(frame.rgb)
             if after is None:
                 continue
             dark = to_8_bit(decode(message, "same", config.stream.max_pixels)[0])
-            bright = reference.at(stamp) if reference else None
+            bright = reference.image_at(stamp) if reference else None
             for other in (after, bright):
                 if other is not None and other.shape != dark.shape:
                     name = f"{stamp // NS_PER_S}.{stamp % NS_PER_S:09d}"

@@ -1,7 +1,7 @@
-"""One recording, enhanced: a new bag with everything of the old one, and the frames as the node would publish them.
+"""Enhance one recording: a new bag with all recorded messages and the frames that the node would publish.
 
-All calibrations and capture metadata are read before the first image, so each frame finds its own, whenever that was
-recorded, and the result is the same on every run.
+All calibrations and capture metadata are read before the first image. Each frame therefore finds its metadata even
+where it was recorded later, and every run has the same result.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ from lowlight_enhance.tools.bags.settings import BagReport, BagSettings, CameraR
 from lowlight_enhance.tools.bags.writer import BagWriter
 
 ProgressCallback = Callable[[int], object]
-"""Is told how many more frames are done."""
+"""Called with the number of frames that were processed since the last call."""
 
 
 def inspect_bag(source: Path, settings: BagSettings) -> CameraSelection:
-    """The cameras of a bag that would be enhanced.
+    """Return the cameras that would be enhanced.
 
     Raises:
-        LowlightError: none, or no bag.
+        LowlightError: the bag cannot be read, or has no camera.
     """
     with Bag(source) as bag:
-        return _plan(bag, MessageTypes(), settings)
+        return _select_cameras(bag, MessageTypes(), settings)
 
 
-def enhance_bag(source: Path, folder: Path, settings: BagSettings, tell: ProgressCallback) -> BagReport:
+def enhance_bag(source: Path, folder: Path, settings: BagSettings, on_progress: ProgressCallback) -> BagReport:
     """Write an enhanced copy of a bag.
 
     Args:
-        source: the bag.
-        folder: where to write; must not exist, and is half a bag after an error.
-        settings: how.
-        tell: is told of every frame.
+        source: the recorded bag.
+        folder: folder of the new bag. It must not exist; after an error it is incomplete.
+        settings: options.
+        on_progress: called after every frame.
 
     Raises:
-        ConfigError: topics that are not there, or settings that do not fit each other.
+        ConfigError: topics that do not exist, or settings that contradict each other.
         DataError: a damaged bag, or no space for the new one.
         ModelError: no usable model.
     """
@@ -55,7 +55,7 @@ def enhance_bag(source: Path, folder: Path, settings: BagSettings, tell: Progres
     enhancer = settings.open()
     try:
         with Bag(source) as bag:
-            report = enhance_open_bag(bag, folder, enhancer, settings, tell)
+            report = enhance_open_bag(bag, folder, enhancer, settings, on_progress)
     finally:
         enhancer.close()
     if enhancer.fallback:
@@ -64,34 +64,35 @@ def enhance_bag(source: Path, folder: Path, settings: BagSettings, tell: Progres
 
 
 def enhance_open_bag(
-    bag: Bag, folder: Path, enhance: Enhance, settings: BagSettings, tell: ProgressCallback
+    bag: Bag, folder: Path, enhance: Enhance, settings: BagSettings, on_progress: ProgressCallback
 ) -> BagReport:
-    """The same from a bag that is open, with any ``Enhance``."""
+    """Do the same as ``enhance_bag`` with an open bag and any enhancer."""
     types = MessageTypes()
-    found = _plan(bag, types, settings)
-    report = BagReport([CameraReport(camera) for camera in found.cameras], found.skipped)
+    selection = _select_cameras(bag, types, settings)
+    report = BagReport([CameraReport(camera) for camera in selection.cameras], selection.skipped)
     start = time.perf_counter()
-    pairs = read_camera_data(bag, types, report.cameras)
-    streams = {own.camera.image: CameraStream(own, known, types, enhance, settings.stream) for own, known in pairs}
-    with BagWriter(folder, bag.version, *_files(bag, settings)) as writer:
+    streams = {
+        camera_report.camera.image: CameraStream(camera_report, data, types, enhance, settings.stream)
+        for camera_report, data in read_camera_data(bag, types, report.cameras)
+    }
+    with BagWriter(folder, bag.version, *_storage_and_compression(bag, settings)) as writer:
         for key, value in bag.custom_data.items():
             writer.set_custom_data(key, str(value))
         for record in writer.add_mcap_content(bag.extra_records(), bag.foreign_schemas):
             report.warnings.append(f"{record} is not copied: only mcap can store it (--storage mcap)")
-        outlet = BagOutput(bag, writer, types, found.cameras, settings)
-        report.copied = _copy(bag, outlet, streams, settings.topics.replace, tell)
+        output = BagOutput(bag, writer, types, selection.cameras, settings)
+        report.copied = _write_messages(bag, output, streams, settings.topics.replace, on_progress)
     report.seconds = time.perf_counter() - start
     return report
 
 
-def _plan(bag: Bag, types: MessageTypes, settings: BagSettings) -> CameraSelection:
-    """The cameras; raises ConfigError where the settings cannot be met."""
-    _files(bag, settings)
+def _select_cameras(bag: Bag, types: MessageTypes, settings: BagSettings) -> CameraSelection:
+    """Return the cameras. Raises ConfigError where storage and compression do not fit either."""
+    _storage_and_compression(bag, settings)
     return find_cameras(bag, types, settings.topics, settings.stream.metadata)
 
 
-def _files(bag: Bag, settings: BagSettings) -> tuple[Storage, Compression]:
-    """Storage and compression of the new bag."""
+def _storage_and_compression(bag: Bag, settings: BagSettings) -> tuple[Storage, Compression]:
     storage = bag.storage if settings.storage == "same" else settings.storage
     if settings.compression != "same":
         if settings.compression == "storage" and storage == "sqlite3":
@@ -101,29 +102,32 @@ def _files(bag: Bag, settings: BagSettings) -> tuple[Storage, Compression]:
     return storage, "message" if (storage, compression) == ("sqlite3", "storage") else compression
 
 
-def _copy(
-    bag: Bag, outlet: BagOutput, streams: Mapping[str, CameraStream], replace: bool, tell: ProgressCallback
+def _write_messages(
+    bag: Bag,
+    output: BagOutput,
+    streams: Mapping[str, CameraStream],
+    replace: bool,
+    on_progress: ProgressCallback,
 ) -> int:
-    """Second pass: every message, and behind each image the enhanced one. Returns how many were copied.
+    """Copy every message, and write each enhanced image behind its input. Returns the number of copied messages.
 
-    On this thread runs the network, which waits for nothing: another reads ahead, and a third finishes frames and
-    writes.
+    The network runs in this thread and never waits for the disk: one thread reads ahead, another renders and writes.
     """
     copied = 0
 
-    def put(camera_stream: CameraStream, begun: PendingFrame, received_ns: int, raw: bytes) -> None:
-        outlet.write(camera_stream.camera, begun.message, camera_stream.finish(begun), received_ns, raw)
+    def write_frame(stream: CameraStream, pending: PendingFrame, received_ns: int, raw: bytes) -> None:
+        output.write_frame(stream.camera, pending.message, stream.finish(pending), received_ns, raw)
 
     with contextlib.closing(prefetch(bag.messages())) as messages, WriteBehind() as write_behind:
         for connection, received_ns, raw in messages:
-            camera_stream = streams.get(connection.topic)
-            begun = None
-            if camera_stream is not None:
-                begun = camera_stream.begin(raw, received_ns)
-                tell(1)
-            if begun is None or not replace:
-                write_behind(outlet.copy, connection, received_ns, raw)
-                copied += outlet.copies(connection)
-            if camera_stream is not None and begun is not None:
-                write_behind(put, camera_stream, begun, received_ns, raw)
+            stream = streams.get(connection.topic)
+            pending = None
+            if stream is not None:
+                pending = stream.begin(raw, received_ns)
+                on_progress(1)
+            if pending is None or not replace:
+                write_behind(output.copy_message, connection, received_ns, raw)
+                copied += output.is_copied(connection)
+            if stream is not None and pending is not None:
+                write_behind(write_frame, stream, pending, received_ns, raw)
     return copied

@@ -1,6 +1,6 @@
-"""Many bags on many machines: one Ray task a bag. Where and when a task runs, and once more after a loss, is Ray's.
+"""Enhance many bags on many machines, with one Ray task per bag. Ray repeats tasks whose worker is lost.
 
-The bags lie where every machine finds them under the same path, as on a network file system.
+All machines must reach the bags under the same paths, as on a network file system.
 """
 
 from __future__ import annotations
@@ -24,47 +24,47 @@ from lowlight_enhance.tools.bags.scheduler import JobCallback
 from lowlight_enhance.tools.bags.settings import BagReport, BagSettings
 
 RETRIES = 3
-"""Times that a task is begun anew where its worker or machine is lost; what a user can mend is no loss."""
+"""How often a task is repeated after its worker or machine is lost. User errors are not repeated."""
 
-TELL_EVERY_S = 0.5
-"""Between two words of a task, and two looks at all of them."""
+PROGRESS_PERIOD_S = 0.5
+"""Time between progress messages of a task."""
 
-ENDS_WITHIN_S = 10.0
-"""Time that tasks get to end when they are cancelled."""
+CANCEL_TIMEOUT_S = 10.0
+"""Time that cancelled tasks have to end."""
 
 EnhanceBag = Callable[[Path, Path, BagSettings, ProgressCallback], BagReport]
 
 
 @contextlib.contextmanager
 def ray_cluster(address: str, threads: int) -> Iterator[None]:
-    """A Ray cluster, or the one that this process is connected to already.
+    """Connect to a Ray cluster inside the block, or use the existing connection of this process.
 
     Args:
-        address: ``local`` starts one on this machine; ``auto`` finds the one that this machine belongs to;
-            ``ray://host:port`` and ``host:port`` name one.
-        threads: CPUs that a task takes, of which a local cluster has enough for one at least.
+        address: ``local`` starts a cluster on this machine; ``auto`` finds the one that this machine belongs to;
+            otherwise ``ray://host:port`` or ``host:port``.
+        threads: CPUs of each task. A local cluster has at least as many.
 
     Raises:
-        ConfigError: no cluster there.
+        ConfigError: no cluster at this address.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports to its makers unless it is told not to
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # by default Ray sends usage reports
     import ray
 
     if ray.is_initialized():
         yield
         return
-    how: dict[str, Any] = {"address": address, "log_to_driver": False}
+    options: dict[str, Any] = {"address": address, "log_to_driver": False}
     if address == "local":
-        how |= {"num_cpus": max(cores(), threads), "include_dashboard": False}
-    on_sigterm = signal.getsignal(signal.SIGTERM)
+        options |= {"num_cpus": max(cores(), threads), "include_dashboard": False}
+    sigterm_handler = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(**how)
+        ray.init(**options)
     except (OSError, RuntimeError, ValueError, ImportError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ConfigError(
             f"no Ray cluster at {address} ({reason}); start one with 'ray start --head', or use --ray local"
         ) from error
-    signal.signal(signal.SIGTERM, on_sigterm)  # which Ray has replaced by its own
+    signal.signal(signal.SIGTERM, sigterm_handler)  # Ray installs its own handler
     try:
         yield
     finally:
@@ -73,30 +73,30 @@ def ray_cluster(address: str, threads: int) -> Iterator[None]:
 
 @dataclass(slots=True)
 class _Task:
-    """A job on its way: its number, the folder that becomes its target, and the frames it has told of."""
+    """A running job: its number, its scratch folder, and the number of frames it has reported."""
 
     job: Job
     number: int
     folder: Path
-    keeping: contextlib.ExitStack
-    told: int = 0
+    output: contextlib.ExitStack
+    reported_frames: int = 0
 
 
 def run_ray_jobs(
     jobs: Sequence[Job],
     settings: BagSettings,
-    tell: ProgressCallback,
-    done: JobCallback,
+    on_progress: ProgressCallback,
+    on_finished: JobCallback,
     enhance: EnhanceBag = enhance_bag,
 ) -> None:
-    """Enhance all of them on the cluster that is ``ray_cluster``; an error that one meets does not stop the others.
+    """Enhance all bags on the cluster of ``ray_cluster``. An error in one bag does not stop the others.
 
     Args:
-        jobs: which bags.
-        settings: how; a task takes as many CPUs as an inference has threads, by default one.
-        tell: is told of frames.
-        done: is told what became of each bag.
-        enhance: what a task does.
+        jobs: the bags.
+        settings: options of all bags. A task uses as many CPUs as inference has threads, by default one.
+        on_progress: called with the number of frames that were processed since the last call.
+        on_finished: called with the result of each bag.
+        enhance: function that a task runs.
     """
     import ray
     from ray.util.queue import Queue
@@ -104,92 +104,92 @@ def run_ray_jobs(
     threads = settings.threads or 1
     model = None if settings.model is None else settings.model.absolute()
     settings = replace(settings, threads=threads, model=model)
-    words: Any = Queue(actor_options={"num_cpus": 0})
-    begin = ray.remote(num_cpus=threads, max_retries=RETRIES)(_enhance)
+    messages: Any = Queue(actor_options={"num_cpus": 0})
+    start_task = ray.remote(num_cpus=threads, max_retries=RETRIES)(_enhance)
     running: dict[Any, _Task] = {}
     try:
         for number, job in enumerate(jobs):
             try:
-                keeping = contextlib.ExitStack()
-                folder = keeping.enter_context(job_output(Job(job.source, job.target.absolute())))
+                output = contextlib.ExitStack()
+                folder = output.enter_context(job_output(Job(job.source, job.target.absolute())))
             except LowlightError as error:
-                done(job, error)
+                on_finished(job, error)
                 continue
-            task = _Task(job, number, folder, keeping)
-            running[begin.remote(job.source.absolute(), folder, settings, number, words, enhance)] = task
+            task = _Task(job, number, folder, output)
+            running[start_task.remote(job.source.absolute(), folder, settings, number, messages, enhance)] = task
         while running:
-            ready, _ = ray.wait(list(running), timeout=TELL_EVERY_S)
-            _hear(words, {task.number: task for task in running.values()}, tell)
+            ready, _ = ray.wait(list(running), timeout=PROGRESS_PERIOD_S)
+            _report_progress(messages, {task.number: task for task in running.values()}, on_progress)
             for reference in ready:
                 outcome = _outcome(reference, running[reference])
                 task = running.pop(reference)
                 if isinstance(outcome, BagReport):
-                    tell(max(0, _frames(outcome) - task.told))
-                done(task.job, outcome)
+                    on_progress(max(0, _frames(outcome) - task.reported_frames))
+                on_finished(task.job, outcome)
     finally:
         _stop(running)
-        words.shutdown(force=True)
+        messages.shutdown(force=True)
 
 
 def _enhance(
-    source: Path, folder: Path, settings: BagSettings, number: int, words: Any, enhance: EnhanceBag
+    source: Path, folder: Path, settings: BagSettings, number: int, messages: Any, enhance: EnhanceBag
 ) -> tuple[Path, BagReport] | LowlightError:
-    """What a task does, in a folder of its own, lest a worker that only seems lost disturbs its successor.
+    """Enhance one bag in a task. Each attempt has its own folder: a worker that only seems lost may still write to it.
 
     Returns:
-        The new bag and its report, or what the user can mend.
+        The folder of the new bag and its report, or a user error.
     """
     import ray
 
     frames, last = 0, time.monotonic()
 
-    def telling(more: int) -> None:
+    def report(more: int) -> None:
         nonlocal frames, last
         frames += more
-        if time.monotonic() - last >= TELL_EVERY_S:
+        if time.monotonic() - last >= PROGRESS_PERIOD_S:
             last = time.monotonic()
-            with contextlib.suppress(ray.exceptions.RayError):  # what is told to nobody must not cost the bag
-                words.put((number, frames))
+            with contextlib.suppress(ray.exceptions.RayError):  # progress is optional
+                messages.put((number, frames))
 
     attempt = folder.parent / uuid.uuid4().hex / folder.name
     try:
         attempt.parent.mkdir()
-        return attempt, enhance(source, attempt, settings, telling)
+        return attempt, enhance(source, attempt, settings, report)
     except LowlightError as error:
         return error
     except FileNotFoundError:
         return DataError(
-            f"{folder.parent.parent} is not on {platform.node()}, or was taken away; bags must lie where every "
-            "machine of the cluster finds them under the same path"
+            f"{folder.parent.parent} is not on {platform.node()}, or was removed; all machines of the "
+            "cluster must reach the bags under the same paths"
         )
 
 
-def _hear(words: Any, tasks: dict[int, _Task], tell: ProgressCallback) -> None:
-    """Pass on what the tasks have told; one that begins anew is not counted again."""
+def _report_progress(messages: Any, tasks: dict[int, _Task], on_progress: ProgressCallback) -> None:
+    """Pass progress on. Frames that a repeated task processes again are not counted twice."""
     import ray
 
     with contextlib.suppress(ray.exceptions.RayError):
-        for number, frames in words.get_nowait_batch(words.qsize()):
+        for number, frames in messages.get_nowait_batch(messages.qsize()):
             task = tasks.get(number)
-            if task is not None and frames > task.told:
-                tell(frames - task.told)
-                task.told = frames
+            if task is not None and frames > task.reported_frames:
+                on_progress(frames - task.reported_frames)
+                task.reported_frames = frames
 
 
 def _outcome(reference: Any, task: _Task) -> BagReport | LowlightError:
-    """What a task came to; its new bag is kept, or what it wrote is thrown away."""
+    """Return the result of a task. Its new bag is moved to the target, or removed after an error."""
     import ray
 
     try:
-        with task.keeping:
+        with task.output:
             try:
                 result = ray.get(reference)
             except ray.exceptions.RayTaskError:
                 raise
             except ray.exceptions.RayError as error:
                 raise DataError(
-                    f"{task.job.source}: {RETRIES + 1} workers were lost over it ({type(error).__name__}); where "
-                    "memory is short, raise --threads, and fewer run at once"
+                    f"{task.job.source}: {RETRIES + 1} workers were lost ({type(error).__name__}); if "
+                    "memory is short, raise --threads, so that fewer tasks run at once"
                 ) from error
             if isinstance(result, LowlightError):
                 raise result
@@ -206,18 +206,18 @@ def _frames(report: BagReport) -> int:
 
 
 def _stop(running: dict[Any, _Task]) -> None:
-    """Cancel tasks, wait until they have ended, and remove what they have written."""
+    """Cancel tasks, wait until they have ended, and remove their output."""
     import ray
 
     for reference in running:
         with contextlib.suppress(ray.exceptions.RayError):
             ray.cancel(reference, force=True)
     if running:
-        ray.wait(list(running), num_returns=len(running), timeout=ENDS_WITHIN_S)
-    for task in reversed(running.values()):  # the first one made the folder that others lie in
-        with contextlib.suppress(_StoppedError), task.keeping:
+        ray.wait(list(running), num_returns=len(running), timeout=CANCEL_TIMEOUT_S)
+    for task in reversed(running.values()):  # the first job may have created the parent folder of the others
+        with contextlib.suppress(_StoppedError), task.output:
             raise _StoppedError
 
 
 class _StoppedError(Exception):
-    """Leaves the temporary folder without keeping what is in it."""
+    """Makes ``job_output`` remove the scratch folder."""

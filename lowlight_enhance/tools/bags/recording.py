@@ -1,4 +1,4 @@
-"""Rosbag2 recordings, read with rosbags: messages stay the bytes that they are until somebody asks for an object."""
+"""Read rosbag2 recordings with rosbags. Messages stay serialized until ``MessageTypes.deserialize``."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ KNOWN_DEFINITIONS = {
     ),
     "camera_aravis2_msgs/msg/CameraDiagnostics": "std_msgs/Header header\ndiagnostic_msgs/KeyValue[] data\n",
 }
-"""Fields of metadata types, for bags that hold no definitions (recorded by Humble or before as sqlite3)."""
+"""Definitions of metadata types. Bags that Humble and older record as sqlite3 hold no definitions."""
 
 _IDL_SEPARATOR = "=" * 80 + "\n"
-_KNOWN_ENCODINGS = """
+_HIDE_UNKNOWN_ENCODINGS = """
     CREATE TEMP VIEW message_definitions AS
     SELECT * FROM main.message_definitions WHERE encoding IN ('ros2msg', 'ros2idl')
 """
@@ -42,56 +42,56 @@ class Bag:
     """One recording: a folder with ``metadata.yaml``, or a single ``.mcap`` or ``.db3`` file. A context manager.
 
     Attributes:
-        path: where it lies.
-        version: of its metadata, which says how quality of service is written: 9 by name, 8 and before by number.
+        path: folder or file.
+        version: notation of QoS profiles in its metadata: 9 by name, 8 and older by number.
     """
 
     def __init__(self, path: Path) -> None:
-        """Look at it; nothing is read yet.
+        """Check that the path may be a bag. Nothing is read yet.
 
         Raises:
-            DataError: there is none, or of a kind that is not read.
+            DataError: it does not exist, or has an unsupported format.
         """
         self.path = path
         self.version: Literal[8, 9] = _version(path)
         self._reader = _reader(path)
 
     def __enter__(self) -> Bag:
-        """Open it.
+        """Open the bag.
 
         Raises:
-            DataError: damaged, unfinished, or written by something unknown.
+            DataError: it is damaged, incomplete, or in an unsupported format.
         """
         try:
             _open(self._reader)
-        except Exception as error:  # rosbags lets the errors of every library below it through
+        except Exception as error:  # rosbags passes on the errors of all its libraries
             raise _damaged(self.path, error) from error
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close it."""
+        """Close the bag."""
         self._reader.close()
 
     @property
     def connections(self) -> list[Connection]:
-        """The topics; one of several publishers may stand there more than once."""
+        """The topics. A topic with several publishers may occur more than once."""
         return self._reader.connections
 
     def connections_of(self, topic: str) -> list[Connection]:
-        """The connections of one topic; empty where the bag does not have it."""
+        """The connections of one topic; empty if the bag does not have it."""
         return [connection for connection in self.connections if connection.topic == topic]
 
     @property
     def storage(self) -> Storage:
-        """What its files are."""
+        """Format of its files."""
         files = [self.path] if self.path.is_file() else [part.path for part in self._reader.files]
         return "mcap" if any(Path(file).suffix == ".mcap" for file in files) else "sqlite3"
 
     @property
     def compression(self) -> Compression:
-        """How it is compressed."""
+        """What is compressed."""
         mode = self._reader.compression_mode
         if mode:
             return "file" if mode == "file" else "message"
@@ -100,36 +100,36 @@ class Bag:
 
     @property
     def custom_data(self) -> dict[str, str]:
-        """What its maker noted in its metadata."""
+        """The custom data in its metadata."""
         return dict(self._reader.storage.metadata.custom or {})
 
     @property
     def start_ns(self) -> int:
-        """Time of the first message's receipt."""
+        """Receive time of the first message."""
         return self._reader.start_time
 
     @property
     def duration_ns(self) -> int:
-        """Time from the first message's receipt to the last one's."""
+        """Time between the first and the last message."""
         return self._reader.duration
 
     def messages(
         self, connections: Sequence[Connection] | None = None, start_ns: int | None = None
     ) -> Iterator[tuple[Connection, int, bytes]]:
-        """Connection, time of receipt in nanoseconds and serialized message, in the order of the files.
+        """Yield connection, receive time in nanoseconds and serialized message, in the order of the files.
 
         Args:
-            connections: whose; None: all.
-            start_ns: leaves out what was received before.
+            connections: connections to read; None: all.
+            start_ns: messages received earlier are skipped.
 
         Raises:
-            DataError: the bag is damaged from here on.
+            DataError: the bag is damaged at this position.
         """
         if connections is not None and not connections:
             return
         try:
             yield from self._reader.messages(connections or (), start_ns)
-        except Exception as error:  # as above
+        except Exception as error:  # see __enter__
             raise _damaged(self.path, error) from error
 
     def extra_records(self) -> list[McapRecord]:
@@ -145,7 +145,7 @@ class Bag:
                 if hasattr(file, "extra_records")
                 for record in file.extra_records()
             ]
-        except Exception as error:  # as above
+        except Exception as error:  # see __enter__
             raise _damaged(self.path, error) from error
 
     @property
@@ -155,16 +155,16 @@ class Bag:
 
 
 class MessageTypes:
-    """Recorded messages as objects and back: the types of ROS 2 itself, and those that are learnt from a bag."""
+    """Converts messages between bytes and objects. It knows the types of ROS 2 and those that ``register`` adds."""
 
     def __init__(self) -> None:
         self._store = get_typestore(Stores.ROS2_JAZZY)
 
     def register(self, connection: Connection) -> None:
-        """Learn the type of a topic, unless it is known.
+        """Add the message type of a topic, unless it is known.
 
         Raises:
-            DataError: the bag does not define it, or not so that it can be read.
+            DataError: the bag has no definition of it, or an unreadable one.
         """
         name, definition = connection.msgtype, connection.msgdef
         if name in self._store.types:
@@ -183,29 +183,31 @@ class MessageTypes:
                 types = get_types_from_msg(text, name)
             self._store.register({key: value for key, value in types.items() if key not in self._store.types})
         except TypesysError as error:
-            raise DataError(f"the bag's definition of {name} cannot be read ({error}); name another topic") from error
+            raise DataError(
+                f"the bag's definition of {name} cannot be read ({error}); choose another topic"
+            ) from error
 
     def deserialize(self, raw: bytes, type_name: str) -> Any:
-        """The message, its fields as attributes.
+        """Return the message as an object with its fields as attributes.
 
         Raises:
-            DataError: the bytes are no such message.
+            DataError: the bytes are not a message of this type.
         """
         try:
             return self._store.deserialize_cdr(raw, type_name)
-        except Exception as error:  # generated code, which meets damaged bytes with whatever fails first
-            raise DataError(f"{len(raw)} bytes are no {type_name} ({type(error).__name__}: {error})") from error
+        except Exception as error:  # the generated code raises many types for damaged bytes
+            raise DataError(f"{len(raw)} bytes are not a {type_name} ({type(error).__name__}: {error})") from error
 
     def serialize(self, message: Any, type_name: str) -> memoryview:
-        """The message as it is stored."""
+        """Return the serialized message."""
         return self._store.serialize_cdr(message, type_name)
 
     def message_class(self, type_name: str) -> Any:
-        """The class of a type."""
+        """Return the class of a message type."""
         return self._store.types[type_name]
 
     def definition(self, type_name: str) -> tuple[str, str]:
-        """Text of the definition of a type, with all that it is made of, and its hash (RIHS01)."""
+        """Return the definition of a type, including the types it contains, and its hash (RIHS01)."""
         return self._store.generate_msgdef(type_name, ros_version=2)[0], self._store.hash_rihs01(type_name)
 
 
@@ -217,23 +219,23 @@ def _reader(path: Path) -> StorageReader:
     except FileNotFoundError:
         why = "it does not exist; give the folder of a recording, or its .mcap or .db3 file"
         if path.is_dir():
-            why = "no metadata.yaml in it; ros2 bag reindex makes one, or give its .mcap or .db3 file"
-        raise DataError(f"{path} is no bag: {why}") from None
+            why = "no metadata.yaml in it; ros2 bag reindex creates one, or give its .mcap or .db3 file"
+        raise DataError(f"{path} is not a bag: {why}") from None
     except ReaderError as error:
-        raise DataError(f"{path} is no bag ({error}); give its folder, or an .mcap or .db3 file") from error
+        raise DataError(f"{path} is not a bag ({error}); give its folder, or an .mcap or .db3 file") from error
 
 
 def _open(reader: StorageReader) -> None:
-    """Open it; definitions of an encoding that rosbags does not know, as rosbag2's 'unknown', are passed over."""
+    """Open the bag. Definitions in an encoding that rosbags does not know, such as 'unknown', are ignored."""
     try:
         reader.open()
     except KeyError:
-        pass_over = lambda connection: connection.execute(_KNOWN_ENCODINGS)  # noqa: E731
-        apsw.connection_hooks.append(pass_over)
+        hide_unknown = lambda connection: connection.execute(_HIDE_UNKNOWN_ENCODINGS)  # noqa: E731
+        apsw.connection_hooks.append(hide_unknown)
         try:
             reader.open()
         finally:
-            apsw.connection_hooks.remove(pass_over)
+            apsw.connection_hooks.remove(hide_unknown)
 
 
 def _version(path: Path) -> Literal[8, 9]:
@@ -248,6 +250,6 @@ def _damaged(path: Path, error: Exception) -> LowlightError:
     if isinstance(error, LowlightError):
         return error
     return DataError(
-        f"{path} cannot be read on ({type(error).__name__}: {error}): unfinished or damaged, or of a newer kind than "
-        "rosbags knows; ros2 bag reindex or mcap recover may mend it"
+        f"{path} cannot be read ({type(error).__name__}: {error}): it is incomplete, damaged or of an unsupported "
+        "version; ros2 bag reindex or mcap recover may repair it"
     )

@@ -1,4 +1,4 @@
-"""How bags are enhanced, and what became of them."""
+"""Options of bag enhancement, and reports of its result."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from typing import Literal
 
 from lowlight_enhance.core.imaging.compressed import JPEG_QUALITY
 from lowlight_enhance.core.pipeline import PipelineConfig
-from lowlight_enhance.tools.bags.cameras import Camera, TopicOptions
+from lowlight_enhance.tools.bags.cameras import Camera
 from lowlight_enhance.tools.bags.recording import Compression, Storage
+from lowlight_enhance.tools.bags.topics import TopicOptions
 from lowlight_enhance.tools.network import NetworkSettings
 
 
 @dataclass(frozen=True, slots=True)
 class BagSettings(NetworkSettings):
-    """How bags are enhanced; the network's attributes are those of ``NetworkSettings``.
+    """Options of bag enhancement. Those of the network are inherited from ``NetworkSettings``.
 
     Attributes:
-        topics: which cameras, and what is written of them.
-        stream: how frames are matched, enhanced and written.
+        topics: which cameras are enhanced, and what is written.
+        stream: options of the pipeline.
         jpeg_quality: 1 to 100.
-        storage: files of the new bag; "same": as those of the old one.
-        compression: of the new bag.
+        storage: file format of the new bag; "same": that of the recorded bag.
+        compression: what is compressed in the new bag; "same": as in the recorded bag.
     """
 
     topics: TopicOptions = field(default_factory=TopicOptions)
@@ -34,16 +35,16 @@ class BagSettings(NetworkSettings):
 
 @dataclass(slots=True)
 class CameraReport:
-    """What became of one camera's frames.
+    """Counters of one camera.
 
     Attributes:
-        camera: which.
-        enhanced: frames written, bypassed ones included.
-        bypassed: frames among them that passed through untouched.
-        matches: how many found their metadata how.
-        unusable_metadata: messages of metadata and calibration that could not be used.
-        damaged_frames: frames that could not be enhanced.
-        last_error: why the last of either could not.
+        camera: the camera.
+        enhanced: written frames, including bypassed ones.
+        bypassed: frames that passed through unchanged.
+        matches: number of frames by kind of metadata match.
+        unusable_metadata: metadata and calibration messages that could not be used.
+        damaged_frames: images that could not be read and have no enhanced image.
+        last_error: reason of the last unusable message or damaged frame.
     """
 
     camera: Camera
@@ -58,27 +59,27 @@ class CameraReport:
         matches = ", ".join(f"{kind} {count}" for kind, count in sorted(self.matches.items())) or "none"
         parts = [f"{self.camera.image} -> {self.camera.output}: {self.enhanced} frames (metadata: {matches})"]
         if self.bypassed:
-            parts.append(f"{self.bypassed} of them passed through untouched")
+            parts.append(f"{self.bypassed} of them passed through unchanged")
         if self.unusable_metadata:
             parts.append(
-                f"{self.unusable_metadata} messages of {self.camera.metadata or self.camera.camera_info} unusable"
+                f"{self.unusable_metadata} unusable messages of {self.camera.metadata or self.camera.camera_info}"
             )
         if self.damaged_frames:
-            parts.append(f"{self.damaged_frames} damaged frames left out")
+            parts.append(f"{self.damaged_frames} damaged frames skipped")
         if self.last_error:
-            parts.append(f"the last error: {self.last_error}")
+            parts.append(f"last error: {self.last_error}")
         return "; ".join(parts)
 
 
 @dataclass(slots=True)
 class BagReport:
-    """What became of a bag.
+    """Result of enhancing a bag.
 
     Attributes:
-        cameras: one report each.
-        skipped: other image topics, and why.
-        copied: messages taken over as they were.
-        seconds: time from the first message read to the last one written.
+        cameras: one report per camera.
+        skipped: reasons why other image topics were not enhanced, by topic.
+        copied: number of messages copied unchanged.
+        seconds: time from the first read to the last write.
         warnings: parts of the bag that were not copied, and settings of the model that are not available.
     """
 
@@ -95,5 +96,5 @@ class BagReport:
 
     @property
     def damaged_frames(self) -> int:
-        """Frames that could not be enhanced."""
+        """Damaged frames of all cameras."""
         return sum(report.damaged_frames for report in self.cameras)

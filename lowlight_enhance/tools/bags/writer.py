@@ -1,4 +1,4 @@
-"""BagWriter: rosbags' writer, which also takes over topics from another bag just as they stand there."""
+"""BagWriter: the writer of rosbags, which also copies topics of another bag with all their properties."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MODES = {
 
 
 class BagWriter(Writer):
-    """A new bag; a context manager that closes it, or leaves it unfinished on an error."""
+    """A new bag. As a context manager it is closed, or left unfinished after an error."""
 
     STORAGE_PLUGINS: Mapping[StoragePlugin, Any] = {
         StoragePlugin.SQLITE3: SqliteWriter,
@@ -35,39 +35,41 @@ class BagWriter(Writer):
     }
 
     def __init__(self, path: Path, version: Literal[8, 9], storage: Storage, compression: Compression) -> None:
-        """Prepare it.
+        """Prepare the bag; ``open`` or the context manager creates it.
 
         Args:
-            path: folder that does not exist yet.
-            version: of its metadata.
-            storage: what its files are.
-            compression: what is compressed, by zstd; "storage" is for mcap alone.
+            path: folder of the bag. It must not exist.
+            version: version of ``metadata.yaml``.
+            storage: file format.
+            compression: what is compressed with zstd; "storage" is for mcap only.
         """
         super().__init__(path, version=version, storage_plugin=_PLUGINS[storage])
         self.set_compression(_MODES[compression], CompressionFormat.ZSTD)
 
-    def adopt(self, source: Connection) -> Connection:
-        """Announce a topic as another bag does: its type, definition, hash and quality of service."""
+    def add_copy_of(self, source: Connection) -> Connection:
+        """Create a topic with the type, definition, hash and QoS that it has in another bag."""
         for connection in self.connections:
             if (connection.topic, connection.msgtype, connection.ext) == (source.topic, source.msgtype, source.ext):
                 return connection
-        return self._announce(source._replace(digest=source.digest or ""))
+        return self._add_connection(source._replace(digest=source.digest or ""))
 
-    def announce(
+    def add_topic(
         self, topic: str, type_name: str, definition: tuple[str, str] | None, qos: Sequence[Qos]
     ) -> Connection:
-        """Announce a new topic.
+        """Create a topic.
 
         Args:
-            topic: its name.
-            type_name: type of its messages.
-            definition: text and hash of that; None: the bag holds no definitions.
-            qos: of its publishers.
+            topic: name.
+            type_name: message type.
+            definition: definition of the type and its hash; None: the bag holds no definitions.
+            qos: QoS profiles of the publishers.
         """
         text, digest = definition or ("", "")
         kind = MessageDefinitionFormat.MSG if text else MessageDefinitionFormat.NONE
         ext = ConnectionExtRosbag2("cdr", list(qos))
-        return self._announce(Connection(0, topic, type_name, MessageDefinition(kind, text), digest, 0, ext, None))
+        return self._add_connection(
+            Connection(0, topic, type_name, MessageDefinition(kind, text), digest, 0, ext, None)
+        )
 
     def add_mcap_content(
         self, records: Sequence[McapRecord], schemas: Mapping[str, ForeignSchema]
@@ -78,7 +80,7 @@ class BagWriter(Writer):
             The records that the storage cannot hold.
 
         Raises:
-            DataError: no space is left, or another error of the file system.
+            DataError: the disk is full, or another error of the file system.
         """
         if not isinstance(self.storage, ExtendedMcapWriter):
             return records
@@ -89,22 +91,22 @@ class BagWriter(Writer):
             raise self._cannot_write(error) from error
         return ()
 
-    def put(self, connection: Connection, stamp_ns: int, raw: bytes | memoryview) -> None:
+    def write_message(self, connection: Connection, stamp_ns: int, raw: bytes | memoryview) -> None:
         """Write a message.
 
         Raises:
-            DataError: no space is left, or the like.
+            DataError: the disk is full, or another error of the file system.
         """
         try:
             self.write(connection, stamp_ns, raw)
-        except Exception as error:  # of the storage below: sqlite3, files, zstd
+        except Exception as error:  # sqlite3, file system and zstd each have their own errors
             raise self._cannot_write(error) from error
 
     def close(self) -> None:
-        """Complete it.
+        """Finish the bag.
 
         Raises:
-            DataError: no space is left, or the like.
+            DataError: the disk is full, or another error of the file system.
         """
         try:
             super().close()
@@ -112,22 +114,22 @@ class BagWriter(Writer):
             raise self._cannot_write(error) from error
 
     def _cannot_write(self, error: Exception) -> DataError:
-        return DataError(f"cannot write {self.path.name} ({error}); free some space or name another target")
+        return DataError(f"cannot write {self.path.name} ({error}); free some space or choose another target")
 
-    def _announce(self, wanted: Connection) -> Connection:
+    def _add_connection(self, wanted: Connection) -> Connection:
         if self.storage is None:
             raise WriterError("Bag was not opened.")
         connection = wanted._replace(id=len(self.connections) + 1, msgcount=0, owner=self)
         if connection.msgtype not in self.added_types:
             self.storage.add_msgtype(connection)
             self.added_types.add(connection.msgtype)
-        self.storage.add_connection(connection, self._written(connection))
+        self.storage.add_connection(connection, self._serialized_qos(connection))
         self.connections.append(connection)
         self.counts[connection.id] = 0
         return connection
 
-    def _written(self, connection: Connection) -> str:
-        """Quality of service as this version writes it."""
+    def _serialized_qos(self, connection: Connection) -> str:
+        """QoS profiles in the notation of this metadata version."""
         qos = getattr(connection.ext, "offered_qos_profiles", [])
         if self.version == 8:
             return dump_qos_v8(qos)

@@ -142,7 +142,7 @@ def test_left_out_frames_are_told_of_and_exit_1(
     next(message for message in recorded.sent if message.type_name == IMAGE).content = b"damaged"
     source = write_bag(tmp_path / "in", recorded.sent)
     assert cli.main(["bag", str(source), str(tmp_path / "out"), "--model", str(tiny_model)]) == 1
-    assert "1 damaged frames left out; the last error: 7 bytes are no sensor_msgs/msg/Image" in capsys.readouterr().out
+    assert "1 damaged frames skipped; last error: 7 bytes are not a sensor_msgs/msg/Image" in capsys.readouterr().out
     assert (tmp_path / "out").is_dir()
 
 

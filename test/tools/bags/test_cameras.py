@@ -27,8 +27,9 @@ from bag_maker import (
 
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.metadata.readers import MetadataSettings
-from lowlight_enhance.tools.bags.cameras import Camera, CameraSelection, TopicOptions, find_cameras
+from lowlight_enhance.tools.bags.cameras import Camera, CameraSelection, find_cameras
 from lowlight_enhance.tools.bags.recording import Bag, MessageTypes
+from lowlight_enhance.tools.bags.topics import TopicOptions
 
 
 def raw(topic: str, encoding: str = "bgr8", frame_id: str = "camera_optical") -> BagMessage:
@@ -154,7 +155,7 @@ def test_images_that_are_not_pictures(tmp_path: Path) -> None:
         raw("/b/range", "16UC1"),
         BagMessage("/c/image_raw", FIRST_NS, IMAGE, b"damaged"),
     ]
-    with pytest.raises(ConfigError, match=r"32FC1.*16UC1.*no image in it that can be read.*name one with --topic"):
+    with pytest.raises(ConfigError, match=r"32FC1.*16UC1.*no readable image.*choose an image topic with --topic"):
         find(tmp_path, sent)
 
 
@@ -223,7 +224,7 @@ def test_a_type_of_its_own_is_closer_than_diagnostics(tmp_path: Path) -> None:
 
 def test_metadata_that_may_be_either(tmp_path: Path) -> None:
     sent = [raw("/a/image_raw"), json_metadata("/a/one"), json_metadata("/a/two")]
-    with pytest.raises(ConfigError, match="/a/one or /a/two; name one: --metadata /a/image_raw=/a/one"):
+    with pytest.raises(ConfigError, match="/a/one or /a/two; choose one: --metadata /a/image_raw=/a/one"):
         find(tmp_path, sent)
 
 

@@ -144,7 +144,7 @@ def test_a_bag_that_kills_every_worker_is_told_of(
 ) -> None:
     monkeypatch.setattr(ray_jobs, "RETRIES", 0)
     seen, _ = run(bags[:1], tmp_path / "out", settings, enhance=killing(tmp_path / "killed", always=True))
-    assert re.search("realsense: 1 workers were lost over it", str(seen["realsense"]))
+    assert re.search("realsense: 1 workers were lost", str(seen["realsense"]))
     assert [path.name for path in tmp_path.iterdir()] == ["killed"]
 
 
@@ -190,7 +190,7 @@ def test_a_folder_of_bags(
 
 def test_workers_are_not_rays(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["bag", "in", "out", "--ray", "auto", "--workers", "2"]) == 2
-    assert "--workers counts processes of this machine" in capsys.readouterr().err
+    assert "--workers is for processes of this machine" in capsys.readouterr().err
 
 
 def test_no_cluster_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
