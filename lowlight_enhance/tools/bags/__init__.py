@@ -1,1 +1,1 @@
-"""Enhance recorded bags."""
+"""Enhance the cameras of rosbag2 recordings."""

@@ -249,6 +249,8 @@ def _version(path: Path) -> Literal[8, 9]:
 def _damaged(path: Path, error: Exception) -> LowlightError:
     if isinstance(error, LowlightError):
         return error
+    if "Serialization format" in str(error):  # rosbags and rosbag2 read such topics from single files only
+        return DataError(f"{path} has topics that are not in CDR, the encoding of ROS 2 messages; give its .mcap file")
     return DataError(
         f"{path} cannot be read ({type(error).__name__}: {error}): it is incomplete, damaged or of an unsupported "
         "version; ros2 bag reindex or mcap recover may repair it"

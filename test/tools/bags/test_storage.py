@@ -240,6 +240,14 @@ def test_topics_of_other_encodings_are_copied_with_their_schema(encoding: str, d
     assert [record[2:] for record in schemas].count(expected.getvalue()) == 1
 
 
+def test_a_folder_with_other_encodings_names_the_remedy(tmp_path: Path) -> None:
+    folder = write_bag(tmp_path / "in", DRIVER_RECORDINGS["realsense"]().sent, "mcap")
+    metadata = folder / "metadata.yaml"
+    metadata.write_text(metadata.read_text().replace("serialization_format: cdr", "serialization_format: json", 1))
+    with pytest.raises(DataError, match=r"not in CDR.*give its \.mcap file"), Bag(folder):
+        pass
+
+
 def test_other_encodings_without_an_index_are_a_clear_error(tmp_path: Path) -> None:
     source = tmp_path / "in.mcap"
     body, header, schema = BytesIO(), BytesIO(), BytesIO()
