@@ -1,4 +1,4 @@
-"""`lowlight bag` as a command: options, several bags and workers, interrupts, and what is left on the disk."""
+"""`lowlight bag` as a command: options, several bags and workers, interrupts, and files that remain after errors."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def long_night(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Enough frames that there is time to interrupt."""
+    """A bag long enough to be interrupted."""
     image = bag_maker.image(FIRST_NS, 0)
     sent = [BagMessage("/image_raw", FIRST_NS + number, IMAGE, image) for number in range(20_000)]
     return write_bag(tmp_path_factory.mktemp("bags") / "long_night", sent)
 
 
 class Outcomes(dict[str, "BagReport | LowlightError"]):
-    """What became of each bag, by its name."""
+    """Result of each bag, by its name."""
 
     def __call__(self, job: bag_jobs.Job, outcome: BagReport | LowlightError) -> None:
         self[job.source.name] = outcome
@@ -122,7 +122,7 @@ def test_a_value_out_of_range_is_one_line_and_exit_2(
 # One bag
 
 
-def test_a_bag_is_enhanced_and_told_of(
+def test_command_enhances_and_reports_a_bag(
     night: Path, tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["bag", str(night), str(tmp_path / "out"), "--model", str(tiny_model), "--threads", "1"]) == 0
@@ -135,7 +135,7 @@ def test_a_bag_is_enhanced_and_told_of(
     assert len(bag_maker.objects(tmp_path / "out", "/camera/camera/color/image_enhanced")) == 4
 
 
-def test_left_out_frames_are_told_of_and_exit_1(
+def test_damaged_frames_are_reported_and_exit_1(
     tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recorded = DRIVER_RECORDINGS["flir"]()
@@ -146,14 +146,14 @@ def test_left_out_frames_are_told_of_and_exit_1(
     assert (tmp_path / "out").is_dir()
 
 
-def test_an_error_leaves_nothing(night: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_leaves_no_files(night: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["bag", str(night), str(tmp_path / "out"), "--model", str(tmp_path / "no.onnx")]) == 2
     assert "lowlight: " in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("method", ["write", "close"])
-def test_a_full_disk_leaves_nothing(
+def test_a_full_disk_leaves_no_files(
     method: str, night: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
@@ -170,7 +170,7 @@ def test_a_full_disk_leaves_nothing(
 # Targets
 
 
-def test_a_target_that_is_there_is_replaced_only_by_force_and_only_if_it_is_a_bag(tmp_path: Path) -> None:
+def test_force_replaces_only_bags(tmp_path: Path) -> None:
     sources = [Path("in")]
     (tmp_path / "bag").mkdir()
     (tmp_path / "bag" / "metadata.yaml").touch()
@@ -187,7 +187,7 @@ def test_a_target_that_is_there_is_replaced_only_by_force_and_only_if_it_is_a_ba
     assert bag_jobs.plan_jobs(sources, tmp_path / "bag", force=True) == [bag_jobs.Job(Path("in"), tmp_path / "bag")]
 
 
-def test_a_replaced_bag_stays_until_the_new_one_is_complete(night: Path, tmp_path: Path, tiny_model: Path) -> None:
+def test_the_old_bag_stays_until_the_new_one_is_complete(night: Path, tmp_path: Path, tiny_model: Path) -> None:
     target = write_bag(tmp_path / "out", DRIVER_RECORDINGS["flir"]().sent)
     before = bag_maker.messages(target)
 
@@ -206,7 +206,7 @@ def test_a_replaced_bag_stays_until_the_new_one_is_complete(night: Path, tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_targets_that_do_not_fit_their_sources(tmp_path: Path) -> None:
+def test_invalid_targets(tmp_path: Path) -> None:
     for name in ("a", "b/a", "c"):
         (tmp_path / name).mkdir(parents=True, exist_ok=True)
     with pytest.raises(DataError, match="create it"):
@@ -220,7 +220,7 @@ def test_targets_that_do_not_fit_their_sources(tmp_path: Path) -> None:
 # Several bags
 
 
-def test_several_workers_do_what_one_does_and_an_error_stops_none_of_them(
+def test_two_workers_write_the_same_bags_as_one_and_an_error_stops_no_other_bag(
     night: Path, tmp_path: Path, tiny_model: Path
 ) -> None:
     flir = write_bag(tmp_path / "flir", DRIVER_RECORDINGS["flir"]().sent)
@@ -255,8 +255,8 @@ def start(*arguments: object, stderr: int = subprocess.PIPE) -> subprocess.Popen
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, start_new_session=True)
 
 
-def wait_until_something_is_written(folder: Path, process: subprocess.Popen[str], bags: int = 1) -> None:
-    """Until so many new bags are begun."""
+def wait_until_output_grows(folder: Path, process: subprocess.Popen[str], bags: int = 1) -> None:
+    """Wait until this many new bags contain data."""
     deadline = time.monotonic() + DEADLINE_S
     while len([path for path in folder.glob(".writing-*/*/*.db3") if path.stat().st_size > 20_000]) < bags:
         assert time.monotonic() < deadline
@@ -265,31 +265,31 @@ def wait_until_something_is_written(folder: Path, process: subprocess.Popen[str]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_command_leaves_nothing(
+def test_an_interrupted_command_leaves_no_files(
     number: signal.Signals, code: int, long_night: Path, tmp_path: Path, tiny_model: Path
 ) -> None:
     process = start(long_night, tmp_path / "out", "--model", tiny_model, "--threads", "1")
-    wait_until_something_is_written(tmp_path, process)
+    wait_until_output_grows(tmp_path, process)
     process.send_signal(number)
     _, said = process.communicate(timeout=DEADLINE_S)
     assert (process.returncode, said) == (code, "")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_interrupted_workers_leave_nothing(long_night: Path, tmp_path: Path, tiny_model: Path) -> None:
+def test_interrupted_workers_leave_no_files(long_night: Path, tmp_path: Path, tiny_model: Path) -> None:
     second = tmp_path / "second.db3"
     second.symlink_to(long_night / "long_night.db3")
     folder = tmp_path / "enhanced"
     folder.mkdir()
     process = start(long_night, second, folder, "--model", tiny_model, "--workers", 2)
-    wait_until_something_is_written(folder, process, bags=2)
+    wait_until_output_grows(folder, process, bags=2)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to the workers as well
     _, said = process.communicate(timeout=DEADLINE_S)
     assert (process.returncode, said) == (130, "")
     assert list(folder.iterdir()) == []
 
 
-def test_a_terminal_sees_progress_with_rate_and_time_left(night: Path, tmp_path: Path, tiny_model: Path) -> None:
+def test_a_terminal_shows_progress_with_rate_and_remaining_time(night: Path, tmp_path: Path, tiny_model: Path) -> None:
     ours, theirs = pty.openpty()
     fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
     process = start(night, tmp_path / "out", "--model", tiny_model, stderr=theirs)
@@ -304,7 +304,7 @@ def test_a_terminal_sees_progress_with_rate_and_time_left(night: Path, tmp_path:
 # Folders of bags
 
 
-def test_a_folder_stands_for_every_bag_in_it(tmp_path: Path) -> None:
+def test_a_folder_is_searched_for_bags(tmp_path: Path) -> None:
     for name in ("in/day0/a", "in/day1/a", "in/.writing-x/b", "in/out/old"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "metadata.yaml").touch()
@@ -321,7 +321,7 @@ def test_a_folder_stands_for_every_bag_in_it(tmp_path: Path) -> None:
         bag_jobs.plan_jobs([source, tmp_path / "in"], target, force=False)
 
 
-def test_folders_around_a_bag_come_with_it_and_go_with_it(night: Path, tmp_path: Path, tiny_model: Path) -> None:
+def test_parent_folders_are_created_and_removed_after_an_error(night: Path, tmp_path: Path, tiny_model: Path) -> None:
     job = bag_jobs.Job(night, tmp_path / "2026" / "day" / "night")
     seen = Outcomes()
     for settings in (BagSettings(model=tmp_path / "no.onnx"), BagSettings(model=tiny_model, threads=1)):

@@ -1,4 +1,4 @@
-"""Which topics of a bag are cameras, and what belongs to each."""
+"""Detection of cameras, calibrations and metadata topics."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def only(found: CameraSelection) -> Camera:
     return camera
 
 
-def test_a_realsense_with_everything_switched_on(tmp_path: Path) -> None:
+def test_realsense_with_all_streams(tmp_path: Path) -> None:
     sent = [
         raw("/camera/camera/color/image_raw"),
         compressed("/camera/camera/color/image_raw/compressed"),
@@ -104,7 +104,7 @@ def test_a_realsense_with_everything_switched_on(tmp_path: Path) -> None:
         (["/cam0/image_raw", "/cam1/image_raw"], ["/cam0/image_raw", "/cam1/image_raw"]),
     ],
 )
-def test_one_picture_of_each_camera(topics: list[str], taken: list[str], tmp_path: Path) -> None:
+def test_one_image_topic_per_camera(topics: list[str], taken: list[str], tmp_path: Path) -> None:
     found = find(tmp_path, [raw(topic) for topic in topics])
     assert images(found) == taken
     assert set(found.skipped) == set(topics) - set(taken)
@@ -149,7 +149,7 @@ def test_compressed_grey_images_of_a_camera_are_enhanced(picture_format: str, tm
     assert images(find(tmp_path, [message])) == ["/cam/image_raw/compressed"]
 
 
-def test_images_that_are_not_pictures(tmp_path: Path) -> None:
+def test_unreadable_and_depth_images_are_skipped(tmp_path: Path) -> None:
     sent = [
         raw("/a/range", "32FC1"),
         raw("/b/range", "16UC1"),
@@ -164,7 +164,7 @@ def test_a_bag_without_images(tmp_path: Path) -> None:
         find(tmp_path, [BagMessage("/text", FIRST_NS, STRING, bag_maker.string("a"))])
 
 
-def test_chosen_topics_are_taken_whatever_they_look_like(tmp_path: Path) -> None:
+def test_chosen_topics_are_enhanced_regardless_of_name_and_encoding(tmp_path: Path) -> None:
     sent = [raw("/cam/depth/image", "16UC1"), raw("/cam/image_raw"), raw("/cam/image_rect")]
     assert images(find(tmp_path, sent, images=("/cam/depth/image",))) == ["/cam/depth/image"]
     (tmp_path / "again").mkdir()
@@ -185,12 +185,12 @@ def test_chosen_topics_are_taken_whatever_they_look_like(tmp_path: Path) -> None
         ({"exclude": ("/nothing",)}, "no topic /nothing"),
     ],
 )
-def test_topics_that_are_not_there_or_something_else(choice: dict[str, Any], words: str, tmp_path: Path) -> None:
+def test_missing_topics_and_wrong_types_are_errors(choice: dict[str, Any], words: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=words):
         find(tmp_path, [raw("/cam/image_raw"), info("/cam/camera_info")], **choice)
 
 
-def test_an_output_that_is_in_the_bag_already(tmp_path: Path) -> None:
+def test_an_existing_output_topic_is_an_error(tmp_path: Path) -> None:
     sent = [raw("/cam/image_raw"), raw("/cam/image_enhanced")]
     with pytest.raises(ConfigError, match="--exclude /cam/image_enhanced, or use --replace"):
         find(tmp_path, sent)
@@ -215,20 +215,20 @@ def test_metadata_of_the_closest_namespace_above(topics: list[str], taken: str, 
     assert only(find(tmp_path, [raw("/a/b/image_raw"), *map(diagnostics_metadata, topics)])).metadata == taken
 
 
-def test_a_type_of_its_own_is_closer_than_diagnostics(tmp_path: Path) -> None:
+def test_a_camera_specific_type_is_preferred_to_diagnostics(tmp_path: Path) -> None:
     sent = [raw("/a/image_raw"), diagnostics_metadata("/a/diagnostics"), json_metadata("/a/metadata")]
     assert only(find(tmp_path, sent)).metadata == "/a/metadata"
     (tmp_path / "again").mkdir()
     assert only(find(tmp_path / "again", sent, metadata_type=DIAGNOSTICS)).metadata == "/a/diagnostics"
 
 
-def test_metadata_that_may_be_either(tmp_path: Path) -> None:
+def test_ambiguous_metadata_are_an_error(tmp_path: Path) -> None:
     sent = [raw("/a/image_raw"), json_metadata("/a/one"), json_metadata("/a/two")]
     with pytest.raises(ConfigError, match="/a/one or /a/two; choose one: --metadata /a/image_raw=/a/one"):
         find(tmp_path, sent)
 
 
-def test_what_the_user_names(tmp_path: Path) -> None:
+def test_topics_chosen_by_the_user(tmp_path: Path) -> None:
     sent = [
         raw("/a/image_raw"),
         raw("/b/image_raw"),
@@ -246,12 +246,12 @@ def test_what_the_user_names(tmp_path: Path) -> None:
     assert [(c.metadata, c.camera_info) for c in found.cameras] == [("/x", "/calibration"), ("/y", "")]
 
 
-def test_fields_need_to_be_told_of_which_topic(tmp_path: Path) -> None:
+def test_metadata_fields_need_a_topic(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="need --metadata TOPIC"):
         find(tmp_path, [raw("/a/image_raw")], MetadataSettings(exposure_field="shutter"))
 
 
-def test_cameras_that_share_diagnostics_each_hear_their_own(tmp_path: Path) -> None:
+def test_cameras_with_shared_diagnostics_use_their_own_entries(tmp_path: Path) -> None:
     sent = [
         raw("/left/image_raw", frame_id="left_optical"),
         raw("/right/image_raw", frame_id="right_optical"),

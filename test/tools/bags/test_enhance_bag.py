@@ -1,4 +1,4 @@
-"""`lowlight bag` on recordings in the style of several drivers: what is added, and what stays byte for byte."""
+"""`lowlight bag` on recordings in the style of several drivers: added topics, and messages copied byte for byte."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from lowlight_enhance.tools.bags.settings import BagSettings
 from lowlight_enhance.tools.bags.topics import TopicOptions
 
 SECRETS = [BagMessage("/secret", FIRST_NS + n * PERIOD_NS, SECRET, bytes(range(7 + n))) for n in range(4)]
-"""Of a type that nobody knows; not even a CDR header."""
+"""Messages of an unknown type, without a CDR header."""
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def without(added: Iterable[str], path: Path) -> list[tuple[str, int, str, bytes
 
 @pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
 @pytest.mark.parametrize("style", DRIVER_RECORDINGS)
-def test_a_drivers_recording(style: str, storage: str, tmp_path: Path) -> None:
+def test_recording_of_a_driver(style: str, storage: str, tmp_path: Path) -> None:
     recorded = DRIVER_RECORDINGS[style]()
     source = write_bag(tmp_path / "in", recorded.sent + SECRETS, storage)
     doubler = DoublingEnhancer()
@@ -132,7 +132,7 @@ def test_temporal_fusion_gives_the_same_files_on_every_run(storage: str, tmp_pat
     ("storage", "compression"),
     [("sqlite3", "file"), ("sqlite3", "message"), ("mcap", "file"), ("mcap", "message"), ("mcap", "storage")],
 )
-def test_a_compressed_bag_stays_compressed_in_the_same_way(storage: str, compression: str, tmp_path: Path) -> None:
+def test_compression_is_kept(storage: str, compression: str, tmp_path: Path) -> None:
     recorded = DRIVER_RECORDINGS["flir"]()
     source = write_bag(tmp_path / "in", recorded.sent, storage, compression)
     enhance_in_process(source, tmp_path / "out")
@@ -143,7 +143,7 @@ def test_a_compressed_bag_stays_compressed_in_the_same_way(storage: str, compres
     )
 
 
-def test_another_storage_and_compression_on_request(tmp_path: Path) -> None:
+def test_storage_and_compression_options(tmp_path: Path) -> None:
     source = write_bag(tmp_path / "in", DRIVER_RECORDINGS["flir"]().sent, "mcap", "storage")
     enhance_in_process(source, tmp_path / "out", storage="sqlite3")
     enhance_in_process(source, tmp_path / "plain", compression="none")
@@ -155,7 +155,7 @@ def test_another_storage_and_compression_on_request(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
-def test_a_split_bag_becomes_one(storage: str, tmp_path: Path) -> None:
+def test_a_split_bag_becomes_one_file(storage: str, tmp_path: Path) -> None:
     recorded = DRIVER_RECORDINGS["camera_ros"](6)
     middle = FIRST_NS + 3 * PERIOD_NS
     parts = [
@@ -179,12 +179,12 @@ def test_a_single_file_without_metadata_is_a_bag(suffix: str, tmp_path: Path) ->
     assert enhance_in_process(file, tmp_path / "out").cameras[0].enhanced == 4
 
 
-# What is copied
+# Copied messages
 
 
 @pytest.mark.parametrize("version", [8, 9])
 @pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
-def test_types_quality_of_service_and_custom_data_stay(storage: str, version: int, tmp_path: Path) -> None:
+def test_types_qos_and_custom_data_are_kept(storage: str, version: int, tmp_path: Path) -> None:
     recorded = DRIVER_RECORDINGS["realsense"]()
     sent = [*recorded.sent, *SECRETS, BagMessage("/map", FIRST_NS, STRING, bag_maker.string("a"))]
     source = write_bag(tmp_path / "in", sent, storage, version=version, qos={"/map": bag_maker.LATCHED_QOS})
@@ -203,7 +203,7 @@ def test_types_quality_of_service_and_custom_data_stay(storage: str, version: in
 
 
 @pytest.mark.parametrize("definitions", ["none", "unknown"])
-def test_a_bag_without_definitions_is_read_and_gets_none(definitions: str, tmp_path: Path) -> None:
+def test_a_bag_without_definitions_stays_without_definitions(definitions: str, tmp_path: Path) -> None:
     recorded = DRIVER_RECORDINGS["realsense"]()
     source = write_bag(tmp_path / "in", recorded.sent + SECRETS)
     statements = {
@@ -252,10 +252,10 @@ def test_excluded_topics_are_read_but_not_copied(tmp_path: Path) -> None:
     }
 
 
-# What is damaged
+# Damaged input
 
 
-def test_damaged_images_are_copied_counted_and_left_out(tmp_path: Path) -> None:
+def test_damaged_images_are_copied_and_counted(tmp_path: Path) -> None:
     recorded = DRIVER_RECORDINGS["realsense"](6)
     images = [message for message in recorded.sent if message.topic == recorded.image]
     images[1].content = images[1].raw[: len(images[1].raw) // 2]
@@ -275,7 +275,7 @@ def test_damaged_images_are_copied_counted_and_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("storage", "kept"), [("mcap", 0.5), ("sqlite3", 0.5), ("sqlite3", 0.01)])
-def test_a_bag_that_breaks_off_is_an_error(storage: str, kept: float, tmp_path: Path) -> None:
+def test_a_truncated_bag_is_an_error(storage: str, kept: float, tmp_path: Path) -> None:
     source = write_bag(tmp_path / "in", DRIVER_RECORDINGS["realsense"](40).sent, storage)
     file = next(path for path in source.iterdir() if path.suffix != ".yaml")
     content = file.read_bytes()
@@ -284,7 +284,7 @@ def test_a_bag_that_breaks_off_is_an_error(storage: str, kept: float, tmp_path: 
         enhance_in_process(source, tmp_path / "out")
 
 
-def test_what_is_no_bag_is_refused(tmp_path: Path) -> None:
+def test_paths_that_are_not_bags_are_rejected(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "night.txt").write_text("no bag")
     for path, words in [
@@ -297,7 +297,7 @@ def test_what_is_no_bag_is_refused(tmp_path: Path) -> None:
             Bag(tmp_path / path)
 
 
-# What is written
+# Written images
 
 
 def test_replaced_images_keep_topic_type_and_time(tmp_path: Path) -> None:
@@ -314,7 +314,7 @@ def test_replaced_images_keep_topic_type_and_time(tmp_path: Path) -> None:
     ]
 
 
-def test_a_replaced_image_of_another_size_brings_its_calibration(tmp_path: Path, tiny_model: Path) -> None:
+def test_replacing_with_another_size_replaces_the_calibration(tmp_path: Path, tiny_model: Path) -> None:
     recorded = DRIVER_RECORDINGS["flir"]()
     source = write_bag(tmp_path / "in", recorded.sent)
     settings = BagSettings(
@@ -349,14 +349,14 @@ def test_compressed_images_stay_compressed(kind: str, tmp_path: Path) -> None:
         enhance_in_process(source, tmp_path / "bad", topics=TopicOptions(replace=True, format="raw"))
 
 
-def test_raw_images_as_files_on_request(tmp_path: Path) -> None:
+def test_format_option_compresses_raw_images(tmp_path: Path) -> None:
     source = write_bag(tmp_path / "in", DRIVER_RECORDINGS["flir"]().sent)
     enhance_in_process(source, tmp_path / "out", topics=TopicOptions(format="png"))
     made = bag_maker.objects(tmp_path / "out", "/flir_camera/image_enhanced/compressed")
     assert [m.format for m in made] == ["mono8; png compressed mono8"] * 4
 
 
-def test_what_is_bright_already_passes_bit_for_bit(tmp_path: Path) -> None:
+def test_bright_images_are_copied_unchanged(tmp_path: Path) -> None:
     recorded = DRIVER_RECORDINGS["realsense"]()
     source = write_bag(tmp_path / "in", recorded.sent)
     report = enhance_in_process(source, tmp_path / "out", stream=PipelineConfig(bypass_above=10.0))
@@ -368,10 +368,10 @@ def test_what_is_bright_already_passes_bit_for_bit(tmp_path: Path) -> None:
     assert copies["image_raw"] == copies["image_enhanced"]
 
 
-# What is known of a frame
+# Metadata and calibration
 
 
-def test_fixed_values_count_where_nothing_is_told(tmp_path: Path) -> None:
+def test_fixed_capture_values_apply_without_metadata(tmp_path: Path) -> None:
     source = write_bag(tmp_path / "in", DRIVER_RECORDINGS["realsense"]().sent)
     doubler = DoublingEnhancer()
     config = PipelineConfig(fallback=CaptureMetadata(1600.0, 0.02))
@@ -382,7 +382,7 @@ def test_fixed_values_count_where_nothing_is_told(tmp_path: Path) -> None:
     assert doubler.capture_values == [(1600.0, 0.02)] * 4
 
 
-def test_fields_of_any_message_that_the_bag_defines(tmp_path: Path) -> None:
+def test_metadata_from_fields_of_any_defined_type(tmp_path: Path) -> None:
     kind = "wfov_camera_msgs/msg/WFOVImage"
     sent = DRIVER_RECORDINGS["realsense"]().sent
     for number in range(4):
@@ -400,7 +400,7 @@ def test_fields_of_any_message_that_the_bag_defines(tmp_path: Path) -> None:
     )
 
 
-def test_stamps_that_jump_back_find_their_own_again(tmp_path: Path) -> None:
+def test_metadata_match_after_stamps_jump_back(tmp_path: Path) -> None:
     """A simulation that was reset while it was recorded."""
     first, again = DRIVER_RECORDINGS["realsense"](100), DRIVER_RECORDINGS["realsense"](100)
     for message in again.sent:
@@ -412,7 +412,7 @@ def test_stamps_that_jump_back_find_their_own_again(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.array(doubler.capture_values, float), first.captures * 2, rtol=1e-6)
 
 
-def test_metadata_is_the_last_before_the_image_where_none_is_its_own(tmp_path: Path) -> None:
+def test_the_last_earlier_metadata_apply_where_none_match(tmp_path: Path) -> None:
     recorded = DRIVER_RECORDINGS["camera_ros"](6)
     sent = [m for m in recorded.sent if m.topic != "/diagnostics" or m.received_ns < FIRST_NS + PERIOD_NS]
     doubler = DoublingEnhancer()
@@ -421,7 +421,7 @@ def test_metadata_is_the_last_before_the_image_where_none_is_its_own(tmp_path: P
     np.testing.assert_allclose(np.array(doubler.capture_values, float), [recorded.captures[0]] * 6, rtol=1e-6)
 
 
-def test_a_calibration_holds_from_its_stamp_on(tmp_path: Path) -> None:
+def test_a_calibration_is_valid_from_its_stamp_on(tmp_path: Path) -> None:
     recorded = DRIVER_RECORDINGS["flir"](6)
     for message in recorded.sent:
         if message.topic == recorded.info and message.content.header.stamp.nanosec >= 3 * PERIOD_NS:

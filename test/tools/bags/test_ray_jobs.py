@@ -1,4 +1,4 @@
-"""`lowlight bag --ray`: a Ray cluster of two workers makes what one process makes, whatever happens to them."""
+"""`lowlight bag --ray`: a Ray cluster writes the same bags as one process, also after workers are lost."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def bags(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def local(bags: list[Path], settings: BagSettings, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What one process makes of them."""
+    """The same bags enhanced by one process."""
     folder = tmp_path_factory.mktemp("local")
     scheduler.run_jobs(bag_jobs.plan_jobs(bags, folder, force=False), settings, 1, lambda _: None, lambda *_: None)
     return folder
 
 
 class Outcomes(dict[str, "BagReport | LowlightError"]):
-    """What became of each bag, by its name."""
+    """Result of each bag, by its name."""
 
     def __call__(self, job: bag_jobs.Job, outcome: BagReport | LowlightError) -> None:
         self[job.source.name] = outcome
@@ -75,7 +75,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def killing(marker: Path, always: bool = False) -> Callable[..., BagReport]:
-    """What a task does: it kills its own worker amid the first bag, with half of it written; once, or always."""
+    """A task function that kills its worker in the middle of a bag, once or always."""
 
     def enhance(source: Path, folder: Path, settings: BagSettings, tell: Callable[[int], object]) -> BagReport:
         from lowlight_enhance.tools.bags.enhance import enhance_bag
@@ -92,7 +92,7 @@ def killing(marker: Path, always: bool = False) -> Callable[..., BagReport]:
 
 
 def run(bags: list[Path], folder: Path, settings: BagSettings, **how: Any) -> tuple[Outcomes, int]:
-    """What became of them, and the frames that were told of."""
+    """Results of the bags, and the number of reported frames."""
     seen, frames = Outcomes(), list[int]()
     jobs = bag_jobs.plan_jobs(bags, folder, force=False)
     ray_jobs.run_ray_jobs(jobs, settings, frames.append, seen, **how)
@@ -100,7 +100,7 @@ def run(bags: list[Path], folder: Path, settings: BagSettings, **how: Any) -> tu
 
 
 @pytest.mark.usefixtures("cluster")
-def test_two_workers_make_the_same_bytes_and_an_error_stops_neither(
+def test_ray_workers_write_the_same_bytes_and_an_error_stops_no_other_bag(
     bags: list[Path], local: Path, settings: BagSettings, tmp_path: Path
 ) -> None:
     folder, tries = tmp_path / "out", tmp_path / "tries"
@@ -125,7 +125,7 @@ def test_two_workers_make_the_same_bytes_and_an_error_stops_neither(
 
 
 @pytest.mark.usefixtures("cluster")
-def test_a_lost_worker_is_replaced_and_the_bytes_are_the_same(
+def test_the_task_of_a_lost_worker_is_repeated_with_the_same_result(
     bags: list[Path], local: Path, settings: BagSettings, tmp_path: Path
 ) -> None:
     folder, marker = tmp_path / "out", tmp_path / "killed"
@@ -139,7 +139,7 @@ def test_a_lost_worker_is_replaced_and_the_bytes_are_the_same(
 
 
 @pytest.mark.usefixtures("cluster")
-def test_a_bag_that_kills_every_worker_is_told_of(
+def test_a_bag_that_kills_every_worker_is_reported(
     bags: list[Path], settings: BagSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ray_jobs, "RETRIES", 0)
@@ -149,7 +149,7 @@ def test_a_bag_that_kills_every_worker_is_told_of(
 
 
 @pytest.mark.usefixtures("cluster")
-def test_an_interrupt_cancels_the_tasks_and_leaves_nothing(settings: BagSettings, tmp_path: Path) -> None:
+def test_an_interrupt_cancels_tasks_and_leaves_no_files(settings: BagSettings, tmp_path: Path) -> None:
     image = bag_maker.image(FIRST_NS, 0)
     long = write_bag(tmp_path / "long", [BagMessage("/image_raw", FIRST_NS + n, IMAGE, image) for n in range(20_000)])
 
@@ -188,12 +188,12 @@ def test_a_folder_of_bags(
     assert contents(tmp_path) == contents(local)
 
 
-def test_workers_are_not_rays(capsys: pytest.CaptureFixture[str]) -> None:
+def test_workers_and_ray_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["bag", "in", "out", "--ray", "auto", "--workers", "2"]) == 2
     assert "--workers is for processes of this machine" in capsys.readouterr().err
 
 
-def test_no_cluster_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_cluster_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(**_: object) -> None:
         raise ConnectionError("Could not find any running Ray instance.\nMore.")
 
