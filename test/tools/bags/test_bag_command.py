@@ -276,6 +276,18 @@ def test_an_interrupted_command_leaves_no_files(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_next_run_removes_the_output_of_a_killed_one(
+    night: Path, long_night: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    process = start(long_night, tmp_path / "killed", "--model", tiny_model, "--threads", "1")
+    wait_until_output_grows(tmp_path, process)
+    process.kill()
+    process.communicate(timeout=DEADLINE_S)
+    assert [path.name.startswith(".writing-") for path in tmp_path.iterdir()] == [True]
+    assert cli.main(["bag", str(night), str(tmp_path / "out"), "--model", str(tiny_model), "--threads", "1"]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_interrupted_workers_leave_no_files(long_night: Path, tmp_path: Path, tiny_model: Path) -> None:
     second = tmp_path / "second.db3"
     second.symlink_to(long_night / "long_night.db3")
