@@ -12,7 +12,7 @@ from typing import Any, TypeVar, get_args
 
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.inference.model_zoo import DEFAULT, SHIPPED
-from lowlight_enhance.core.inference.sessions import DEFAULT_PROVIDERS, Precision, Runtime
+from lowlight_enhance.core.inference.session import DEFAULT_PROVIDERS, Precision, Runtime
 from lowlight_enhance.core.pipeline import PipelineConfig
 from lowlight_enhance.ros.parameter_groups import (
     BypassParameters,

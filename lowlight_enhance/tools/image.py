@@ -7,7 +7,7 @@ from pathlib import Path
 from lowlight_enhance.core.enhancement.enhancer import Enhancer
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.files import check_output_file
-from lowlight_enhance.core.inference.sessions import Runtime
+from lowlight_enhance.core.inference.session import Runtime
 from lowlight_enhance.core.metadata.capture import EXPOSURE_LIMITS_S, ISO_LIMITS, CaptureMetadata, plausible
 from lowlight_enhance.core.paths import check_sources_survive
 from lowlight_enhance.tools.exif import exif_capture

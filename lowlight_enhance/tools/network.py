@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lowlight_enhance.core.enhancement.enhancer import Enhancer, OutputResolution
-from lowlight_enhance.core.inference.sessions import DEFAULT_PROVIDERS, Precision, Runtime
+from lowlight_enhance.core.inference.session import DEFAULT_PROVIDERS, Precision, Runtime
 
 
 @dataclass(frozen=True, slots=True)

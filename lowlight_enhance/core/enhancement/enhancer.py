@@ -26,7 +26,8 @@ from lowlight_enhance.core.inference.model_input import (
     to_8_bit,
 )
 from lowlight_enhance.core.inference.model_zoo import default_model
-from lowlight_enhance.core.inference.sessions import DEFAULT_PROVIDERS, Precision, Runtime, Session, open_session
+from lowlight_enhance.core.inference.runtimes import open_session
+from lowlight_enhance.core.inference.session import DEFAULT_PROVIDERS, Precision, Runtime, Session
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
 
 Enhance = Callable[[Rgb, CaptureMetadata], NDArray[np.uint8]]

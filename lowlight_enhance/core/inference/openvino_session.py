@@ -15,7 +15,7 @@ import numpy as np
 from lowlight_enhance.core.errors import ConfigError, ModelError
 from lowlight_enhance.core.inference.model_file import ModelFile
 from lowlight_enhance.core.inference.model_input import Tensor
-from lowlight_enhance.core.inference.sessions import Precision, failed, in_one_line
+from lowlight_enhance.core.inference.session import Precision, inference_error, one_line
 from lowlight_enhance.core.inference.signal_stack import signal_stack_kept
 
 SHAPES = 4
@@ -47,7 +47,7 @@ class OpenVinoSession:
     """
 
     def __init__(self, model: ModelFile, threads: int, precision: Precision) -> None:
-        """Load ``model``; arguments and errors as in ``sessions.open_session``."""
+        """Load ``model``; arguments and errors as in ``runtimes.open_session``."""
         if precision not in _PRECISIONS:
             raise ConfigError(f"precision '{precision}' is not known; choose one of {', '.join(_PRECISIONS)}")
         openvino = import_openvino()
@@ -74,20 +74,20 @@ class OpenVinoSession:
             self._model: Any = self._core.read_model(model.content)
         except Exception as error:  # OpenVINO raises RuntimeError and its own kinds
             raise ModelError(
-                f"{self._path}: this OpenVINO cannot load it ({in_one_line(error)}); upgrade openvino, set runtime to "
+                f"{self._path}: this OpenVINO cannot load it ({one_line(error)}); upgrade openvino, set runtime to "
                 "'onnxruntime', or export it again"
             ) from error
 
     def run(self, tensor: Tensor) -> Tensor:
         """The network's output."""
         if self._core is None:
-            raise ModelError(f"{self._path}: its session is closed; open the model again")
+            raise ModelError(f"{self._path}: the session is closed; open the model again")
         try:
             request = self._request(tensor.shape)
             request.infer({0: tensor}, share_inputs=True)
             return np.array(request.get_output_tensor(0).data)
         except Exception as error:  # OpenVINO raises RuntimeError and its own kinds
-            raise failed(self._path, tensor, error) from error
+            raise inference_error(self._path, tensor, error) from error
 
     def close(self) -> None:
         """Free the network and end OpenVINO's threads, unless another session of this process uses them."""

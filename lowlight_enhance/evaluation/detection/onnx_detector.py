@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from lowlight_enhance.core.errors import ConfigError, ModelError
 from lowlight_enhance.core.inference.model_file import FLOAT, ModelFile, read_model
-from lowlight_enhance.core.inference.sessions import NO_FOLDER, in_one_line
+from lowlight_enhance.core.inference.onnxruntime_session import NO_FOLDER
+from lowlight_enhance.core.inference.session import one_line
 from lowlight_enhance.evaluation.detection.boxes import NO_BOXES, Boxes
 from lowlight_enhance.evaluation.detection.layouts import (
     INPUT_FORMATS,
@@ -136,7 +137,7 @@ class OnnxDetector:
         try:
             outputs = self._session.run(None, {self._input_name: tensor})
         except Exception as error:  # ONNX Runtime raises its own types
-            raise ModelError(f"{self._path}: inference failed: {in_one_line(error)}") from error
+            raise ModelError(f"{self._path}: inference failed: {one_line(error)}") from error
         return [np.asarray(output, dtype=np.float32) for output in outputs]
 
     def _name(self, number: int) -> str:
@@ -199,7 +200,7 @@ def _open_session(file: ModelFile, threads: int | None) -> ort.InferenceSession:
     try:
         return ort.InferenceSession(file.content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises its own types
-        raise ModelError(f"{file.path} cannot be loaded ({in_one_line(error)}); {REMEDY}") from error
+        raise ModelError(f"{file.path} cannot be loaded ({one_line(error)}); {REMEDY}") from error
 
 
 def _input_size(file: ModelFile, wanted: int) -> Size:

@@ -17,7 +17,8 @@ from pathlib import Path
 from lowlight_enhance.core.enhancement.enhancer import Enhancer
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.inference.model_input import Rgb
-from lowlight_enhance.core.inference.sessions import Runtime, runtime_version
+from lowlight_enhance.core.inference.runtimes import runtime_version
+from lowlight_enhance.core.inference.session import Runtime
 from lowlight_enhance.core.malloc import keep_image_buffers
 from lowlight_enhance.core.process_info import busy_s, check_proc, cores, cpu_s, processor_name
 from lowlight_enhance.tools.benchmark.node_report import NodeBenchmark, Round, SizeResult, summarize

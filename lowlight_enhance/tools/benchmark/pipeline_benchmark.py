@@ -30,7 +30,8 @@ from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.files import atomic_file
 from lowlight_enhance.core.health import Health
 from lowlight_enhance.core.imaging.messages import fill_message, rgb_from_message
-from lowlight_enhance.core.inference.sessions import Runtime, runtime_version
+from lowlight_enhance.core.inference.runtimes import runtime_version
+from lowlight_enhance.core.inference.session import Runtime
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
 from lowlight_enhance.core.pipeline import NS_PER_S, Pipeline, PipelineConfig
 from lowlight_enhance.core.process_info import processor_name

@@ -20,7 +20,7 @@ from tiny_model import write_tiny_model
 
 from lowlight_enhance.core.enhancement.enhancer import Enhancer
 from lowlight_enhance.core.errors import ConfigError, ModelError
-from lowlight_enhance.core.inference import openvino_session, sessions
+from lowlight_enhance.core.inference import onnxruntime_session, openvino_session
 from lowlight_enhance.core.inference.model_input import ModelInput
 from lowlight_enhance.core.inference.model_zoo import default_model
 from lowlight_enhance.core.inference.signal_stack import signal_stack_kept
@@ -183,8 +183,8 @@ class FakeSession:
 
 
 def opened(monkeypatch: pytest.MonkeyPatch, model: Path, *providers: str, **broken: str) -> tuple[Enhancer, FakeOrt]:
-    fake = FakeOrt(sessions.ort, **broken)
-    monkeypatch.setattr(sessions, "ort", fake)
+    fake = FakeOrt(onnxruntime_session.ort, **broken)
+    monkeypatch.setattr(onnxruntime_session, "ort", fake)
     return Enhancer(model, [name + "ExecutionProvider" for name in providers]), fake
 
 
@@ -240,7 +240,11 @@ def test_a_provider_that_fails_in_flight_is_told_of(tiny: Path, monkeypatch: pyt
 
 
 def test_a_provider_that_this_build_lacks_is_told_of_by_the_real_one(tiny: Path) -> None:
-    lacking = [name for name in sessions.ort.get_all_providers() if name not in sessions.ort.get_available_providers()]
+    lacking = [
+        name
+        for name in onnxruntime_session.ort.get_all_providers()
+        if name not in onnxruntime_session.ort.get_available_providers()
+    ]
     enhancer = Enhancer(tiny, lacking[:2])
     assert short(enhancer) == ["CPU"]
     assert enhancer.fallback == (
@@ -256,7 +260,7 @@ def test_a_bad_model_is_not_a_providers_fault(tiny: Path, monkeypatch: pytest.Mo
 
 
 def test_onnx_runtime_is_kept_from_files_beside_the_model(tiny: Path) -> None:
-    options = sessions._options(1)
+    options = onnxruntime_session._options(1)
     assert options.get_session_config_entry("session.load_model_format") == "ONNX"
     folder = options.get_session_config_entry("session.model_external_initializers_file_folder_path")
     assert not Path(folder).exists()
