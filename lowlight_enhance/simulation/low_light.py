@@ -170,6 +170,7 @@ def expose(
     exposure: DarkExposure,
     rng: np.random.Generator,
     frame_count: Map | None = None,
+    black_bias: float = 1.0,
 ) -> Linear:
     """Simulate one frame, or the average of several aligned frames, in linear light.
 
@@ -178,10 +179,12 @@ def expose(
         exposure: light, sensor and camera settings. ``contrast`` is not applied.
         rng: source of the noise.
         frame_count: (H, W) number of averaged frames of each pixel; None for one frame.
+        black_bias: share of the black bias in an average. Each frame is clipped at black, as cameras do, so the
+            shadows of a plain average are lifted by the mean of the clipped noise (1). Temporal fusion subtracts
+            that bias, as far as it has measured the noise well; then the average is like one long exposure (0).
 
     Returns:
-        (H, W, 3) linear light after white balance, not below 0. Each averaged frame is clipped at black, as cameras
-        do, so the shadows of an average are lifted by the mean of the clipped noise.
+        (H, W, 3) linear light after white balance, not below 0.
     """
     balance = np.array([exposure.white_balance[0], 1.0, exposure.white_balance[1]], np.float32)
     scale = np.exp2(-np.asarray(exposure.stops, np.float32)) * np.float32(WHITE_DN)
@@ -193,8 +196,10 @@ def expose(
         developed = sense(signal, exposure, rng, None if counts is None else counts[:, :, None])
     if any(exposure.black_offset):
         developed = developed + np.array(exposure.black_offset, np.float32)
-    if counts is not None:
-        developed = _average_of_clipped(developed, exposure, counts[:, :, None])
+    if counts is not None and black_bias:
+        long_exposure = np.maximum(developed, 0.0)
+        lifted = _average_of_clipped(developed, exposure, counts[:, :, None])
+        developed = long_exposure + np.float32(black_bias) * (lifted - long_exposure)
     return np.asarray(np.maximum(developed, 0.0) * (balance / np.float32(WHITE_DN)), dtype=np.float32)
 
 

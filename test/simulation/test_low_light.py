@@ -190,3 +190,12 @@ def test_a_smaller_full_well_is_noisier() -> None:
     large, small = SENSORS["SonyA7S2"], SENSORS["SonyA7S2"].with_full_well(5000.0)
     assert small.gain(100.0) == pytest.approx(WHITE_DN / 5000.0)
     assert small.read.median(small.gain(100.0)) > large.read.median(large.gain(100.0))
+
+
+def test_without_black_bias_an_average_is_like_one_long_exposure() -> None:
+    scene = np.full((64, 64, 3), 0.0005, np.float32)
+    sensor = SENSORS["SonyA7S2"].with_full_well(10000.0)
+    exposure = DarkExposure(0.0, CaptureMetadata(6400.0), sensor, (1.0, 1.0), bayer=False)
+    counts = np.full((64, 64), 16.0, np.float32)
+    plain, unbiased = (expose(scene, exposure, np.random.default_rng(0), counts, share).mean() for share in (1.0, 0.0))
+    assert unbiased < 0.7 * plain

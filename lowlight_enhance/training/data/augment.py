@@ -128,23 +128,28 @@ def draw_black_offset(
 def draw_frame_counts(height: int, width: int, most: int, rng: np.random.Generator) -> Map:
     """Draw a (height, width) map of how many frames were averaged, as temporal fusion leaves it.
 
-    Half of the maps are uniform. In the others content that has come into view (a strip at a border) or that moves (an
+    A third of the maps are uniform. In the others content that has come into view (a strip at a border) or that moves (an
     ellipse) has fewer frames, mostly one.
     """
     n = int(rng.integers(2, most + 1))
     counts = np.full((height, width), n, np.float32)
-    if rng.random() < 0.5:
+    if rng.random() < 0.35:
         return counts
-    if rng.random() < 0.7:
+    if rng.random() < 0.6:
         strip = int(rng.integers(1, max(2, min(height, width) // 3)))
         rotated = np.rot90(counts, int(rng.integers(4)))
         rotated[:strip] = np.minimum(np.linspace(1, rng.integers(1, n + 1), strip).round(), n)[:, None]
-    for _ in range(int(rng.integers(0, 4))):
+    for _ in range(int(rng.integers(0, 5))):
         centre = (int(rng.integers(width)), int(rng.integers(height)))
         axes = tuple(int(a) for a in rng.integers(4, max(5, min(height, width) // 4), 2))
         few = 1.0 if rng.random() < 0.7 else float(rng.integers(1, n + 1))
         cv2.ellipse(counts, centre, axes, float(rng.uniform(0, 180)), 0, 360, few, -1)
     return counts
+
+
+def draw_black_bias(rng: np.random.Generator) -> float:
+    """Draw the share of the black bias that temporal fusion leaves in an average: mostly none, at most half."""
+    return 0.0 if rng.random() < 0.7 else float(rng.uniform(0.0, 0.5))
 
 
 def misaligned(linear: Linear, counts: Map, rng: np.random.Generator) -> Linear:

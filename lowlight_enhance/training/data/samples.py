@@ -129,7 +129,9 @@ def simulate(bright: Picture, config: DataConfig, rng: np.random.Generator) -> S
         counts = augment.draw_frame_counts(height, width, config.max_frames, rng)
         if rng.random() < config.misaligned:
             linear = augment.misaligned(linear, counts, rng)
-        return Sample(develop_16_bit(expose(linear, exposure, rng, counts)), bright, exposure.capture, counts)
+        bias = augment.draw_black_bias(rng)
+        average = develop_16_bit(expose(linear, exposure, rng, counts, bias))
+        return Sample(average, bright, exposure.capture, counts)
     dark = develop(expose(linear, exposure, rng))
     if mean > 0.0 and rng.random() < 0.25:
         dark = _with_contrast(dark, rng.uniform(0.0, config.contrast))
