@@ -128,8 +128,8 @@ def draw_black_offset(
 def draw_frame_counts(height: int, width: int, most: int, rng: np.random.Generator) -> Map:
     """Draw a (height, width) map of how many frames were averaged, as temporal fusion leaves it.
 
-    A third of the maps are uniform. In the others content that has come into view (a strip at a border) or that moves (an
-    ellipse) has fewer frames, mostly one.
+    A third of the maps are uniform. In the others content that has come into view (a strip at a border) or that moves
+    (an ellipse) has fewer frames, mostly one.
     """
     n = int(rng.integers(2, most + 1))
     counts = np.full((height, width), n, np.float32)
