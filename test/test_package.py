@@ -144,6 +144,7 @@ def test_the_wheel_asks_for_no_torch_and_has_every_extra(wheel: Path) -> None:
         "ray",
         "demo",
         "report",
+        "docs",
         "test",
     }
     (python,) = re.findall(r"^Requires-Python: (.+)$", text, re.MULTILINE)

@@ -61,7 +61,7 @@ def test_a_missing_file_is_named_with_a_remedy(tmp_path: Path) -> None:
 
 def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("not a model")
-    with pytest.raises(ModelError, match=r"text\.onnx is no ONNX model.*lowlight export"):
+    with pytest.raises(ModelError, match=r"text\.onnx is not a readable ONNX model.*lowlight export"):
         Enhancer(tmp_path / "text.onnx")
     truncated = write_tiny_model(tmp_path / "cut.onnx")
     truncated.write_bytes(truncated.read_bytes()[:200])
