@@ -166,7 +166,7 @@ def test_each_camera_has_its_section(tmp_path: Path, doubling: Enhancer) -> None
 
 def test_unknown_topics_are_an_error(tmp_path: Path, doubling: Enhancer) -> None:
     path = write_bag(tmp_path / "night", DRIVER_RECORDINGS["realsense"]().sent)
-    with pytest.raises(ConfigError, match="no images on /nowhere; name one of /camera/camera/color/image_raw"):
+    with pytest.raises(ConfigError, match="no images on /nowhere; choose one of /camera/camera/color/image_raw"):
         evaluated(path, doubling, reference_topic="/nowhere")
     with pytest.raises(ConfigError, match="1 or more"):
         BagEvaluationConfig(every=0)
