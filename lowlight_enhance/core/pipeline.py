@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from lowlight_enhance.core.enhancement.bypass import Bypass
 from lowlight_enhance.core.enhancement.enhancer import Enhance, FrameEnhancer, FunctionEnhancer
 from lowlight_enhance.core.enhancement.maps import EnhancementMaps
+from lowlight_enhance.core.enhancement.motion import Affine, scaled
 from lowlight_enhance.core.enhancement.temporal_fusion import (
     FusedFrame,
     FusionStatistics,
@@ -372,7 +373,9 @@ class Pipeline:
     def _render(self, pending: PendingFrame, maps: EnhancementMaps, rgb: Rgb) -> NDArray[np.uint8]:
         """Smooth the maps over time, weaken them to the strength, and apply them to ``rgb``."""
         smoothing_s, strength = pending.config.smoothing_s, pending.config.strength
-        correction = self._smoother(maps, pending.stamp_ns, smoothing_s) if smoothing_s > 0.0 else None
+        correction = None
+        if smoothing_s > 0.0:
+            correction = self._smoother(maps, pending.stamp_ns, smoothing_s, _motion_of(pending, maps))
         if correction is not None:
             correction = correction * np.float32(strength)
         return pending.enhancer.apply(maps.at_strength(strength), rgb, correction)
@@ -390,6 +393,15 @@ class Pipeline:
         except CameraInfoError as error:
             self.health.failed(error)
             return None
+
+
+def _motion_of(pending: PendingFrame, maps: EnhancementMaps) -> Affine | None:
+    """Return the camera motion that fusion found, for pixels of ``maps``; None if it found none."""
+    found = None if pending.fused is None else pending.fused.motion
+    if found is None:
+        return None
+    height, width = pending.rgb.shape[:2]
+    return scaled(found, maps.size[1] / width, maps.size[0] / height)
 
 
 def _keeps_encoding(pending: PendingFrame) -> bool:

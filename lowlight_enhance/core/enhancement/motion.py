@@ -68,14 +68,19 @@ class Motion:
         return float(np.abs(corners @ self.matrix.T - corners[:, :2]).max())
 
     def scaled(self, factor_x: float, factor_y: float) -> Affine:
-        """The same motion for pictures enlarged by these factors, pixel centres aligned as in ``cv2.resize``."""
-        scale = np.array([factor_x, factor_y])
-        matrix: Affine = self.matrix.copy()
-        matrix[:, :2] = self.matrix[:, :2] * scale[:, None] / scale[None, :]
-        # cell u is pixel (u + 0.5) * s - 0.5
-        half = 0.5 * scale - 0.5
-        matrix[:, 2] = scale * self.matrix[:, 2] + half - matrix[:, :2] @ half
-        return matrix
+        """Return the same motion for pictures enlarged by these factors."""
+        return scaled(self.matrix, factor_x, factor_y)
+
+
+def scaled(matrix: Affine, factor_x: float, factor_y: float) -> Affine:
+    """Return ``matrix`` for pictures enlarged by these factors, pixel centres aligned as in ``cv2.resize``."""
+    scale = np.array([factor_x, factor_y])
+    result: Affine = matrix.copy()
+    result[:, :2] = matrix[:, :2] * scale[:, None] / scale[None, :]
+    # cell u is pixel (u + 0.5) * s - 0.5
+    half = 0.5 * scale - 0.5
+    result[:, 2] = scale * matrix[:, 2] + half - result[:, :2] @ half
+    return result
 
 
 IDENTITY = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
@@ -102,10 +107,10 @@ def estimate(past: Plane, present: Plane, guess: Affine | None = None) -> Motion
     small_past, small_present = _halved(past), _halved(present)
     start = _best_start(small_past, small_present, guess)
     fit = _Fit(small_past, small_present)
-    matrix = _at_half(start)
+    matrix = scaled(start, 0.5, 0.5)
     for _ in range(COARSE_STEPS):
         matrix = fit.step(matrix)
-    matrix = _at_double(matrix)
+    matrix = scaled(matrix, 2.0, 2.0)
     fit = _Fit(past, present)
     for _ in range(FINE_STEPS):
         matrix = fit.step(matrix)
@@ -121,14 +126,6 @@ def _halved(plane: Plane) -> Plane:
     )
 
 
-def _at_half(matrix: Affine) -> Affine:
-    return Motion(matrix, 0.0).scaled(0.5, 0.5)
-
-
-def _at_double(matrix: Affine) -> Affine:
-    return Motion(matrix, 0.0).scaled(2.0, 2.0)
-
-
 def _best_start(past: Plane, present: Plane, guess: Affine | None) -> Affine:
     """Return no motion, the guess or the phase correlation's shift: the one with the smallest residual.
 
@@ -141,7 +138,7 @@ def _best_start(past: Plane, present: Plane, guess: Affine | None) -> Affine:
     starts = [IDENTITY, found] if guess is None else [IDENTITY, guess, found]
     differences = []
     for start in starts:
-        matrix = _at_half(start)
+        matrix = scaled(start, 0.5, 0.5)
         difference = cv2.absdiff(warped(past, matrix), present)
         differences.append(np.asarray(difference, dtype=np.float32)[overlap(matrix, height, width)])
     if not all(difference.size for difference in differences):

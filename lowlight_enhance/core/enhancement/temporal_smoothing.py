@@ -3,19 +3,20 @@
 The network processes each frame alone, with a high gain in the dark, so the noise of the rows and regions of a frame
 turns into flicker of whole parts of the picture. Also, the tone of a region depends on what else is in view.
 ``TemporalSmoother`` removes that flicker from the maps before they are applied. On a coarse grid it keeps the last
-output, moves it along with the picture, and pulls the new output towards it, region by region, by an amount that
-depends on the time between the frames. It does so only where the *input* is unchanged: where light, exposure or
-objects change, and everywhere after a cut, the new frame counts at once. docs/steadiness.md has measurements.
+output, moves it along with the camera (by the motion that temporal fusion found, or its own estimate), and pulls the
+new output towards it, region by region, by an amount that depends on the time between the frames. It does so only
+where the *input* is unchanged: where light, exposure or objects change, and everywhere after a cut, the new frame
+counts at once. docs/steadiness.md has measurements.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 
 import cv2
 import numpy as np
 
+from lowlight_enhance.core.enhancement import motion
 from lowlight_enhance.core.enhancement.maps import EnhancementMaps
 from lowlight_enhance.core.inference.model_input import Tensor
 
@@ -25,11 +26,11 @@ SMOOTHING_S = 0.1
 COARSE = 96
 """Approximate number of cells on the shorter side of the grid on which frames are compared."""
 
-LEAST_SIDE = 16
-"""With fewer cells on the shorter side no motion is estimated."""
+MIN_MOTION_CELLS = 0.05
+"""Smaller motion is not compensated."""
 
-LEAST_MOTION, LARGEST_MOTION = 0.05, 16.0
-"""Smallest and largest motion between two frames that is compensated, in cells."""
+MAX_UNCERTAINTY_CELLS = 1.0
+"""Standard deviation of the displacement from which on the picture counts as standing still."""
 
 REGION = 3
 """Side of the regions over which corrections are averaged, in blocks of 2x2 cells. Finer ones smear moving objects."""
@@ -54,15 +55,11 @@ LEAST_UNCHANGED = 0.5
 LEAST_KEPT = 0.02
 """After a gap so long that less than this share of the last frame would remain, it is forgotten."""
 
+FULLY_COVERED = 0.999
+"""Share of a block that must have been in view before, less a rounding error."""
+
 SAMPLE = 2
 """Medians use every second block in each direction."""
-
-COMMON_SCALE, COMMON_FLOOR = 4.0, 0.01
-"""Limit of a cell's contribution to the difference of two frames when a shift is judged: the floor plus this many
-times the median difference. A light that is switched on, or an object that moves, is then not mistaken for a shift."""
-
-LEAST_SLOPE = np.diag(np.array([1e-4, 1e-4, 1e-4], np.float32))
-"""Regularisation that keeps the equations of a shift solvable in flat pictures."""
 
 GREEN = 1
 """Channel of a summary in which motion is estimated."""
@@ -81,13 +78,17 @@ class TemporalSmoother:
         """Forget the last frame."""
         self._summary = None
 
-    def __call__(self, maps: EnhancementMaps, stamp_ns: int, time_constant_s: float) -> Tensor | None:
+    def __call__(
+        self, maps: EnhancementMaps, stamp_ns: int, time_constant_s: float, camera_motion: motion.Affine | None = None
+    ) -> Tensor | None:
         """Return the correction of the next frame.
 
         Args:
             maps: of the frame.
             stamp_ns: stamp of the frame. A stamp that jumps back, repeats, or leaves a gap resets the state.
             time_constant_s: time above 0 after which a difference has shrunk to 1/e.
+            camera_motion: (2, 3) affine map from pixels (x, y) of ``maps`` to those of the frame before; None: it is
+                estimated here.
 
         Returns:
             (3, rows, columns) to add to R, G, B of the enhanced frame, in 0..1, on a coarse grid; None: no
@@ -98,12 +99,20 @@ class TemporalSmoother:
         before, self._summary, self._stamp_ns = self._summary, _summary(maps), stamp_ns
         if before is None or before.shape != self._summary.shape or kept < LEAST_KEPT:
             return None
-        correction = _correction(before, self._summary, kept)
+        if camera_motion is not None:
+            cells = 1.0 / _cell_size(maps)
+            camera_motion = motion.scaled(camera_motion, cells, cells)
+        correction = _correction(before, self._summary, kept, camera_motion)
         if correction is None:
             return None
         rows, columns = self._summary.shape[:2]
         self._summary += cv2.resize(correction, (columns, rows), interpolation=cv2.INTER_LINEAR)
         return np.asarray(cv2.split(correction)[:3])
+
+
+def _cell_size(maps: EnhancementMaps) -> int:
+    """Return the side of a cell in pixels of ``maps``, a power of 2."""
+    return 1 << max(0, round(math.log2(min(maps.size) / COARSE)))
 
 
 def _summary(maps: EnhancementMaps) -> Tensor:
@@ -112,9 +121,8 @@ def _summary(maps: EnhancementMaps) -> Tensor:
     The input is averaged over each cell, against its noise. The maps are smooth, so two of their pixels represent a
     cell: reading all of them would take half as long as everything else here.
     """
-    halvings = max(0, round(math.log2(min(maps.size) / COARSE)))
-    cell, rgb = 1 << halvings, maps.frame
-    for _ in range(halvings):
+    cell, rgb = _cell_size(maps), maps.frame
+    for _ in range(cell.bit_length() - 1):
         rgb = _halved(rgb)
     rows, columns = rgb.shape[1:]
     gain, offset = (_pairs(plane, cell, rows, columns) for plane in (maps.gain, maps.offset))
@@ -141,27 +149,28 @@ def _halved(planes: Tensor) -> Tensor:
     )
 
 
-def _correction(before: Tensor, now: Tensor, kept: float) -> Tensor | None:
+def _correction(before: Tensor, now: Tensor, kept: float, camera_motion: motion.Affine | None) -> Tensor | None:
     """Return what to add to ``now``, on a grid of half its size, to pull it towards ``before``.
 
     Args:
         before: (rows, columns, 4) summary of the last frame, with its output as corrected.
         now: summary of this frame, with the output of the network.
         kept: share of a difference that remains, 0..1.
+        camera_motion: (2, 3) affine map from cells of ``now`` to those of ``before``; None: it is estimated.
 
     Returns:
         None if the scene has changed.
     """
     if min(now.shape[:2]) < 2:
         return None
-    before, motion = _aligned(before, now)
+    before, covered = _aligned(before, now, camera_motion)
     rows, columns = now.shape[0] // 2, now.shape[1] // 2
     change = (before - now)[: 2 * rows, : 2 * columns]
     change = np.asarray(cv2.resize(change, (columns, rows), interpolation=cv2.INTER_AREA), dtype=np.float32)
     luma = now[: 2 * rows : 2, : 2 * columns : 2, 3]
     weights, relative = _inlier_weights(change), change[:, :, 3] / (luma + np.float32(DARK))
-    for plane in (weights, relative):
-        _clear_uncovered(plane, motion)
+    if covered is not None:
+        weights, relative = weights * covered, relative * covered
     region = (REGION, REGION)
     support, relative = cv2.split(cv2.blur(cv2.merge([weights, relative]), region))
     unchanged = np.clip(np.float32(2.0) - np.abs(relative) / np.float32(CHANGE), 0.0, 1.0)
@@ -188,59 +197,18 @@ def _median(values: Tensor) -> Tensor:
     return np.asarray(np.partition(values, middle, axis=0)[middle])
 
 
-def _aligned(before: Tensor, now: Tensor) -> tuple[Tensor, tuple[float, float]]:
-    """Return ``before`` shifted onto ``now``, and the shift (x, y) in cells, 0 if no shift brings it closer."""
-    height, width = now.shape[:2]
-    still = before, (0.0, 0.0)
-    if min(height, width) < LEAST_SIDE:
-        return still
-    old, new = before[:, :, GREEN].copy(), now[:, :, GREEN].copy()
-    (x, y), _ = cv2.phaseCorrelate(old.copy(), new.copy(), _window(height, width))  # it may overwrite its input
-    if not LEAST_MOTION <= max(abs(x), abs(y)) <= LARGEST_MOTION:
-        return still
-    standing = np.abs(_difference(old, new))
-    most = COMMON_SCALE * float(_median(standing.ravel())) + COMMON_FLOOR
-    shift = _refined((x, y), _shifted(old, (x, y)), new, most)
-    moved = _shifted(before, shift)
-    going = np.abs(_difference(moved[:, :, GREEN], new))
-    return (moved, shift) if np.minimum(going, most).mean() < np.minimum(standing, most).mean() else still
-
-
-def _shifted(picture: Tensor, shift: tuple[float, float]) -> Tensor:
-    matrix = np.array([[1.0, 0.0, shift[0]], [0.0, 1.0, shift[1]]])
-    size = (picture.shape[1], picture.shape[0])
-    return np.asarray(cv2.warpAffine(picture, matrix, size, borderMode=cv2.BORDER_REPLICATE), dtype=np.float32)
-
-
-def _difference(one: Tensor, other: Tensor) -> Tensor:
-    """Return the difference of two pictures without its median, in every second cell in each direction."""
-    difference = (one - other)[1:-1:SAMPLE, 1:-1:SAMPLE]
-    return difference - _median(difference.ravel())
-
-
-def _refined(shift: tuple[float, float], moved: Tensor, new: Tensor, most: float) -> tuple[float, float]:
-    """Refine ``shift``, which made ``moved``, by one step of Lucas and Kanade (1981) towards ``new``.
-
-    Phase correlation finds a shift of any length, but underestimates it in smooth pictures. ``most`` limits the
-    difference of a cell, so that moving objects do not dominate.
-    """
-    slope_x = (moved[:, 2:] - moved[:, :-2])[1:-1:SAMPLE, ::SAMPLE].ravel() / np.float32(2.0)
-    slope_y = (moved[2:] - moved[:-2])[::SAMPLE, 1:-1:SAMPLE].ravel() / np.float32(2.0)
-    terms = np.stack((slope_x, slope_y, np.ones_like(slope_x)))
-    differing = np.clip(_difference(moved, new).ravel(), -most, most)
-    x, y, _ = np.linalg.solve(terms @ terms.T + LEAST_SLOPE, terms @ differing)
-    return shift[0] + min(max(float(x), -1.0), 1.0), shift[1] + min(max(float(y), -1.0), 1.0)
-
-
-@functools.lru_cache(maxsize=8)
-def _window(height: int, width: int) -> Tensor:
-    return np.asarray(cv2.createHanningWindow((width, height), cv2.CV_32F), dtype=np.float32)
-
-
-def _clear_uncovered(plane: Tensor, motion: tuple[float, float]) -> None:
-    """Set blocks to 0 that came into view by a shift (x, y) in cells."""
-    x, y = motion[0] / 2.0, motion[1] / 2.0
-    if x:
-        plane[:, slice(0, math.ceil(x)) if x > 0 else slice(math.floor(x), None)] = 0.0
-    if y:
-        plane[slice(0, math.ceil(y)) if y > 0 else slice(math.floor(y), None)] = 0.0
+def _aligned(before: Tensor, now: Tensor, matrix: motion.Affine | None) -> tuple[Tensor, Tensor | None]:
+    """Return ``before`` moved onto ``now``, and where it was in view, on a grid of half the size; None: everywhere."""
+    rows, columns = now.shape[:2]
+    if matrix is None:
+        old, new = (motion.prepared(np.ascontiguousarray(picture[:, :, GREEN])) for picture in (before, now))
+        found = motion.estimate(old, new)
+    else:
+        found = motion.Motion(matrix, 0.0)
+    if found is None or not (
+        found.uncertainty <= MAX_UNCERTAINTY_CELLS and found.displacement(rows, columns) >= MIN_MOTION_CELLS
+    ):
+        return before, None
+    inside = motion.inside(found.matrix, rows, columns)[: rows // 2 * 2, : columns // 2 * 2]
+    covered = cv2.resize(inside, (columns // 2, rows // 2), interpolation=cv2.INTER_AREA) > FULLY_COVERED
+    return motion.warped(before, found.matrix), covered.astype(np.float32)

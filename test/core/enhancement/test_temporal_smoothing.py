@@ -123,6 +123,26 @@ def test_a_moving_camera_smears_nothing_and_flickers_less(step: tuple[int, int])
     assert max(float(np.abs(offset - tone).max()) for offset, tone in zip(offsets, tones, strict=True)) < 0.008
 
 
+def test_a_given_camera_motion_is_followed_where_it_cannot_be_estimated() -> None:
+    """The view turns by 20 degrees a frame, more than the estimate finds, while the tone goes up and down by 0.02."""
+    wide, size, flicker = texture(400, 400).transpose(1, 2, 0), 192, 0.02
+    turn = cv2.getRotationMatrix2D(((size - 1) / 2, (size - 1) / 2), 20.0, 1.0)
+
+    def last_tone(camera_motion: np.ndarray | None) -> float:
+        smoother = TemporalSmoother()
+        for number in range(2):
+            view = cv2.getRotationMatrix2D((199.5, 199.5), 20.0 * number, 1.0)
+            picture = cv2.warpAffine(wide, view, (400, 400))[104 : 104 + size, 104 : 104 + size].transpose(2, 0, 1)
+            maps = maps_of(size, size, offset=flicker * number)
+            small = EnhancementMaps(maps[:3], maps[3:], np.ascontiguousarray(picture))
+            correction = smoother(small, SECOND + round(number * 0.1 * SECOND), HALF, camera_motion)
+        return 0.0 if correction is None else float(correction[:, 16:-16, 16:-16].mean())
+
+    backwards = cv2.invertAffineTransform(turn)
+    assert last_tone(backwards) == pytest.approx(-flicker / 2, abs=0.003)
+    assert abs(last_tone(None)) < 0.003
+
+
 def test_what_moves_leaves_no_ghost() -> None:
     """A bright thing crosses a still background; nothing else changes, so nothing is to be corrected."""
     smoother, background = TemporalSmoother(), texture()
