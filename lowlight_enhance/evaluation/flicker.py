@@ -1,4 +1,4 @@
-"""Measure flicker: how brightness and colour change from frame to frame, with and without temporal smoothing.
+"""Measure flicker: how brightness and colour change from frame to frame, alone, smoothed, and smoothed and fused.
 
 The sequences are made of photographs (``simulation.sequences``): each frame is a window of a photograph, darkened with
 its own noise. A perfect network on noiseless frames would show the photograph in every frame. Flicker is therefore the
@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowlight_enhance.core.enhancement.enhancer import Enhancer, FrameEnhancer
+from lowlight_enhance.core.enhancement.motion import scaled
+from lowlight_enhance.core.enhancement.temporal_fusion import TemporalFusion, TemporalFusionConfig
 from lowlight_enhance.core.enhancement.temporal_smoothing import SMOOTHING_S, TemporalSmoother
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.files import atomic_file
@@ -67,8 +69,9 @@ class FlickerReport:
         options: how the sequences were made.
         smoothing_s: time constant of the smoothing.
         input_flicker: flicker of the dark frames multiplied by the mean gain in brightness.
-        off: without smoothing.
-        on: with smoothing.
+        alone: each frame alone.
+        smoothed: with temporal smoothing.
+        fused: with temporal smoothing and temporal fusion, as in the node.
     """
 
     model: str
@@ -77,8 +80,9 @@ class FlickerReport:
     options: SequenceOptions
     smoothing_s: float
     input_flicker: dict[str, float]
-    off: dict[str, FlickerMetrics]
-    on: dict[str, FlickerMetrics]
+    alone: dict[str, FlickerMetrics]
+    smoothed: dict[str, FlickerMetrics]
+    fused: dict[str, FlickerMetrics]
 
     def to_json(self) -> str:
         """Return all values as JSON."""
@@ -92,15 +96,17 @@ class FlickerReport:
             f"{o.width}x{o.height} at {o.rate_hz:g} Hz,",
             f"ISO {o.iso:g}, {o.stops:g} stops under; smoothing {self.smoothing_s:g} s",
             "",
-            f"{'':16}{'input x gain':>14}{'flicker':>16}{'colour':>16}{'PSNR dB':>16}{'response frames':>18}",
-            f"{'':16}{'':>14}" + f"{'off':>8}{'on':>8}" * 3 + f"{'on':>18}",
+            f"{'':16}{'input x gain':>14}{'flicker':>24}{'colour':>24}{'PSNR dB':>24}{'response frames':>18}",
+            f"{'':16}{'':>14}" + f"{'alone':>8}{'smooth':>8}{'fused':>8}" * 3 + f"{'smooth':>10}{'fused':>8}",
         ]
-        for name, off in self.off.items():
-            on = self.on[name]
-            response = "" if on.response_frames is None else f"{on.response_frames:.1f}"
+        for name in self.alone:
+            each = [self.alone[name], self.smoothed[name], self.fused[name]]
+            cells = [value for key in ("flicker", "colour", "psnr_db") for value in (getattr(m, key) for m in each)]
+            responses = ["" if m.response_frames is None else f"{m.response_frames:.1f}" for m in each[1:]]
             lines.append(
-                f"{name:16}{self.input_flicker[name]:14.2f}{off.flicker:8.2f}{on.flicker:8.2f}{off.colour:8.2f}"
-                f"{on.colour:8.2f}{off.psnr_db:8.2f}{on.psnr_db:8.2f}{response:>18}"
+                f"{name:16}{self.input_flicker[name]:14.2f}"
+                + "".join(f"{cell:8.2f}" for cell in cells)
+                + f"{responses[0]:>10}{responses[1]:>8}"
             )
         return "\n".join(lines)
 
@@ -130,7 +136,7 @@ def measure_flicker(
     _check_arguments(photographs, smoothing_s)
     enhancer = Enhancer(model or default_model(), threads=threads)
     pictures = [to_8_bit(decode(read_file(path), path)) for path in photographs]
-    kinds: dict[str, list[tuple[float, FlickerMetrics, FlickerMetrics]]] = {name: [] for name in SEQUENCES}
+    kinds: dict[str, list[SequenceFlicker]] = {name: [] for name in SEQUENCES}
     for number, picture in enumerate(pictures):
         other = pictures[(number + 1) % len(pictures)]
         for name in SEQUENCES:
@@ -142,9 +148,10 @@ def measure_flicker(
         photographs=len(pictures),
         options=options,
         smoothing_s=smoothing_s,
-        input_flicker={name: float(np.mean([entry[0] for entry in each])) for name, each in kinds.items()},
-        off={name: _mean([entry[1] for entry in each]) for name, each in kinds.items()},
-        on={name: _mean([entry[2] for entry in each]) for name, each in kinds.items()},
+        input_flicker={name: float(np.mean([entry.input_flicker for entry in each])) for name, each in kinds.items()},
+        alone={name: _mean([entry.alone for entry in each]) for name, each in kinds.items()},
+        smoothed={name: _mean([entry.smoothed for entry in each]) for name, each in kinds.items()},
+        fused={name: _mean([entry.fused for entry in each]) for name, each in kinds.items()},
     )
 
 
@@ -165,26 +172,61 @@ def write_json(report: FlickerReport, target: Path) -> None:
         temporary.write_text(report.to_json() + "\n")
 
 
+@dataclass(frozen=True, slots=True)
+class SequenceFlicker:
+    """Metrics of one sequence.
+
+    Attributes:
+        input_flicker: flicker of the dark frames multiplied by the mean gain in brightness.
+        alone: each frame alone.
+        smoothed: with temporal smoothing.
+        fused: with temporal smoothing and temporal fusion.
+    """
+
+    input_flicker: float
+    alone: FlickerMetrics
+    smoothed: FlickerMetrics
+    fused: FlickerMetrics
+
+
 def measure_sequence(
     frames: Iterable[Frame], enhance: FrameEnhancer, smoothing_s: float, rate_hz: float
-) -> tuple[float, FlickerMetrics, FlickerMetrics]:
-    """Enhance a sequence with and without smoothing.
-
-    Returns:
-        Flicker of the dark frames multiplied by the mean gain in brightness; metrics without smoothing; and with it.
-    """
-    smoother, off, on, dark = TemporalSmoother(), _FrameChanges(), _FrameChanges(), _FrameChanges()
+) -> SequenceFlicker:
+    """Enhance a sequence alone, smoothed, and smoothed and fused."""
+    alone, smoothed, fused, dark = _FrameChanges(), _FrameChanges(), _FrameChanges(), _FrameChanges()
+    smoother, fusion = TemporalSmoother(), _FusedStream(enhance, smoothing_s)
     stamp_ns = 1_000_000_000
     for frame in frames:
         maps = enhance.maps(frame.dark, frame.capture)
-        correction = smoother(maps, stamp_ns, smoothing_s)
-        stamp_ns += round(1e9 / rate_hz)
-        off.add(enhance.apply(maps, frame.dark), frame)
-        on.add(enhance.apply(maps, frame.dark, correction), frame)
+        alone.add(enhance.apply(maps, frame.dark), frame)
+        smoothed.add(enhance.apply(maps, frame.dark, smoother(maps, stamp_ns, smoothing_s)), frame)
+        fused.add(fusion(frame, stamp_ns), frame)
         dark.add(frame.dark, frame, is_output=False)
-    gain = float(np.sum(off.means) / max(float(np.sum(dark.means)), 1e-6))
-    response = response_frames(off.blocks, on.blocks, off.change_at)
-    return dark.metrics(None).flicker * gain, off.metrics(None), on.metrics(response)
+        stamp_ns += round(1e9 / rate_hz)
+    gain = float(np.sum(alone.means) / max(float(np.sum(dark.means)), 1e-6))
+    responses = [response_frames(alone.blocks, each.blocks, alone.change_at) for each in (smoothed, fused)]
+    return SequenceFlicker(
+        dark.metrics(None).flicker * gain,
+        alone.metrics(None),
+        smoothed.metrics(responses[0]),
+        fused.metrics(responses[1]),
+    )
+
+
+class _FusedStream:
+    """Fusion, network and smoothing of one sequence, as the pipeline does them."""
+
+    def __init__(self, enhance: FrameEnhancer, smoothing_s: float) -> None:
+        self._enhance, self._smoothing_s = enhance, smoothing_s
+        self._fusion, self._smoother = TemporalFusion(), TemporalSmoother()
+
+    def __call__(self, frame: Frame, stamp_ns: int) -> NDArray[np.uint8]:
+        fused = self._fusion(frame.dark, frame.capture, stamp_ns, TemporalFusionConfig())
+        maps = self._enhance.maps(fused.rgb, fused.capture, fused.frame_count)
+        motion = fused.motion
+        if motion is not None:
+            motion = scaled(motion, maps.size[1] / frame.dark.shape[1], maps.size[0] / frame.dark.shape[0])
+        return self._enhance.apply(maps, fused.rgb, self._smoother(maps, stamp_ns, self._smoothing_s, motion))
 
 
 class _FrameChanges:

@@ -32,14 +32,17 @@ def photograph(height: int = 60, width: int = 90, seed: int = 0) -> np.ndarray:
 
 
 class Alternating:
-    """A ``FrameEnhancer`` with a constant gain; every second frame is ``wave`` (0..255) brighter."""
+    """A ``FrameEnhancer`` with a constant gain; every second frame is ``wave`` (0..255) brighter.
+
+    ``measure_sequence`` asks twice for each frame: alone and fused.
+    """
 
     def __init__(self, gain: float, wave: float) -> None:
-        self.gain, self.wave, self.frames = gain, wave, 0
+        self.gain, self.wave, self.calls = gain, wave, 0
 
     def maps(self, rgb: np.ndarray, _capture: CaptureMetadata, _count: np.ndarray | None = None) -> EnhancementMaps:
-        offset = np.float32(self.wave / 255.0 * (self.frames % 2))
-        self.frames += 1
+        offset = np.float32(self.wave / 255.0 * (self.calls // 2 % 2))
+        self.calls += 1
         frame = np.ascontiguousarray(rgb.transpose(2, 0, 1), np.float32) / np.float32(255.0)
         return EnhancementMaps(np.full_like(frame, self.gain), np.full_like(frame, offset), frame)
 
@@ -111,25 +114,33 @@ def test_invalid_options_are_errors(values: dict[str, float]) -> None:
 def test_a_change_of_three_levels_is_a_flicker_of_three_and_less_with_smoothing(
     shift: tuple[int, int],
 ) -> None:
-    _, off, on = flicker.measure_sequence(noiseless(shift=shift), Alternating(2.0, 3.0), 0.1, 30.0)
-    assert off.flicker == pytest.approx(3.0, abs=0.1)
-    assert on.flicker < 0.45 * off.flicker
-    assert off.colour < 0.1
-    assert off.response_frames is None
+    found = flicker.measure_sequence(noiseless(shift=shift), Alternating(2.0, 3.0), 0.1, 30.0)
+    assert found.alone.flicker == pytest.approx(3.0, abs=0.1)
+    assert found.smoothed.flicker < 0.45 * found.alone.flicker
+    assert found.alone.colour < 0.1
+    assert found.alone.response_frames is None
 
 
 def test_a_constant_gain_does_not_flicker() -> None:
-    inherited, off, on = flicker.measure_sequence(noiseless(), Alternating(3.0, 0.0), 0.1, 30.0)
-    assert (inherited, off.flicker, on.flicker, off.colour) == (0.0, 0.0, 0.0, 0.0)
-    assert off.psnr_db > 45.0
+    found = flicker.measure_sequence(noiseless(), Alternating(3.0, 0.0), 0.1, 30.0)
+    assert (found.input_flicker, found.alone.flicker, found.alone.colour, found.smoothed.flicker) == (0.0,) * 4
+    assert found.alone.psnr_db > 45.0
 
 
 def test_a_panning_camera_does_not_flicker() -> None:
-    inherited, off, on = flicker.measure_sequence(noiseless(shift=(5, 2)), Alternating(3.0, 0.0), 0.1, 30.0)
-    assert inherited < 0.1
-    assert off.flicker < 0.1
-    assert on.flicker < 0.2
-    assert abs(on.psnr_db - off.psnr_db) < 1.0
+    found = flicker.measure_sequence(noiseless(shift=(5, 2)), Alternating(3.0, 0.0), 0.1, 30.0)
+    assert found.input_flicker < 0.1
+    assert found.alone.flicker < 0.1
+    assert found.smoothed.flicker < 0.2
+    assert abs(found.smoothed.psnr_db - found.alone.psnr_db) < 1.0
+
+
+def test_fusion_removes_the_noise_of_single_frames() -> None:
+    options = SequenceOptions(width=128, height=96, frames=10, iso=12800.0, stops=4.0)
+    frames = sequence("static", photograph(120, 200), photograph(), options, 0)
+    found = flicker.measure_sequence(frames, Alternating(8.0, 0.0), 0.1, 30.0)
+    assert found.fused.flicker < 0.8 * found.alone.flicker
+    assert found.fused.colour < 0.8 * found.alone.colour
 
 
 def test_response_counts_from_the_first_frame_of_the_change() -> None:
@@ -163,21 +174,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_report_as_table_and_json(folder: Path) -> None:
     report = flicker.measure_flicker([folder / "0.png", folder / "1.png"], SMALL, 0.2, folder / "tiny.onnx", 1)
-    assert report.off.keys() == report.on.keys() == report.input_flicker.keys() == SEQUENCES.keys()
+    each = (report.alone, report.smoothed, report.fused, report.input_flicker)
+    assert all(entry.keys() == SEQUENCES.keys() for entry in each)
     lines = report.table().splitlines()
     for name in SEQUENCES:
         cells = next(line for line in lines if line.startswith(name)).removeprefix(name).split()
-        assert cells[:3] == [
+        assert cells[:4] == [
             f"{report.input_flicker[name]:.2f}",
-            f"{report.off[name].flicker:.2f}",
-            f"{report.on[name].flicker:.2f}",
+            f"{report.alone[name].flicker:.2f}",
+            f"{report.smoothed[name].flicker:.2f}",
+            f"{report.fused[name].flicker:.2f}",
         ]
-        assert len(cells) == (8 if name in ("exposure step", "scene change") else 7)
-    assert report.on["static"].flicker < report.off["static"].flicker
+        assert len(cells) == (12 if name in ("exposure step", "scene change") else 10)
+    assert report.smoothed["static"].flicker < report.alone["static"].flicker
     assert "smoothing 0.2 s" in lines[1]
     flicker.write_json(report, folder / "flicker.json")
     values = json.loads((folder / "flicker.json").read_text())
-    assert values["off"]["pan"]["flicker"] == report.off["pan"].flicker
+    assert values["fused"]["pan"]["flicker"] == report.fused["pan"].flicker
     assert (values["photographs"], values["options"]["width"]) == (2, 64)
 
 
@@ -200,7 +213,8 @@ def test_the_command_passes_its_options(
 ) -> None:
     given: list[tuple[object, ...]] = []
     nothing = flicker.FlickerMetrics(1.0, 2.0, 30.0, None)
-    report = flicker.FlickerReport("m.onnx", "0" * 64, 2, SMALL, 0.3, {"pan": 0.5}, {"pan": nothing}, {"pan": nothing})
+    each = {"pan": nothing}
+    report = flicker.FlickerReport("m.onnx", "0" * 64, 2, SMALL, 0.3, {"pan": 0.5}, each, each, each)
     monkeypatch.setattr(flicker, "measure_flicker", lambda *arguments: given.append(arguments) or report)
     model, target = str(folder / "tiny.onnx"), folder / "figures.json"
     options = ["--size", "320x240", "--frames", "9", "--rate", "15", "--iso", "800", "--stops", "2", "--step", "0.5"]
