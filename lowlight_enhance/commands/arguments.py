@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 Commands = argparse._SubParsersAction  # argparse has no public name for the type of a list of commands
 
 PIPELINE_PARAMETERS: dict[str, tuple[str, type]] = {
+    "profile": ("profile", str),
     "strength": ("strength", float),
     "bypass.threshold": ("bypass_above", float),
     "bypass.hysteresis": ("bypass_hysteresis", float),

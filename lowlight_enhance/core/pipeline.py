@@ -40,6 +40,12 @@ fallback, or none. Metadata without any known value counts as ``fallback`` or ``
 
 NS_PER_S = 1_000_000_000
 
+Profile = Literal["viewing", "detection"]
+
+PROFILES: dict[Profile, float] = {"viewing": 1.0, "detection": 0.5}
+"""Strength of the enhancement by use. Detectors find more in a mixture of the denoised dark frame and the enhanced
+one, people see more in the enhanced one; docs/detectors.md has the measurements."""
+
 _FUSION = TemporalFusionConfig()
 
 
@@ -52,7 +58,8 @@ class PipelineConfig:
         metadata_max_age_s: age, by stamp, up to which older metadata is used for a frame without its own.
         fallback: used without metadata, and for values that metadata leaves open.
         metadata: how the driver writes metadata.
-        strength: share of the enhancement, from 0 (output equals input bit for bit) to 1.
+        profile: what the output is for; decides the strength.
+        strength: share of the enhancement, from 0 (output equals input bit for bit) to 1; None: that of the profile.
         bypass_above: mean luma, 0..255, from which a frame passes unchanged; 0: none does.
         bypass_hysteresis: how far the mean luma must drop below ``bypass_above`` until frames are enhanced again.
         smoothing_s: time constant of temporal smoothing, by stamps; 0: no smoothing
@@ -71,7 +78,8 @@ class PipelineConfig:
     metadata_max_age_s: float = 1.0
     fallback: CaptureMetadata = UNKNOWN
     metadata: MetadataSettings = field(default_factory=MetadataSettings)
-    strength: float = 1.0
+    profile: Profile = "viewing"
+    strength: float | None = None
     bypass_above: float = 0.0
     bypass_hysteresis: float = 10.0
     smoothing_s: float = SMOOTHING_S
@@ -81,13 +89,20 @@ class PipelineConfig:
     max_pixels: int = 64_000_000
 
     def __post_init__(self) -> None:
+        if self.profile not in PROFILES:
+            raise ConfigError(f"profile '{self.profile}': must be one of {', '.join(PROFILES)}")
         for name, most in (("strength", 1.0), ("bypass_above", 255.0), ("bypass_hysteresis", 255.0)):
             value = getattr(self, name)
-            if not 0.0 <= value <= most:
+            if value is not None and not 0.0 <= value <= most:
                 raise ConfigError(f"{name} {value}: must be from 0 to {most:g}")
         if not (math.isfinite(self.smoothing_s) and self.smoothing_s >= 0.0):
             raise ConfigError(f"smoothing_s {self.smoothing_s}: must be a finite number of seconds, 0 or more")
         self.temporal_fusion()
+
+    @property
+    def effective_strength(self) -> float:
+        """The strength, or that of the profile."""
+        return PROFILES[self.profile] if self.strength is None else self.strength
 
     def temporal_fusion(self) -> TemporalFusionConfig:
         """Return the settings of temporal fusion."""
@@ -356,7 +371,7 @@ class Pipeline:
 
     def _passes_unchanged(self, rgb: Rgb) -> bool:
         is_bright = self._bypass(rgb, self.config.bypass_above, self.config.bypass_hysteresis)
-        if is_bright or not self.enabled or self.config.strength == 0.0:
+        if is_bright or not self.enabled or self.config.effective_strength == 0.0:
             self._fusion.reset()
             return True
         return False
@@ -372,7 +387,7 @@ class Pipeline:
 
     def _render(self, pending: PendingFrame, maps: EnhancementMaps, rgb: Rgb) -> NDArray[np.uint8]:
         """Smooth the maps over time, weaken them to the strength, and apply them to ``rgb``."""
-        smoothing_s, strength = pending.config.smoothing_s, pending.config.strength
+        smoothing_s, strength = pending.config.smoothing_s, pending.config.effective_strength
         correction = None
         if smoothing_s > 0.0:
             correction = self._smoother(maps, pending.stamp_ns, smoothing_s, _motion_of(pending, maps))

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, get_args
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.inference.model_zoo import DEFAULT, SHIPPED
 from lowlight_enhance.core.inference.session import DEFAULT_PROVIDERS, Precision, Runtime
-from lowlight_enhance.core.pipeline import PipelineConfig
+from lowlight_enhance.core.pipeline import PROFILES, PipelineConfig
 from lowlight_enhance.ros.parameter_groups import (
     BypassParameters,
     CameraParameters,
@@ -24,6 +24,9 @@ from lowlight_enhance.ros.parameter_groups import (
 from lowlight_enhance.ros.parameter_spec import parameter, parameter_specs
 
 _CONFIG = PipelineConfig()
+
+PROFILE_STRENGTH = -1.0
+"""Value of ``strength`` that stands for the strength of the profile."""
 
 _Group = TypeVar("_Group")
 
@@ -54,10 +57,16 @@ class NodeParameters:
         "the size that the model file states.",
         limits=(-1, 8192),
     )
+    profile: str = parameter(
+        _CONFIG.profile,
+        "What the output is for: people ('viewing') or detectors ('detection'). It decides the strength, "
+        f"{', '.join(f'{name}: {value:g}' for name, value in PROFILES.items())}.",
+        choices=tuple(PROFILES),
+    )
     strength: float = parameter(
-        _CONFIG.strength,
-        "Strength of the enhancement, from 0 (output equals input) to 1 (full enhancement).",
-        limits=(0.0, 1.0),
+        PROFILE_STRENGTH,
+        "Strength of the enhancement, from 0 (output equals input) to 1 (full enhancement). -1: that of the profile.",
+        limits=(-1.0, 1.0),
     )
     max_pixels: int = parameter(
         _CONFIG.max_pixels,
@@ -106,6 +115,7 @@ class NodeParameters:
         checked = {name: SPECS[name].validated(value) for name, value in values.items()}
         parameters = _built(cls(), checked, "")
         parameters.metadata.settings()
+        parameters.pipeline_config()
         if parameters.camera.node:
             parameters.camera.source()
         return parameters
@@ -126,7 +136,8 @@ class NodeParameters:
             metadata_max_age_s=self.metadata.max_age,
             fallback=self.metadata.fallback,
             metadata=self.metadata.settings(),
-            strength=self.strength,
+            profile=self.profile,  # type: ignore[arg-type]
+            strength=None if self.strength == PROFILE_STRENGTH else self.strength,
             bypass_above=self.bypass.threshold,
             bypass_hysteresis=self.bypass.hysteresis,
             smoothing_s=self.temporal.time_constant,

@@ -19,7 +19,7 @@ from lowlight_enhance.core.health import Health
 from lowlight_enhance.core.inference.model_input import ModelInput
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.core.metadata.readers import MetadataSettings
-from lowlight_enhance.core.pipeline import Pipeline, PipelineConfig
+from lowlight_enhance.core.pipeline import PROFILES, Pipeline, PipelineConfig
 
 MS = 1_000_000
 HALF = 0.1 / math.log(2.0)
@@ -134,8 +134,28 @@ def test_strength_keeps_the_size_of_the_models_resolution(tiny: Any, strength: f
     assert (frame.camera_info.width, frame.camera_info.height) == (32, 24)
 
 
+def test_the_profile_decides_the_strength_unless_it_is_given(tiny: Any) -> None:
+    levels = {
+        (profile, strength): int(
+            stream(tiny(2.0), profile=profile, strength=strength, smoothing_s=0.0).process(image(20), 0).rgb[0, 0, 0]
+        )
+        for profile in PROFILES
+        for strength in (None, 0.25)
+    }
+    for profile, strength in PROFILES.items():
+        assert levels[profile, None] == 20 + round(20 * strength)
+        assert levels[profile, 0.25] == 25
+
+
 @pytest.mark.parametrize(
-    "values", [{"strength": 1.01}, {"strength": math.nan}, {"bypass_above": -1.0}, {"smoothing_s": math.inf}]
+    "values",
+    [
+        {"profile": "landing"},
+        {"strength": 1.01},
+        {"strength": math.nan},
+        {"bypass_above": -1.0},
+        {"smoothing_s": math.inf},
+    ],
 )
 def test_senseless_settings_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(values))):

@@ -15,6 +15,7 @@ NAMES = sorted(path.name.removesuffix(".launch.py") for path in (ROOT / "launch"
 
 VALUES = {
     "working_size": "128",
+    "profile": "detection",
     "strength": "0.7",
     "use_sim_time": "true",
     "fastdds_profile": "true",

@@ -5,7 +5,7 @@ import pytest
 
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.metadata.readers import READERS, MetadataSettings
-from lowlight_enhance.core.pipeline import PipelineConfig
+from lowlight_enhance.core.pipeline import PROFILES, PipelineConfig
 from lowlight_enhance.ros import parameter_docs
 from lowlight_enhance.ros.parameters import SPECS, NodeParameters, flat_values
 
@@ -46,6 +46,15 @@ def test_values_reach_the_pipeline():
     assert config.max_pixels == 100
     assert config.metadata.gain_key == "g"
     assert (config.bypass_above, config.smoothing_s) == (90.0, 0.25)
+
+
+def test_a_strength_below_0_stands_for_that_of_the_profile():
+    config = NodeParameters.from_values({"profile": "detection"}).pipeline_config()
+    assert (config.profile, config.strength) == ("detection", None)
+    assert config.effective_strength == PROFILES["detection"]
+    assert NodeParameters.from_values({"strength": 0.25}).pipeline_config().effective_strength == 0.25
+    with pytest.raises(ConfigError, match="strength"):
+        NodeParameters.from_values({"strength": -0.5})
 
 
 def test_every_metadata_setting_can_be_set():

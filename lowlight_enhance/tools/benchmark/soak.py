@@ -73,7 +73,7 @@ def _set(name: str, value: Any) -> Command:
 
 CHANGES = (
     Change("320x240", _show(width=320, height=240), _show()),
-    Change("strength", _set("strength", 0.5), _set("strength", 1.0)),
+    Change("strength", _set("strength", 0.5), _set("strength", -1.0)),
     Change("1280x720", _show(width=1280, height=720), _show()),
     Change("enable", ("control", "enable", {"on": False}), ("control", "enable", {"on": True})),
     Change("metadata", _show(iso=800.0), _show()),
