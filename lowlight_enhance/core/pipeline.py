@@ -178,12 +178,12 @@ class PendingFrame:
 class Pipeline:
     """Pipeline of one camera.
 
-    For one thread at a time; but one thread may call ``begin`` while another calls ``finish``.
+    For one thread at a time, except that one thread may call ``begin`` while another calls ``finish``.
 
     Attributes:
-        config: settings; may be replaced between frames, and nothing that was received is lost.
+        config: settings; may be replaced between frames. Received metadata and camera_info are kept.
         enabled: False passes every frame unchanged.
-        health: counts of frames and errors.
+        health: counters of frames and errors.
     """
 
     def __init__(
@@ -194,7 +194,7 @@ class Pipeline:
         Args:
             enhancer: an ``Enhancer``, or a function from frame and metadata to the enhanced frame.
             config: settings; None for the defaults.
-            health: counts that are shared with others; None for its own.
+            health: counters to share with other code; None for new ones.
         """
         self.enhancer = enhancer
         self.config = PipelineConfig() if config is None else config
@@ -275,7 +275,7 @@ class Pipeline:
         return self.finish(self.begin(image_msg, now_ns))
 
     def begin(self, image_msg: Any, now_ns: int) -> PendingFrame:
-        """Run the first half of ``process``, up to the network; arguments and errors as there."""
+        """Run the first half of ``process``, up to the network. Arguments and errors are the same."""
         self.health.received(now_ns)
         try:
             return self._begin(image_msg)
@@ -284,7 +284,7 @@ class Pipeline:
             raise
 
     def finish(self, pending: PendingFrame) -> EnhancedFrame:
-        """Run the second half of ``process``, in the order in which frames were begun.
+        """Run the second half of ``process``. Call it in the order in which frames were begun.
 
         Raises:
             LowlightError: the maps cannot be applied; the error is counted.

@@ -1,4 +1,4 @@
-"""Enhancer: a model file, the runtime that computes it, and the way from a frame to an enhanced frame."""
+"""Enhancer: load a model file and turn frames into enhanced frames."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class FunctionEnhancer:
         self,
         rgb: Rgb,
         capture: CaptureMetadata,
-        frame_count: Tensor | None = None,  # noqa: ARG002  (functions know nothing of averages)
+        frame_count: Tensor | None = None,  # noqa: ARG002  (a function takes single frames only)
     ) -> EnhancementMaps:
         """Call the function and turn its result into maps."""
         enhanced = self.function(rgb, capture)
@@ -208,7 +208,7 @@ class Enhancer:
         return self.apply(self.maps(rgb, capture), rgb)
 
     def maps(self, rgb: Rgb, capture: CaptureMetadata, frame_count: Tensor | None = None) -> EnhancementMaps:
-        """Run the network, as in ``FrameEnhancer``; errors as of a call."""
+        """Run the network, as in ``FrameEnhancer``; raises the errors of ``__call__``."""
         tensor = self.encode(rgb, capture, frame_count)
         return decode_maps(self.model_input, self.infer(tensor), tensor, rgb)
 
@@ -243,7 +243,7 @@ class Enhancer:
         return to_8_bit(self.model_input.shrink(rgb) if self.output_resolution == "model" else rgb)
 
     def warm_up(self, height: int = TYPICAL_HEIGHT, width: int = TYPICAL_WIDTH) -> None:
-        """Run one black frame: it proves that the model runs and plans its memory.
+        """Run one black frame. It tests that the model runs, and lets the runtime plan its memory.
 
         Raises:
             ModelError: the network cannot run.

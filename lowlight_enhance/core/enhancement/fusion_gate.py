@@ -1,7 +1,7 @@
-"""Where the past still shows what the present shows: differences that noise explains.
+"""Decide where the past may be averaged with the present: where noise explains their difference.
 
-Differences are judged on cells of a few pixels. In units of the variance that the noise model predicts, the square of
-a cell's difference is 1 on average where nothing changed. Four tests look for more:
+Differences are tested on cells of a few pixels. In units of the variance that the noise model predicts, the square of
+a cell's difference is 1 on average where nothing changed. Four tests detect larger values:
 
 - one cell: a small light that is switched on;
 - the mean of 3x3 cells: a change of brightness or colour too faint for one cell;
@@ -19,7 +19,7 @@ from lowlight_enhance.core.enhancement.noise_model import NoiseModel
 Plane = NDArray[np.float32]
 
 Limits = tuple[float, float]
-"""The past counts in full up to the first value, not at all from the second one on."""
+"""The past counts in full up to the first value and not at all from the second one on."""
 
 CELL: Limits = (5.5, 8.0)
 MEAN: Limits = (4.0, 6.0)
@@ -31,13 +31,13 @@ SMALL, LARGE = (3, 3), (5, 5)
 """Windows of the means, in cells."""
 
 LEVEL_STEP = 3
-"""Variances are looked up for every so many cells each way: the level is a mean of 3x3 cells anyway."""
+"""Variances are computed for every third cell each way, because the level is a mean of 3x3 cells anyway."""
 
 MISALIGNMENT = 0.08
-"""Misalignment in cells that is not held against the past: the gradient times this adds to the noise."""
+"""Misalignment in cells that is tolerated: the gradient times this adds to the noise."""
 
 FLICKER = 0.03
-"""Relative change of brightness that is not held against the past."""
+"""Relative change of brightness that is tolerated."""
 
 MEDIAN_OF_CELL = 0.789
 """Median of the one-cell test where noise is Gaussian (chi-squared of 3 degrees of freedom over 3)."""
@@ -55,12 +55,12 @@ class Comparison:
     """
 
     def __init__(self, past: Plane, present: Plane, count: Plane) -> None:
-        """Compare.
+        """Compute the differences.
 
         Args:
             past: (h, w, 3) the aligned past, means of cells, 0..1 linear.
             present: (h, w, 3) the present.
-            count: (h, w) frames that the past averages.
+            count: (h, w) number of frames that the past averages.
         """
         self._past, self._difference = past, past - present
         self._factor = 1.0 + 1.0 / count
@@ -69,7 +69,7 @@ class Comparison:
         self.correlation = 1.0
         self._cell, self._mean = np.zeros(count.shape, np.float32), np.zeros(count.shape, np.float32)
 
-    def judge(self, noise: NoiseModel, pixels_per_cell: float) -> None:
+    def normalize(self, noise: NoiseModel, pixels_per_cell: float) -> None:
         """Express the differences in units of their variance under ``noise``."""
         height, width = self.level.shape[:2]
         coarse = _resized(self.level, -(-width // LEVEL_STEP), -(-height // LEVEL_STEP), cv2.INTER_AREA)
@@ -87,10 +87,10 @@ class Comparison:
         self.correlation = float(np.partition(sample, len(sample) // 2)[len(sample) // 2]) / MEDIAN_OF_CELL
 
     def gate(self, correlation: float) -> Plane:
-        """(h, w) 1 where the past counts in full, 0 where it does not.
+        """Return (h, w) weights: 1 where the past counts in full, 0 where it does not count.
 
         Args:
-            correlation: what ``correlation`` usually is in this stream.
+            correlation: typical value of ``Comparison.correlation`` in this stream.
         """
         scale = 1.0 / correlation
         cell, mean = self._cell * np.float32(scale), self._mean * np.float32(scale)

@@ -1,4 +1,4 @@
-"""What temporal fusion keeps from frame to frame: the running average, and buffers of its size."""
+"""State of temporal fusion between frames: the running average, and buffers of its size."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from lowlight_enhance.core.metadata.capture import CaptureMetadata
 Plane = NDArray[np.float32]
 
 CELLS = 128
-"""Cells, about, on the shorter side of a frame."""
+"""Approximate number of cells on the shorter side of a frame."""
 
 MAX_GAP_S = 0.5
-"""After a longer gap between stamps the average starts anew."""
+"""A longer gap between stamps resets the average."""
 
 MAX_EXPOSURE_CHANGE = 0.05
-"""Relative change of ISO or exposure time from which on the average starts anew."""
+"""A larger relative change of ISO or exposure time resets the average."""
 
 
 @dataclass(slots=True)
@@ -30,14 +30,14 @@ class Past:
 
     Attributes:
         planes: three (H, W) planes of linear light, 0..65535.
-        cells: (h, w, 3) its means, 0..1 linear.
-        gray: (h, w) what motion is estimated from.
-        weight: (h, w) frames as which each cell counts.
-        count: (h, w) frames of equal noise.
+        cells: (h, w, 3) means of cells of it, 0..1 linear.
+        gray: (h, w) input of motion estimation.
+        weight: (h, w) weight of each cell in the next average, in frames.
+        count: (h, w) number of frames whose plain mean is as noisy.
         motion: (2, 3) last motion in cells, or None.
-        source: shape and type of the frames.
+        source: shape, element type and encoding of the frames.
         capture: metadata of the last frame that had any.
-        stamp_ns: of the last frame.
+        stamp_ns: stamp of the last frame.
     """
 
     planes: list[Plane]
@@ -53,7 +53,7 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """A new frame: planes of linear light, means of cells and what motion is estimated from."""
+    """A new frame: planes of linear light, means of cells and the input of motion estimation."""
 
     planes: list[Plane]
     cells: Plane
@@ -89,7 +89,7 @@ class FusionBuffers:
         self._ones = np.ones(self.shape, np.float32)
 
     def keep(self, planes: list[Plane]) -> list[Plane]:
-        """``planes`` copied to where the past is kept."""
+        """Copy ``planes`` into the buffers of the past, and return these."""
         for plane, target in zip(planes, self._past, strict=True):
             np.copyto(target, plane)
         return self._past
@@ -106,14 +106,14 @@ class FusionBuffers:
         return self._moved
 
     def average(self, past: list[Plane], present: list[Plane], weight: Plane) -> list[Plane]:
-        """(weight * past + present) / (weight + 1), where the past is kept; ``weight`` is one of cells."""
+        """Return (weight * past + present) / (weight + 1) in the buffers of the past; ``weight`` is per cell."""
         full = self._enlarged(weight, self._weight)
         for old, new, target in zip(past, present, self._past, strict=True):
             cv2.blendLinear(old, new, full, self._ones, dst=target)
         return self._past
 
     def quantised(self, planes: list[Plane], bias: Plane | None) -> list[NDArray[np.uint16]]:
-        """``planes`` less ``bias``, which is (rows, columns, 3) on a coarser grid, rounded and clipped."""
+        """Return ``planes`` less ``bias``, rounded and clipped; ``bias`` is (rows, columns, 3) on a coarser grid."""
         for channel, (plane, target) in enumerate(zip(planes, self._integers, strict=True)):
             if bias is None:
                 self._bias.fill(0.0)
@@ -129,7 +129,7 @@ class FusionBuffers:
 
 
 def continues(past: Past, source: object, capture: CaptureMetadata, stamp_ns: int) -> bool:
-    """Whether a frame may follow on ``past``."""
+    """Return whether a frame may be averaged with ``past``: same source, short gap, same exposure."""
     return (
         past.source == source
         and 0 < stamp_ns - past.stamp_ns <= MAX_GAP_S * 1e9
@@ -139,7 +139,7 @@ def continues(past: Past, source: object, capture: CaptureMetadata, stamp_ns: in
 
 
 def changed(before: float | None, now: float | None) -> bool:
-    """Whether both values are known and differ; unknown metadata does not end an average."""
+    """Return whether both values are known and differ; unknown metadata does not reset an average."""
     if before is None or now is None:
         return False
     return abs(now - before) > MAX_EXPOSURE_CHANGE * before

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Plane = NDArray[np.float32]
 
 FULL_SCALE = 65535.0
-"""Linear light is held in 0..65535."""
+"""Linear light is stored in 0..65535."""
 
 
 def to_linear(rgb: NDArray[np.uint8] | NDArray[np.uint16], out: Sequence[Plane]) -> None:
@@ -27,7 +27,7 @@ def to_linear(rgb: NDArray[np.uint8] | NDArray[np.uint16], out: Sequence[Plane])
 
 
 def to_srgb16(planes: Sequence[NDArray[np.uint16]]) -> NDArray[np.uint16]:
-    """(H, W, 3) sRGB-encoded uint16 of three (H, W) planes of linear light, uint16."""
+    """Return (H, W, 3) sRGB-encoded uint16 from three (H, W) planes of linear light, uint16."""
     linear = np.asarray(cv2.merge(planes), dtype=np.uint16)
     table = _encoding_table()
     if _has_16_bit_lut():
@@ -51,7 +51,7 @@ def _encoding_table() -> NDArray[np.uint16]:
 
 @functools.lru_cache(maxsize=1)
 def _has_16_bit_lut() -> bool:
-    """Whether ``cv2.LUT`` of the installed OpenCV takes 16-bit images; older versions take 8-bit ones only."""
+    """Return whether ``cv2.LUT`` of the installed OpenCV takes 16-bit images; older versions take 8-bit ones only."""
     try:
         cv2.LUT(np.zeros((1, 1), np.uint16), _encoding_table())
     except cv2.error:

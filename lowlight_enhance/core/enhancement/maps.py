@@ -37,12 +37,11 @@ class EnhancementMaps:
         """Interpret the output of a network.
 
         Args:
-            output: (6, h, w) gain and offset, or (3, h, w) enhanced picture in 0..1, which becomes the maps that lead
-                the frame to it.
+            output: (6, h, w) gain and offset, or (3, h, w) enhanced picture in 0..1, which is converted to maps.
             frame: (3, h, w) the frame as the network saw it, in 0..1.
 
         Raises:
-            ModelError: another number of channels.
+            ModelError: the output has another number of channels.
         """
         if output.shape[0] == 6:
             return cls(output[:3], output[3:], frame)
@@ -54,7 +53,7 @@ class EnhancementMaps:
 
     @classmethod
     def guided(cls, frame: Tensor, picture: Tensor) -> EnhancementMaps:
-        """Return the maps that lead each channel of ``frame`` to ``picture``, both (3, h, w) in 0..1.
+        """Return maps that turn each channel of ``frame`` into ``picture``, both (3, h, w) in 0..1.
 
         They are the coefficients of the fast guided filter (K. He, J. Sun, "Fast Guided Filter", 2015).
         """
@@ -82,7 +81,7 @@ class EnhancementMaps:
         return self.gain * self.frame + self.offset
 
     def at_strength(self, strength: float) -> EnhancementMaps:
-        """Return maps that apply only part of the enhancement: 0 leaves a frame unchanged, 1 changes nothing here."""
+        """Return maps that apply a share of the enhancement, 0..1; 0 leaves frames unchanged."""
         if strength == 1.0:
             return self
         part = np.float32(strength)

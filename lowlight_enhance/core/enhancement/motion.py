@@ -34,13 +34,13 @@ OUTLIER_SCALE = 2.5
 a bright object with a motion of its own must not pull the fit."""
 
 START_CLIP = 1.5
-"""Standard deviations at which residuals are clipped when starts are compared, for the same reason."""
+"""Standard deviations at which residuals are clipped when starting points are compared, for the same reason."""
 
 MAX_SHIFT_SHARE = 0.25
 """Largest shift that is followed, as a share of the shorter side."""
 
 TOWARDS_CORNER = 0.7
-"""Where displacements are judged, as a share of the way from the centre to a corner."""
+"""Point at which the uncertainty is computed, as a share of the way from the centre to a corner."""
 
 MIN_SIDE = 16
 """Smaller pictures are not searched for motion."""
@@ -52,7 +52,7 @@ They decide where the picture has no texture."""
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """Where each cell of the present was in the past.
+    """Position of each cell of the present in the past.
 
     Attributes:
         matrix: (2, 3) affine map from present to past cell coordinates (x, y).
@@ -87,19 +87,19 @@ IDENTITY = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 
 
 def prepared(gray: Plane) -> Plane:
-    """``gray`` without its local mean, slightly blurred: what ``estimate`` compares."""
+    """Return ``gray`` less its local mean, slightly blurred: the input of ``estimate``."""
     mean = cv2.blur(gray, (HIGH_PASS_CELLS, HIGH_PASS_CELLS), borderType=cv2.BORDER_REFLECT_101)
     blurred = cv2.GaussianBlur(gray, (5, 5), SMOOTHING_SIGMA, borderType=cv2.BORDER_REFLECT_101)
     return np.asarray(cv2.subtract(blurred, mean), dtype=np.float32)
 
 
 def estimate(past: Plane, present: Plane, guess: Affine | None = None) -> Motion | None:
-    """The affine motion from ``present`` to ``past``, both from ``prepared``; None where it cannot be told.
+    """Return the affine motion from ``present`` to ``past``, both from ``prepared``; None if it cannot be estimated.
 
     Args:
         past: (h, w) the past, preferably an average with little noise: its gradient is used.
         present: (h, w) the new frame.
-        guess: the motion of the frame before, tried along with no motion and with the phase correlation's.
+        guess: the previous motion, tried in addition to no motion and to the phase correlation's shift.
     """
     height, width = present.shape
     if min(height, width) < MIN_SIDE:
@@ -149,7 +149,7 @@ def _best_start(past: Plane, present: Plane, guess: Affine | None) -> Affine:
 
 
 def warped(picture: Plane, matrix: Affine) -> Plane:
-    """``picture``, (h, w) or (h, w, C), as seen through ``matrix``; bilinear, its edge continued."""
+    """Return ``picture``, (h, w) or (h, w, C), warped by ``matrix``: bilinear, with replicated edges."""
     size = (picture.shape[1], picture.shape[0])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     moved = cv2.warpAffine(picture, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
@@ -157,7 +157,7 @@ def warped(picture: Plane, matrix: Affine) -> Plane:
 
 
 def inside(matrix: Affine, height: int, width: int) -> Plane:
-    """(h, w) 1 where ``matrix`` leads into a picture of that size, less at its border, 0 outside."""
+    """Return (h, w): 1 where ``matrix`` maps into a picture of that size, less at its border, 0 outside."""
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return np.asarray(cv2.warpAffine(_ones(height, width), matrix, (width, height), flags=flags), dtype=np.float32)
 
@@ -168,7 +168,7 @@ def _ones(height: int, width: int) -> Plane:
 
 
 def overlap(matrix: Affine, height: int, width: int) -> tuple[slice, slice]:
-    """Rows and columns of the largest centred margin that ``matrix`` leads into a picture of that size."""
+    """Return the rows and columns of the largest rectangle that ``matrix`` maps into a picture of that size."""
     corners = np.array([[0, 0, 1], [width - 1, 0, 1], [0, height - 1, 1], [width - 1, height - 1, 1]], np.float64)
     low_x, low_y = (corners @ matrix.T - corners[:, :2]).min(axis=0)
     high_x, high_y = (corners @ matrix.T - corners[:, :2]).max(axis=0)
@@ -179,7 +179,7 @@ def overlap(matrix: Affine, height: int, width: int) -> tuple[slice, slice]:
 
 @functools.lru_cache(maxsize=8)
 def _monomials(height: int, width: int) -> tuple[Plane, float]:
-    """(6, h * w) 1, x, y, x^2, x y, y^2 of the cells, centred and divided by the unit that comes with them."""
+    """Return (6, h * w) 1, x, y, x^2, x y, y^2 of the cells, centred and divided by a unit, and that unit."""
     unit = max(height, width) / 2.0
     y, x = (np.mgrid[:height, :width] - np.array([(height - 1) / 2.0, (width - 1) / 2.0])[:, None, None]) / unit
     return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y]).reshape(6, -1).astype(np.float32), unit
@@ -236,7 +236,7 @@ class _Fit:
         return self._updated(matrix, covariance @ np.concatenate([sums[3, :3], sums[4, :3]]))
 
     def _updated(self, matrix: Affine, update: NDArray[np.float64]) -> Affine:
-        """The update moves the warped past, that is, it composes inside ``matrix``."""
+        """Return ``matrix`` after an update of the warped past; such an update composes inside ``matrix``."""
         height, width = self._present.shape
         linear = update.reshape(2, 3)[:, 1:] / self._unit
         inner = np.eye(3)
@@ -253,7 +253,7 @@ def _clear_outside(plane: Plane, kept: tuple[slice, slice]) -> None:
 
 
 def _gradients(plane: Plane) -> tuple[Plane, Plane]:
-    """Central differences."""
+    """Return the central differences in x and y."""
     kernel, one = np.array([-0.5, 0.0, 0.5], np.float32), np.ones(1, np.float32)
     dx = cv2.sepFilter2D(plane, cv2.CV_32F, kernel, one, borderType=cv2.BORDER_REPLICATE)
     dy = cv2.sepFilter2D(plane, cv2.CV_32F, one, kernel, borderType=cv2.BORDER_REPLICATE)
@@ -261,7 +261,7 @@ def _gradients(plane: Plane) -> tuple[Plane, Plane]:
 
 
 def _robust_sigma(residual: Plane) -> float:
-    """Standard deviation from the median of every third absolute residual each way."""
+    """Return the standard deviation, estimated from the median of every third absolute residual each way."""
     sample = np.abs(residual[::3, ::3]).ravel()
     middle = len(sample) // 2
     return 1.4826 * float(np.partition(sample, middle)[middle])

@@ -1,12 +1,12 @@
 """Noise of a camera stream, measured from the differences between aligned frames.
 
 The model: a pixel holds max(0, X). X is Gaussian with mean u, the light (1 = full scale), and variance r^2 + g u.
-g is the shot noise (the share of full scale that one electron makes), r the read noise. ISO says little about g: at
-ISO 100 cameras hold from 4,000 to 170,000 electrons. So the stream itself is measured.
+g is the shot noise (the share of full scale of one electron), r the read noise. ISO says little about g: at ISO 100
+cameras hold from 4,000 to 170,000 electrons. Therefore g is measured in the stream itself.
 
 Clipping at black makes dark pixels too bright on average: E[max(0, X)] is 0.4 r where there is no light. An average of
-n frames keeps that bias. One exposure as long as n frames has a bias of only 1 / sqrt(n) of it, and such exposures are
-what networks are trained on. ``black_bias`` returns the bias. To subtract the part that a long exposure would not have
+n frames keeps that bias. One exposure as long as n frames has a bias of only 1 / sqrt(n) of it, and networks are
+trained on such exposures. ``black_bias`` returns the bias. Subtracting the part that a long exposure would not have
 gives +2.8 dB (mean scaled) at 5 stops, ISO 6400.
 """
 
@@ -23,16 +23,16 @@ Curve = NDArray[np.float64]
 
 BINS = 32
 LOWEST_LEVEL = 2e-5
-"""Samples are collected by level in logarithmic bins from this one to full scale."""
+"""Lowest level of the logarithmic bins that collect samples; they reach up to full scale."""
 
 MEMORY = 0.85
-"""Weight of earlier samples at each new frame."""
+"""Factor by which the weight of earlier samples shrinks with each new frame."""
 
 MIN_BIN_SAMPLES, MIN_SAMPLES = 64.0, 500.0
 """Samples that a bin, and all bins together, need before they are used."""
 
 MAX_BIN_WEIGHT = 1500.0
-"""Samples beyond this do not raise the weight of a bin: the model must hold in bright regions that are small, too."""
+"""Largest weight of a bin in samples, so that the model also holds in small bright regions."""
 
 GAINS = np.geomspace(2e-6, 0.08, 64)
 """Candidates for g: from full wells of 500,000 electrons down to 12."""
@@ -58,7 +58,7 @@ class NoiseModel:
 
     @property
     def is_known(self) -> bool:
-        """Whether enough samples were seen."""
+        """Whether enough samples were added for a first fit."""
         return self.gain > 0.0
 
     def update(self, level: Plane, squared_difference: Plane) -> None:
@@ -95,19 +95,19 @@ class NoiseModel:
         self.read = float(READ_ELECTRONS[read]) * self.gain
 
     def variance(self, level: Plane) -> Plane:
-        """Variance of a pixel in one frame where the mean after clipping is ``level``; any shape."""
+        """Return the variance of a pixel in one frame whose mean after clipping is ``level``; any shape."""
         _, mean, variance = _clipped_moments(self.read / self.gain)
         return np.asarray(np.interp(level / np.float32(self.gain), mean, variance) * self.gain**2, np.float32)
 
     def black_bias(self, level: Plane) -> Plane:
-        """By how much clipping at black raises a mean of ``level``; any shape."""
+        """Return by how much clipping at black raises a mean of ``level``; any shape."""
         light, mean, _ = _clipped_moments(self.read / self.gain)
         return np.asarray(level - np.interp(level / np.float32(self.gain), mean, light) * self.gain, np.float32)
 
 
 @functools.lru_cache(maxsize=64)
 def _clipped_moments(read: float) -> tuple[Curve, Curve, Curve]:
-    """Light, mean and variance of max(0, X), in electrons, for a read noise of ``read`` electrons; mean increases."""
+    """Return light, mean and variance of max(0, X) in electrons, by mean, for ``read`` electrons of noise."""
     below = -read * np.linspace(3.0, 0.0, 24, endpoint=False) if read > 0.0 else np.empty(0)
     light = np.concatenate([below, [0.0], np.geomspace(0.02, 6e5, 96)])
     sigma = np.sqrt(np.maximum(read**2 + np.maximum(light, 0.0), 1e-12))
@@ -121,14 +121,14 @@ def _clipped_moments(read: float) -> tuple[Curve, Curve, Curve]:
 
 @functools.lru_cache(maxsize=1)
 def _log_variance_table() -> Curve:
-    """(read noise, mean) log variance in electrons."""
+    """Return the (read noise, mean) log variance in electrons."""
     means = np.exp(GRID_START + GRID_STEP * np.arange(GRID_POINTS))
     curves = [_clipped_moments(float(read)) for read in READ_ELECTRONS]
     return np.log([np.maximum(np.interp(means, mean, variance), 1e-12) for _, mean, variance in curves])
 
 
 def _log_variance(level: Curve) -> Curve:
-    """(read noise, gain, level) log variance in full scale of every candidate model at each ``level``."""
+    """Return the (read noise, gain, level) log variance, in full scale, of every candidate model at each ``level``."""
     table, log_gain = _log_variance_table(), np.log(GAINS)[:, None]
     position = (np.log(level)[None] - log_gain - GRID_START) / GRID_STEP
     position = np.clip(position, 0.0, GRID_POINTS - 1.001)

@@ -1,11 +1,12 @@
-"""Temporal fusion: the average of the frames before, aligned to the present one.
+"""Temporal fusion: average each frame with the aligned frames before it.
 
-Each frame is turned into linear light and averaged with the running average of the frames before it, which is first
-moved along with the camera. A pixel's past counts only where its difference from the present is within what the noise
-of the stream explains; things that move, lights that are switched on, and what comes into view start anew. The network
-is told for each pixel how many frames were averaged: n frames are as noisy as one frame of ISO / n.
+Each frame is converted to linear light. The running average of earlier frames is warped by the camera motion, then
+averaged with the frame. A pixel's past counts only where its difference from the present is small enough to be noise.
+Moving objects, lights that are switched on, and areas that come into view start a new average. The network receives
+the number of averaged frames per pixel: the mean of n frames is as noisy as one frame of ISO / n.
 
-Everything is decided on means of small cells of pixels; only warp, average and encoding work at full size.
+All decisions use means of small cells of pixels, because single pixels are too noisy and too many. Only warp, average
+and encoding work at full size.
 """
 
 from __future__ import annotations
@@ -34,44 +35,44 @@ MIN_SIDE = 32
 """Frames with fewer pixels on a side are not fused."""
 
 MIN_MOTION_PX = 0.05
-"""Smaller motion is not followed, because every warp costs a little sharpness."""
+"""Smaller motion is ignored, because every warp costs a little sharpness."""
 
 MAX_UNCERTAINTY_PX = 2.0
-"""Standard deviation of the displacement from which on the motion counts as unknown."""
+"""The motion counts as unknown if the standard deviation of the displacement is larger."""
 
 BIAS_CELLS = 3
-"""The black bias is that of the mean of so many cells each way, because single cells are too noisy."""
+"""The black bias is computed from means of this many cells each way, because single cells are too noisy."""
 
 EVERY_FRAME, MEASURE_PERIOD = 8, 4
-"""The noise is measured in so many fused frames at first, then in every fourth: it changes slowly."""
+"""The noise is measured in the first eight fused frames, then in every fourth: it changes slowly."""
 
 MIN_OPEN_SHARE = 0.25
-"""Where less than this share of the picture fits its past, the scene is another: the average starts anew."""
+"""If less than this share of the picture fits its past, the scene has changed and the average is reset."""
 
 CORRELATION_LIMITS, CORRELATION_RISE, CORRELATION_RATE = (0.8, 3.0), 2.0, 0.5
-"""Range of the noise correlation that is allowed for, how far above the usual a frame may lie, and how fast the usual
-follows. A cut raises it at once, correlated noise is there all the time."""
+"""Accepted range of the running noise correlation, the largest ratio of a frame's correlation to it, and its update
+rate. A cut raises the correlation of one frame; correlated noise raises it in every frame."""
 
 NOMINAL_FULL_WELL = 35000.0
-"""Electrons at ISO 100 of the camera by whose ISO noise is told to the network: the smallest of the sensors that the
-shipped network was trained on. A camera of 10,000 electrons at ISO 3200 is as noisy as this one at ISO 11200, so 7 of
-its frames count as 2. That gives +0.03 SSIM at 4 and 5 stops."""
+"""Full well in electrons at ISO 100 of the reference camera whose ISO describes noise to the network: the smallest
+sensor that the default model was trained on. A camera of 10,000 electrons at ISO 3200 is as noisy as this one at
+ISO 11200, so 7 of its frames count as 2. That gives +0.03 SSIM at 4 and 5 stops."""
 
 MIN_FULL_WELL = 4000.0
-"""Electrons at ISO 100 of the smallest sensors; bounds by how much a known ISO is corrected."""
+"""Full well in electrons at ISO 100 of the smallest sensors; limits the correction of a known ISO."""
 
 
 @dataclass(frozen=True, slots=True)
 class TemporalFusionConfig:
-    """How frames are fused.
+    """Settings of temporal fusion.
 
     Attributes:
-        is_enabled: whether they are.
-        max_frames: a new frame counts at least 1 / ``max_frames``; 1 to 16. The average has settled when as little
-            noise is left as in 2 ``max_frames`` - 1 frames.
+        is_enabled: whether frames are fused.
+        max_frames: the weight of a new frame is at least 1 / ``max_frames``; 1 to 16. A settled average is as noisy as
+            the mean of 2 ``max_frames`` - 1 frames.
 
     Raises:
-        ConfigError: a value out of range.
+        ConfigError: a value is out of range.
     """
 
     is_enabled: bool = True
@@ -84,13 +85,13 @@ class TemporalFusionConfig:
 
 @dataclass(frozen=True, slots=True)
 class FusionStatistics:
-    """What fusion did to one frame.
+    """Result of fusion for one frame, for diagnostics.
 
     Attributes:
-        mean_count: averaged frames per pixel; 1 where the frame stands alone.
+        mean_count: mean number of averaged frames per pixel; 1 if nothing was fused.
         reset_share: share of pixels whose past did not count in full, 0..1.
-        motion_px: largest displacement of a corner since the frame before, in pixels.
-        duration_ns: time that fusion took.
+        motion_px: largest displacement of a corner since the previous frame, in pixels.
+        duration_ns: duration of fusion.
     """
 
     mean_count: float = 1.0
@@ -101,13 +102,13 @@ class FusionStatistics:
 
 @dataclass(frozen=True, slots=True)
 class FusedFrame:
-    """A frame and what is known about its noise.
+    """A frame and its noise level.
 
     Attributes:
-        rgb: (H, W, 3) uint16 average, or the input itself where nothing was fused.
-        capture: metadata to tell the network with it.
-        frame_count: (h, w) averaged frames of each cell, as ``ModelInput.encode`` takes them; None for a frame alone.
-        motion: (2, 3) affine map from this frame's pixels (x, y) to those of the frame before; None where unknown.
+        rgb: (H, W, 3) uint16 average, or the input itself if nothing was fused.
+        capture: metadata to pass to the network with it.
+        frame_count: (h, w) number of averaged frames of each cell, for ``ModelInput.encode``; None for a single frame.
+        motion: (2, 3) affine map from this frame's pixels (x, y) to those of the previous frame; None if unknown.
         statistics: for diagnostics.
     """
 
@@ -119,7 +120,7 @@ class FusedFrame:
 
 
 class TemporalFusion:
-    """The running average of one stream. Not for several threads at once."""
+    """The running average of one stream. For one thread at a time."""
 
     def __init__(self) -> None:
         self._past: Past | None = None
@@ -130,7 +131,7 @@ class TemporalFusion:
         self._buffers = FusionBuffers((0, 0))
 
     def reset(self) -> None:
-        """Forget the frames before. What is known about the noise is kept."""
+        """Forget earlier frames. The measured noise is kept."""
         self._past = None
 
     def __call__(
@@ -141,12 +142,12 @@ class TemporalFusion:
         Args:
             rgb: (H, W, 3) uint8 or uint16, sRGB.
             capture: its ISO and exposure time, as far as known.
-            stamp_ns: its stamp. One that jumps back, stands still, or leaves a gap starts anew.
-            config: how to fuse; may differ from frame to frame.
-            encoding: encoding of the message; another one than before starts anew.
+            stamp_ns: its stamp. A stamp that jumps back, repeats, or leaves a gap resets the average.
+            config: settings; may differ from frame to frame.
+            encoding: encoding of the message; a different one resets the average.
 
         Returns:
-            The first frame, and each one whose past does not fit, comes back as it is.
+            The average. The first frame, and each frame whose past does not fit, is returned unchanged.
         """
         start = time.perf_counter_ns()
         if not config.is_enabled or config.max_frames == 1 or min(rgb.shape[:2]) < MIN_SIDE:
@@ -189,8 +190,8 @@ class TemporalFusion:
             motion_px=found.displacement(*merged.count.shape) * max(pixels),
             duration_ns=time.perf_counter_ns() - start,
         )
-        told, count = self._told(capture, merged.count)
-        return FusedFrame(encoded, told, count, found.scaled(*pixels), statistics)
+        network_capture, count = self._network_metadata(capture, merged.count)
+        return FusedFrame(encoded, network_capture, count, found.scaled(*pixels), statistics)
 
     def _prepared(self, rgb: Rgb) -> Present:
         planes = self._buffers.present
@@ -199,7 +200,7 @@ class TemporalFusion:
         return Present(planes, cells, self._gray(cells))
 
     def _cells(self, planes: list[Plane]) -> Plane:
-        """(h, w, 3) means of cells, 0..1."""
+        """Return the (h, w, 3) means of cells, 0..1."""
         small = [cv2.resize(plane, self._buffers.cells, interpolation=cv2.INTER_AREA) for plane in planes]
         scale = 1.0 / linear_light.FULL_SCALE
         cells: Plane = np.asarray(cv2.merge(small), dtype=np.float32)
@@ -207,7 +208,7 @@ class TemporalFusion:
         return cells
 
     def _gray(self, cells: Plane) -> Plane:
-        """What motion is estimated from; the square root makes shot noise equal everywhere."""
+        """Return the input of motion estimation; the square root makes shot noise equal everywhere."""
         dark = max(1e-4, 0.5 * self._noise.read)
         gray = cv2.transform(cells, np.array([[1.0, 1.0, 1.0, 3.0 * dark]], np.float32))
         return motion.prepared(np.asarray(cv2.sqrt(gray), dtype=np.float32))
@@ -215,7 +216,10 @@ class TemporalFusion:
     def _fuse(
         self, past: Past, present: Present, config: TemporalFusionConfig
     ) -> tuple[Past, float, motion.Motion] | None:
-        """The average with ``present``, the share of pixels that start anew, and the motion; None: no part fits."""
+        """Return the average with ``present``, the share of pixels that were reset, and the motion.
+
+        None if the motion is unknown or the scene has changed.
+        """
         found = motion.estimate(past.gray, present.gray, past.motion)
         pixels = self._buffers.pixels
         if found is None or found.uncertainty * max(pixels) > MAX_UNCERTAINTY_PX:
@@ -250,7 +254,7 @@ class TemporalFusion:
         return merged, float(1.0 - gate.mean()), found
 
     def _moved_cells(self, past: Past, found: motion.Motion) -> tuple[Plane, Plane, Plane]:
-        """The past's cells, weight and count where the present has them; the weight is 0 where nothing was in view."""
+        """Return cells, weight and count of the past, aligned to the present; weight 0 where it was not in view."""
         cells = motion.warped(past.cells, found.matrix)
         weight, count = motion.warped(past.weight, found.matrix), motion.warped(past.count, found.matrix)
         inside = cv2.erode(motion.inside(found.matrix, *weight.shape), np.ones((3, 3), np.uint8))
@@ -259,14 +263,14 @@ class TemporalFusion:
     def _gate(
         self, comparison: Comparison, moved: list[Plane], present: Present, weight: Plane, count: Plane
     ) -> Plane | None:
-        """(h, w) how far the past counts, 0..1; None where too little of it does. Measures the noise on the way."""
+        """Return the (h, w) weight of the past, 0..1; None if too little of it fits. Also updates the noise model."""
         per_cell = self._buffers.pixels[0] * self._buffers.pixels[1]
         is_covered = weight > 0.0
         if not self._noise.is_known:
             self._measure(comparison, moved, present, count, is_covered)
             if not self._noise.is_known:
                 return None
-        comparison.judge(self._noise, per_cell)
+        comparison.normalize(self._noise, per_cell)
         gate = comparison.gate(self._correlation) * is_covered
         usual = min(comparison.correlation, CORRELATION_RISE * self._correlation)
         self._correlation += CORRELATION_RATE * (usual - self._correlation)
@@ -281,7 +285,7 @@ class TemporalFusion:
     def _measure(
         self, comparison: Comparison, moved: list[Plane], present: Present, count: Plane, where: NDArray[np.bool_]
     ) -> None:
-        """Show the noise model one pixel of every other cell each way."""
+        """Update the noise model with one pixel of every other cell each way."""
         rows, columns = self._buffers.samples
         where = where[::2, ::2]
         factor = (1.0 + 1.0 / count[::2, ::2])[where]
@@ -294,7 +298,7 @@ class TemporalFusion:
         self._noise.update(level.T.ravel(), np.concatenate(squared))
 
     def _encoded(self, merged: Past) -> NDArray[np.uint16]:
-        """The average as an sRGB picture, without the part of the black bias that a long exposure would not have."""
+        """Return the average as sRGB, less the part of the black bias that one long exposure would not have."""
         bias: Plane | None = None
         if self._noise.read > 0.0:
             coarse = (-(-merged.count.shape[1] // BIAS_CELLS), -(-merged.count.shape[0] // BIAS_CELLS))
@@ -304,11 +308,12 @@ class TemporalFusion:
             bias = self._noise.black_bias(local) * part[:, :, None]
         return linear_light.to_srgb16(self._buffers.quantised(merged.planes, bias))
 
-    def _told(self, capture: CaptureMetadata, count: Plane) -> tuple[CaptureMetadata, Plane]:
-        """Metadata and number of frames for the network, by the noise that was measured.
+    def _network_metadata(self, capture: CaptureMetadata, count: Plane) -> tuple[CaptureMetadata, Plane]:
+        """Return metadata and number of frames for the network, corrected by the measured noise.
 
-        An unknown ISO is replaced by that of equal noise. A known ISO stands for single frames; if the camera is
-        noisier than its ISO tells, an average counts as fewer frames, so that ISO / n is that of equal noise.
+        An unknown ISO is replaced by the ISO of equal noise. A known ISO is kept, because it describes single frames.
+        If the camera is noisier than its ISO suggests, an average counts as fewer frames, so that ISO / n stands for
+        the noise that is left.
         """
         iso = 100.0 * NOMINAL_FULL_WELL * self._noise.gain
         if capture.iso is None:

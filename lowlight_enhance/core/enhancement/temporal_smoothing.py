@@ -1,4 +1,4 @@
-"""Keep brightness and colour steady from frame to frame while the scene stays the same.
+"""Remove flicker: keep brightness and colour constant from frame to frame while the scene stays the same.
 
 The network processes each frame alone, with a high gain in the dark, so the noise of the rows and regions of a frame
 turns into flicker of whole parts of the picture. Also, the tone of a region depends on what else is in view.
@@ -6,7 +6,7 @@ turns into flicker of whole parts of the picture. Also, the tone of a region dep
 output, moves it along with the camera (by the motion that temporal fusion found, or its own estimate), and pulls the
 new output towards it, region by region, by an amount that depends on the time between the frames. It does so only
 where the *input* is unchanged: where light, exposure or objects change, and everywhere after a cut, the new frame
-counts at once. docs/steadiness.md has measurements.
+is used as it is. docs/steadiness.md has measurements.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MIN_MOTION_CELLS = 0.05
 """Smaller motion is not compensated."""
 
 MAX_UNCERTAINTY_CELLS = 1.0
-"""Standard deviation of the displacement from which on the picture counts as standing still."""
+"""If the standard deviation of the displacement is larger, the camera counts as standing still."""
 
 REGION = 3
 """Side of the regions over which corrections are averaged, in blocks of 2x2 cells. Finer ones smear moving objects."""
@@ -119,7 +119,7 @@ def _summary(maps: EnhancementMaps) -> Tensor:
     """Return (rows, columns, 4) on the coarse grid: output R, G, B and input luma.
 
     The input is averaged over each cell, against its noise. The maps are smooth, so two of their pixels represent a
-    cell: reading all of them would take half as long as everything else here.
+    cell: reading all of them would add half of the time that everything else here takes.
     """
     cell, rgb = _cell_size(maps), maps.frame
     for _ in range(cell.bit_length() - 1):

@@ -1,7 +1,7 @@
 """Keep the tones of frames that the network leaves about as bright as they were.
 
-A network that is made for dark frames removes noise from a well-lit frame, but changes its tones and colours slightly.
-Where the output is about as bright as the frame, the means of small cells are set back to those of the frame.
+A network for dark frames removes noise from a well-lit frame, but also changes its tones and colours slightly. Where
+the output is about as bright as the frame, the means of small cells are restored to those of the frame.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from lowlight_enhance.core.enhancement.maps import EnhancementMaps
 from lowlight_enhance.core.inference.model_input import Tensor
 
 CELL = 4
-"""Side in pixels of the cells whose means are set back; the noise of single pixels averages out in them."""
+"""Side in pixels of the cells whose means are restored; the noise of single pixels averages out in them."""
 
 SAME, OTHER = 1.3, 1.6
-"""Ratio of brightness between output and frame, or its inverse: up to the first, tones are kept in full; from the
-second on not at all. It is taken of the whole frame, then of each region. The network brightens dark frames by a
-factor of 1.7 and more."""
+"""Limits of the ratio of brightness between output and frame, or its inverse: up to the first, tones are kept in full;
+from the second on not at all. The test runs on the whole frame, then on each region. The network brightens dark frames
+by a factor of 1.7 and more."""
 
 REGION = 9
 """Side of a region in cells."""
@@ -29,7 +29,7 @@ SAMPLE = 16
 """The means of the whole frame use every 16th pixel in each direction."""
 
 BLACK = np.float32(1.0 / 255.0)
-"""Added to both means: their ratio says nothing in a black frame."""
+"""Added to both means, because their ratio is meaningless in a black frame."""
 
 
 def preserve_tones(maps: EnhancementMaps) -> EnhancementMaps:

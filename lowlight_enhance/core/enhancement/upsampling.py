@@ -52,7 +52,7 @@ class AffineRenderer:
             correction: (3, rows, columns) to add to the result, in 0..1, on any coarser grid.
 
         Returns:
-            (H, W, 3) uint8, clipped, in memory of its own.
+            (H, W, 3) uint8, clipped, in new memory.
         """
         shapes = (rgb.shape, rgb.dtype, maps.size)
         if self._shapes != shapes:
@@ -153,8 +153,8 @@ def render(
     Args:
         maps: of the network.
         rgb: (H, W, 3) uint8 or uint16, the full-size frame.
-        method: how the result gets its size.
-        renderer: applies maps; it keeps buffers of the frame's size.
+        method: how the result is enlarged.
+        renderer: applies maps; its buffers are reused for frames of one size.
         correction: (3, rows, columns) to add to the enhanced frame, in 0..1, on any coarser grid.
 
     Raises:
