@@ -83,7 +83,8 @@ class NoiseModel:
             return
         weight = np.minimum(count, MAX_BIN_WEIGHT)
         measured = np.log(np.maximum(variance / count, 1e-14))
-        error = np.square(_log_variance(level / count) - measured) @ (weight / weight.sum())
+        mean = np.maximum(level / count, 1e-9)
+        error = np.square(_log_variance(mean) - measured) @ (weight / weight.sum())
         read, gain = np.unravel_index(int(np.argmin(error)), error.shape)
         offset = 0.0
         if 0 < gain < len(GAINS) - 1:
