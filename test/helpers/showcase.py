@@ -1,7 +1,8 @@
-"""The pictures of README.md, made anew: ``python test/helpers/showcase.py docs/pictures``, or ``make pictures``.
+"""Draw the pictures of README.md: ``python test/helpers/showcase.py docs/pictures``, or ``make pictures``.
 
-Photographs that scikit-image ships are darkened by the physics of a camera and enhanced with the shipped model.
-Each strip shows frames of 640x480 at half their size, and a part of each pixel by pixel.
+Photographs that scikit-image ships become clips of a moving, under-exposed camera, which end with the photograph. Each
+strip shows the last frame, 640x480, at half its size, and a part of it pixel by pixel: the photograph, the dark frame,
+the frame enhanced alone, and the frame enhanced with the frames before it.
 """
 
 from __future__ import annotations
@@ -19,17 +20,21 @@ from lowlight_enhance.core.enhancement.enhancer import Enhance, Enhancer
 from lowlight_enhance.core.errors import ConfigError, LowlightError
 from lowlight_enhance.core.files import atomic_file
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
-from lowlight_enhance.evaluation.baselines import auto_gamma
+from lowlight_enhance.core.pipeline import NS_PER_S, PipelineConfig
+from lowlight_enhance.evaluation.detection.clips import ClipFrame
+from lowlight_enhance.evaluation.detection.renderings import StreamRenderer
 from lowlight_enhance.evaluation.metrics import psnr_db
+from lowlight_enhance.simulation.camera_motion import draw_motion, render_views, view_homographies
 from lowlight_enhance.simulation.low_light import DarkExposure, darken
 from lowlight_enhance.tools.demo.pictures import side_by_side
 from lowlight_enhance.tools.demo.scene import HEIGHT, SENSOR, WIDTH, Picture, load_photo
 
 SEED = 6
+FRAMES, RATE_HZ = 12, 30
 PANEL = (WIDTH // 2, HEIGHT // 2)
 MOST_BYTES = 250_000
 QUALITIES = range(90, 30, -4)
-"""Of JPEG: the first with which a strip is small enough is taken."""
+"""JPEG qualities, tried in this order until a strip is small enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,7 @@ class Scene:
 
     Attributes:
         photo: name of a function of ``skimage.data``.
-        top: where the frame begins, from 0 (at the photograph's top) to 1 (so that it ends at its bottom).
+        top: position of the frame in the photograph, from 0 (top) to 1 (bottom).
         corner: (x, y) of the part of the frame that is shown pixel by pixel.
     """
 
@@ -49,7 +54,7 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """One file: photographs that are exposed alike."""
+    """One file: photographs of equal exposure."""
 
     name: str
     stops: float
@@ -77,10 +82,10 @@ STRIPS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write every strip; returns the exit code."""
+    """Write every strip. Returns the exit code."""
     parser = argparse.ArgumentParser(description="Make the pictures of README.md.")
     parser.add_argument("out", type=Path, help="folder to write into")
-    parser.add_argument("--model", type=Path, help="ONNX file (default: the one that is shipped)")
+    parser.add_argument("--model", type=Path, help="ONNX file (default: the default model)")
     options = parser.parse_args(arguments)
     try:
         enhancer = Enhancer(options.model)
@@ -95,43 +100,53 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def drawn(strip: Strip, enhance: Enhance) -> Picture:
-    """Two rows a photograph: the frame at half its size, and a part of it."""
+    """Return two rows per photograph: the frame at half its size, and a part of it."""
     rows = []
     for number, scene in enumerate(strip.scenes):
         reference = window(load_photo(scene.photo), scene.top)
-        exposure = DarkExposure(strip.stops, strip.capture, SENSOR)
-        dark = darken(reference, exposure, np.random.default_rng([SEED, number]))
-        brightened, enhanced = auto_gamma(dark), enhance(dark, strip.capture)
+        clip = dark_clip(reference, DarkExposure(strip.stops, strip.capture, SENSOR), number)
+        alone, stream = (StreamRenderer(enhance, PipelineConfig()) for _ in range(2))
+        from_one, from_all = alone.enhance(clip[-1]), [stream.enhance(frame) for frame in clip][-1]
         frames = {
             "photograph": reference,
-            str(strip): dark,
-            f"by gamma: {psnr_db(brightened, reference):.1f} dB": brightened,
-            f"enhanced: {psnr_db(enhanced, reference):.1f} dB": enhanced,
+            str(strip): clip[-1].dark,
+            f"one frame: {psnr_db(from_one, reference):.1f} dB": from_one,
+            f"in a stream: {psnr_db(from_all, reference):.1f} dB": from_all,
         }
         rows.append(side_by_side((shrunk(frame), text) for text, frame in frames.items()))
         rows.append(np.hstack([part(frame, scene.corner) for frame in frames.values()]))
     return np.vstack(rows)
 
 
+def dark_clip(reference: Picture, exposure: DarkExposure, number: int) -> list[ClipFrame]:
+    """Return the dark frames of a moving camera; the last one shows ``reference``."""
+    rng = np.random.default_rng([SEED, number])
+    views = view_homographies((WIDTH, HEIGHT), FRAMES, draw_motion("flight", rng), rng)
+    return [
+        ClipFrame(darken(view, exposure, rng), exposure.capture, NS_PER_S + index * NS_PER_S // RATE_HZ)
+        for index, view in enumerate(render_views(reference, views))
+    ]
+
+
 def window(photo: Picture, top_share: float) -> Picture:
-    """A frame out of a photograph, (480, 640, 3), in the middle of its width."""
+    """Return a frame of a photograph, (480, 640, 3), from the middle of its width."""
     top, left = round((photo.shape[0] - HEIGHT) * top_share), (photo.shape[1] - WIDTH) // 2
     return np.ascontiguousarray(photo[top : top + HEIGHT, left : left + WIDTH])
 
 
 def shrunk(frame: Picture) -> Picture:
-    """At half the size."""
+    """Return the frame at half its size."""
     return np.asarray(cv2.resize(frame, PANEL, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def part(frame: Picture, corner: tuple[int, int]) -> Picture:
-    """What lies right and down of ``corner`` (x, y), pixel by pixel."""
+    """Return the part of the frame right of and below ``corner`` (x, y)."""
     x, y = corner
     return frame[y : y + PANEL[1], x : x + PANEL[0]]
 
 
 def write_jpeg(picture: Picture, target: Path) -> None:
-    """Write it with the best quality that makes it small enough.
+    """Write a JPEG with the best quality that keeps it small enough.
 
     Raises:
         ConfigError: none does.
