@@ -2,15 +2,19 @@
 
 The camera pans over photographs that are darkened by a model of the sensor. The listener stands in for a detector.
 Afterwards each frame is scored against the well-exposed original of exactly that frame, which its stamp identifies.
+So is the same frame enhanced alone, without the frames before it.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from lowlight_enhance.core.enhancement.enhancer import Enhancer
 from lowlight_enhance.core.errors import ConfigError, DataError
@@ -96,9 +100,10 @@ def run_demo(settings: DemoSettings, score_frame: ScoreFrame, progress: Callable
             raise ProcessError(
                 f"no enhanced frame arrived during the run; end of the node's log:\n{harness.node.log_tail()}"
             )
-        write_results(clip, kept, settings.out, progress)
+        alone = enhance_alone(clip, kept, settings, folder)
+        write_results(clip, alone, kept, settings.out, progress)
         scored = evenly_spaced(list(kept), MAX_SCORED_FRAMES)
-        dark_score, enhanced_score = score_frames(clip, {index: kept[index] for index in scored}, score_frame)
+        dark_score, alone_score, enhanced_score = score_frames(clip, scored, alone, kept, score_frame)
     return DemoResult(
         rate_hz=clip.rate_hz,
         sent=len(harness.log.sent or {}),
@@ -107,6 +112,7 @@ def run_demo(settings: DemoSettings, score_frame: ScoreFrame, progress: Callable
         latencies_ms=harness.log.latencies_ms(),
         matches={kind: counter_increase(before, after, f"metadata.{kind}") or 0 for kind in MATCH_KINDS},
         dark_score=dark_score,
+        alone_score=alone_score,
         enhanced_score=enhanced_score,
         scored=len(scored),
     )
@@ -167,12 +173,23 @@ def stream_clip(
     return before, after
 
 
-def write_results(clip: Clip, kept: dict[int, Path], out: Path, progress: Callable[[str], None]) -> None:
+def enhance_alone(clip: Clip, indices: Iterable[int], settings: DemoSettings, folder: Path) -> dict[int, Path]:
+    """Enhance these frames without the frames before them. Returns the ``.npy`` files by index."""
+    files = {index: folder / f"alone_{index}.npy" for index in indices}
+    with closing(Enhancer(settings.model or default_model(), working_size=settings.working_size)) as enhance:
+        for index, file in files.items():
+            np.save(file, enhance(clip.dark(index), clip.shot(index).capture))
+    return files
+
+
+def write_results(
+    clip: Clip, alone: dict[int, Path], kept: dict[int, Path], out: Path, progress: Callable[[str], None]
+) -> None:
     """Write ``demo.png``, one row per photograph, and ``demo.mp4``, every kept frame."""
     picture, video = out / "demo.png", out / "demo.mp4"
     rows = middle_frames(clip, list(kept))
-    write_picture((clip_panels(clip, index, kept[index]) for index in rows), picture)
-    frames = (clip_panels(clip, index, path)[:-1] for index, path in kept.items())
+    write_picture((clip_panels(clip, index, alone[index], kept[index]) for index in rows), picture)
+    frames = (clip_panels(clip, index, alone[index], path)[:-1] for index, path in kept.items())
     write_video(frames, clip.rate_hz / keep_every(clip), video)
     progress(f"wrote {picture} and {video}")
 

@@ -17,17 +17,19 @@ Panel = tuple[Picture, str]
 """A picture and its label."""
 
 
-def clip_panels(clip: Clip, index: int, enhanced: Path) -> list[Panel]:
-    """What is shown of one frame: dark, enhanced, original.
+def clip_panels(clip: Clip, index: int, alone: Path, enhanced: Path) -> list[Panel]:
+    """Return the pictures of one frame: dark, enhanced alone, enhanced in the stream, original.
 
     Args:
         clip: the frame's clip.
         index: of the frame.
-        enhanced: ``.npy`` file of the enhanced frame, (H, W, 3) RGB.
+        alone: ``.npy`` file of the frame enhanced alone, (H, W, 3) RGB.
+        enhanced: ``.npy`` file of the frame that the node enhanced, (H, W, 3) RGB.
     """
     return [
         (clip.dark(index), f"camera: {clip.shot(index)}"),
-        (np.load(enhanced), "enhanced"),
+        (np.load(alone), "one frame alone"),
+        (np.load(enhanced), "in the stream"),
         (clip.reference(index), "photograph"),
     ]
 

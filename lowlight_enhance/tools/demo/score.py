@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +39,7 @@ class DemoResult:
         latencies_ms: from image stamp to receipt, of each received frame.
         matches: frames by the way the node found their capture metadata.
         dark_score: of the dark frames.
+        alone_score: of the frames enhanced without the frames before them.
         enhanced_score: of the enhanced frames.
         scored: number of scored frames.
     """
@@ -50,6 +51,7 @@ class DemoResult:
     latencies_ms: tuple[float, ...]
     matches: dict[str, int]
     dark_score: Score
+    alone_score: Score
     enhanced_score: Score
     scored: int
 
@@ -64,6 +66,7 @@ class DemoResult:
                 f"latency   median {percentile(self.latencies_ms, 50):.1f} ms, "
                 f"99th percentile {percentile(self.latencies_ms, 99):.1f} ms, from image stamp to receipt",
                 f"input     {self.dark_score}   (against the original photograph, mean of {self.scored} frames)",
+                f"alone     {self.alone_score}   (each frame without the frames before it)",
                 f"output    {self.enhanced_score}",
             ]
         )
@@ -84,22 +87,34 @@ ScoreFrame = Callable[[Picture, Picture], Score]
 """Scores an (H, W, 3) uint8 RGB image against its reference."""
 
 
-def score_frames(clip: Clip, enhanced: Mapping[int, Path], score_frame: ScoreFrame) -> tuple[Score, Score]:
-    """Mean scores of the dark and of the enhanced frames.
+def score_frames(
+    clip: Clip,
+    indices: Iterable[int],
+    alone: Mapping[int, Path],
+    enhanced: Mapping[int, Path],
+    score_frame: ScoreFrame,
+) -> tuple[Score, Score, Score]:
+    """Return the mean scores of the dark frames, of those enhanced alone, and of those that the node enhanced.
 
     Args:
         clip: the frames' clip.
-        enhanced: ``.npy`` files of (H, W, 3) RGB by frame index.
+        indices: frames to score.
+        alone: ``.npy`` files of (H, W, 3) RGB by frame index.
+        enhanced: the same, from the node.
         score_frame: metrics of one frame; a parameter because ``evaluation`` is a layer above ``tools``.
     """
 
-    def score(index: int) -> tuple[Score, Score]:
+    def scores(index: int) -> tuple[Score, Score, Score]:
         reference = clip.reference(index)
-        return score_frame(clip.dark(index), reference), score_frame(np.load(enhanced[index]), reference)
+        return (
+            score_frame(clip.dark(index), reference),
+            score_frame(np.load(alone[index]), reference),
+            score_frame(np.load(enhanced[index]), reference),
+        )
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        pairs = list(pool.map(score, enhanced))
-    return mean_score([dark for dark, _ in pairs]), mean_score([bright for _, bright in pairs])
+        dark, single, stream = zip(*pool.map(scores, indices), strict=True)
+    return mean_score(dark), mean_score(single), mean_score(stream)
 
 
 def mean_score(scores: Sequence[Score]) -> Score:

@@ -78,6 +78,7 @@ def result(**changes: object) -> score.DemoResult:
         "latencies_ms": tuple(float(number) for number in range(1, 102)),
         "matches": {"exact": 93, "nearest": 0, "last": 2},
         "dark_score": score.Score(10.0, 0.25),
+        "alone_score": score.Score(15.0, 0.5),
         "enhanced_score": score.Score(20.0, 0.75),
         "scored": 30,
     }
@@ -91,6 +92,7 @@ def test_the_report_contains_every_figure() -> None:
     assert "nearest" not in text
     assert "median 51.0 ms, 99th percentile 100.0 ms" in text
     assert "PSNR 10.00 dB, SSIM 0.250" in text
+    assert "PSNR 15.00 dB, SSIM 0.500" in text
     assert "PSNR 20.00 dB, SSIM 0.750" in text
     assert "enhanced unknown" in result(enhanced=None).report()
 
@@ -206,14 +208,18 @@ def test_picture_and_video_are_complete(tmp_path: Path) -> None:
         np.save(path, np.full((480, 640, 3), (200, 100, 50), np.uint8))
     out = tmp_path / "out"
     out.mkdir()
-    pictures.write_picture((pictures.clip_panels(clip, *item) for item in enhanced.items()), out / "demo.png")
-    pictures.write_video((pictures.clip_panels(clip, *item)[:2] for item in enhanced.items()), 10.0, out / "demo.mp4")
+    alone = tmp_path / "alone.npy"
+    np.save(alone, np.full((480, 640, 3), (90, 60, 30), np.uint8))
+    panels = [pictures.clip_panels(clip, index, alone, path) for index, path in enhanced.items()]
+    pictures.write_picture(panels, out / "demo.png")
+    pictures.write_video((row[:3] for row in panels), 10.0, out / "demo.mp4")
     assert {path.name for path in out.iterdir()} == {"demo.png", "demo.mp4"}
     picture = cv2.imread(str(out / "demo.png"))
     assert picture is not None
-    assert picture.shape == (3 * 480, 3 * 640, 3)
-    np.testing.assert_array_equal(picture[300, 900], (50, 100, 200))
-    np.testing.assert_array_equal(picture[300, 1500], clip.reference(1)[300, 220, ::-1])
+    assert picture.shape == (3 * 480, 4 * 640, 3)
+    np.testing.assert_array_equal(picture[300, 900], (30, 60, 90))
+    np.testing.assert_array_equal(picture[300, 1540], (50, 100, 200))
+    np.testing.assert_array_equal(picture[300, 3 * 640 + 220], clip.reference(1)[300, 220, ::-1])
     video = cv2.VideoCapture(str(out / "demo.mp4"))
     assert video.get(cv2.CAP_PROP_FPS) == 10.0
     frames = [video.read()[0] for _ in range(4)]
@@ -235,5 +241,6 @@ def test_one_second_with_real_processes(tmp_path: Path) -> None:
     assert outcome.matches["exact"] >= 5
     assert len(outcome.latencies_ms) == outcome.received
     assert min(outcome.latencies_ms) > 0.0
+    assert outcome.alone_score.psnr_db > outcome.dark_score.psnr_db + 3.0
     assert outcome.enhanced_score.psnr_db > outcome.dark_score.psnr_db + 3.0
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"demo.png", "demo.mp4"}
