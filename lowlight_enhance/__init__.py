@@ -15,8 +15,13 @@ imported on first use, so ``import lowlight_enhance`` itself is instant.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# The official builds of ONNX Runtime 1.29 and later send usage data over the network, also on Linux. The variable is
+# read when onnxruntime is imported, so it is set before any module of this package can import it.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from lowlight_enhance.core.enhancement.enhancer import Enhancer as Enhancer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -330,6 +331,24 @@ def test_importing_openvino_reports_to_nobody() -> None:
         "assert 'openvino' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=300)
+
+
+def test_onnx_runtime_reports_to_nobody(tmp_path: Path) -> None:
+    """With telemetry, importing onnxruntime 1.29 or later creates the file of a session in the temporary folder."""
+    switches = {"ORT_DISABLE_TELEMETRY", "CI", "TF_BUILD", "GITHUB_ACTIONS"}
+    environment = {name: value for name, value in os.environ.items() if name not in switches}
+    script = "import lowlight_enhance.core.inference.onnxruntime_session"
+    subprocess.run(
+        [sys.executable, "-c", script], check=True, timeout=DEADLINE_S, env={**environment, "TMPDIR": str(tmp_path)}
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_user_may_allow_telemetry_of_onnx_runtime() -> None:
+    script = "import os, lowlight_enhance; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    environment = {**os.environ, "ORT_DISABLE_TELEMETRY": "0"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout == "0\n"
 
 
 class FakeOpenVino(ModuleType):
