@@ -12,9 +12,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from lowlight_enhance.training.models.affine_unet import AffineUNet, DecoderLevel
 from lowlight_enhance.training.models.blocks import ResBlock
 
-PLANES = 2
-"""Channels of the input beside R, G, B: ISO and exposure time."""
-
 
 def for_runtime(network: nn.Module, frames: Iterable[Tensor] | None = None) -> nn.Module:
     """A copy of ``network`` to export; what it puts out is the same but for rounding.
@@ -25,7 +22,7 @@ def for_runtime(network: nn.Module, frames: Iterable[Tensor] | None = None) -> n
             int8 alone.
     """
     folded = fold_normalisation(network)
-    return folded if frames is None else balance_skips(align_entry(fold_pooling(folded)), frames)
+    return folded if frames is None else balance_skips(fold_pooling(folded), frames)
 
 
 def fold_normalisation(model: nn.Module) -> nn.Module:
@@ -51,25 +48,6 @@ def fold_pooling(model: nn.Module) -> nn.Module:
             nn.init.constant_(means.weight, 0.25)
             block.pool = means  # type: ignore[assignment]
     return folded
-
-
-def align_entry(model: nn.Module) -> nn.Module:
-    """A copy that sees the planes of ISO and exposure time twice, the second time with weights of zero.
-
-    So the channels of its first convolutions are a multiple of four, for which ONNX Runtime has an int8 convolution
-    that is more than twice as fast. Normalisation has to be folded before. Networks other than the student stay as
-    they are.
-    """
-    aligned = copy.deepcopy(model)
-    if isinstance(aligned, AffineUNet):
-        entry = aligned.encoder[0]
-        assert isinstance(entry, ResBlock)
-        for convolution in (_convolution(entry.first), _convolution(entry.shortcut)):
-            weight = convolution.weight.detach()
-            convolution.weight = nn.Parameter(torch.cat((weight, torch.zeros_like(weight[:, -PLANES:])), 1))
-            convolution.in_channels += PLANES
-        aligned.plane_copies = 2
-    return aligned
 
 
 def balance_skips(model: nn.Module, frames: Iterable[Tensor]) -> nn.Module:
