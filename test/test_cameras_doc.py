@@ -85,7 +85,7 @@ def cells_of(source: ParameterSource) -> list[set[str]]:
 def test_switches_with_a_value_of_their_own_are_told() -> None:
     told = re.search(r"manual value of their own: (.*)", TEXT.replace("\n  ", " "))
     assert told is not None
-    own = {name for source in DRIVERS.values() for name in source.manual_of}
+    own = {name for source in DRIVERS.values() for name in source.manual_by_name}
     assert own == set(re.findall(r"`(\w+)`", told[1].partition("camera.manual_value")[0]))
 
 

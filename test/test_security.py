@@ -197,7 +197,7 @@ def test_only_names_of_message_types_are_imported(name: str, monkeypatch: pytest
 def test_the_limits_that_the_page_names_are_the_codes() -> None:
     from lowlight_enhance.core import health, pipeline
     from lowlight_enhance.core.inference import model_file, model_input, protobuf_reader
-    from lowlight_enhance.core.metadata import stamped_buffer, values
+    from lowlight_enhance.core.metadata import message_values, stamped_buffer
 
     text = " ".join((ROOT / "docs/security.md").read_text(encoding="utf-8").split())
     limits = [
@@ -207,8 +207,8 @@ def test_the_limits_that_the_page_names_are_the_codes() -> None:
         f"names longer than {model_file.MAX_TEXT_BYTES // 2**10} KiB",
         f"at most {model_input.MAX_JSON_CHARACTERS} characters",
         f"{pipeline.PipelineConfig().max_pixels // 10**6} million",
-        f"at most {values.MAX_JSON_CHARACTERS // 2**10} Ki characters",
-        f"{values.MAX_JSON_BRACKETS} brackets",
+        f"at most {message_values.MAX_JSON_CHARACTERS // 2**10} Ki characters",
+        f"{message_values.MAX_JSON_BRACKETS} brackets",
         f"{health.MAX_SAMPLES} samples",
         f"{health.MAX_ERROR_CHARACTERS} characters of an error",
         f"{stamped_buffer.StampedBuffer()._capacity} kept readings",

@@ -62,13 +62,13 @@ def run_bag(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     # isort: on
-    from lowlight_enhance.core.malloc import keep_image_buffers
+    from lowlight_enhance.core.malloc import reuse_image_buffers
     from lowlight_enhance.evaluation import bags
     from lowlight_enhance.evaluation.report import page
     from lowlight_enhance.evaluation.report.content import Report
     from lowlight_enhance.evaluation.report.files import write_files
 
-    keep_image_buffers()
+    reuse_image_buffers()
     check_outputs(options)
     config = bag_config(options)
     cameras = bags.find_evaluated_cameras(options.bag, config)

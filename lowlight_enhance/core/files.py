@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lowlight_enhance.core.errors import DataError, system_error_remedy
-from lowlight_enhance.core.scratch import PREFIX, exchange, scratch_folder
+from lowlight_enhance.core.scratch import PREFIX, replace_folder, scratch_folder
 
 PAGE_BYTES = 4096
 
@@ -40,7 +40,7 @@ def atomic_file(target: Path) -> Iterator[Path]:
     Raises:
         DataError: the folder does not exist, ``target`` is a folder, a disk or a socket, or it cannot be written.
     """
-    with output_errors(target):
+    with translate_os_errors(target):
         if _is_stream(target):
             with tempfile.TemporaryDirectory() as folder:
                 temporary = Path(folder) / target.name
@@ -72,7 +72,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         DataError: the folder around it does not exist, ``target`` is a file or a mount point, or it cannot be
             written.
     """
-    with output_errors(target):
+    with translate_os_errors(target):
         _check_parent(target)
         path = Path(os.path.realpath(target))
         if path.exists() and not path.is_dir():
@@ -83,7 +83,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
             temporary = scratch / path.name
             yield temporary
             _sync_tree(temporary)
-            exchange(scratch, path)
+            replace_folder(scratch, path)
             _sync(path.parent)
 
 
@@ -121,7 +121,7 @@ def make_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def output_errors(target: Path) -> Iterator[None]:
+def translate_os_errors(target: Path) -> Iterator[None]:
     """Turn system errors inside the block into a ``DataError`` that says that ``target`` cannot be written.
 
     Another file that the error is about, such as one that is read inside the block, is named too.
@@ -160,7 +160,7 @@ def check_output_file(target: Path) -> None:
     Raises:
         DataError: ``target`` is a folder, a disk or a socket, or its folder does not exist or cannot be written.
     """
-    with output_errors(target):
+    with translate_os_errors(target):
         if _is_stream(target):
             return
         _check_file(target)

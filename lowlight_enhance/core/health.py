@@ -65,7 +65,7 @@ class Health:
         self._fusion: dict[str, str] = {}
         self._last_error = ""
 
-    def received(self, now_ns: int) -> None:
+    def record_received(self, now_ns: int) -> None:
         """An image arrived."""
         self._restart_if_back(now_ns)
         period = self._periods[-1]
@@ -74,7 +74,7 @@ class Health:
             period.start_ns = now_ns
         self._totals["received"] += 1
 
-    def enhanced(self, stamp_age_ns: int | None, processing_ns: int) -> None:
+    def record_enhanced(self, stamp_age_ns: int | None, processing_ns: int) -> None:
         """An image was enhanced.
 
         Args:
@@ -88,24 +88,24 @@ class Health:
         if stamp_age_ns is not None:
             period.latencies_ns.append(stamp_age_ns)
 
-    def dropped(self, count: int = 1) -> None:
+    def record_dropped(self, count: int = 1) -> None:
         """``count`` images were lost or left out before they were looked at."""
         self._periods[-1].dropped += count
         self._totals["dropped"] += count
 
-    def failed(self, error: Exception) -> None:
+    def record_failed(self, error: Exception) -> None:
         """A message (image, camera_info or metadata) could not be used."""
         self._periods[-1].failed += 1
         self._totals["failed"] += 1
         self._errors[type(error).__name__] += 1
         self._last_error = f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARACTERS]
 
-    def bypassed(self) -> None:
+    def record_bypassed(self) -> None:
         """An image was passed through untouched."""
         self._periods[-1].bypassed += 1
         self._totals["bypassed"] += 1
 
-    def matched(self, kind: str, age_ns: int | None = None) -> None:
+    def record_match(self, kind: str, age_ns: int | None = None) -> None:
         """An image found its metadata.
 
         Args:
@@ -116,7 +116,7 @@ class Health:
         age_ms = "unknown" if age_ns is None else f"{age_ns / 1e6:.2f}"
         self._metadata = {"metadata_source": kind, "metadata_age_ms": age_ms}
 
-    def fused(self, statistics: FusionStatistics) -> None:
+    def record_fusion(self, statistics: FusionStatistics) -> None:
         """Temporal fusion was applied to an image."""
         self._fusion = {
             "fusion_mean_frames": f"{statistics.mean_count:.1f}",
@@ -125,7 +125,7 @@ class Health:
             "fusion_ms": f"{statistics.duration_ns / 1e6:.2f}",
         }
 
-    def noted(self, problem: str) -> None:
+    def record_metadata_problem(self, problem: str) -> None:
         """What is wrong with one value of the newest metadata message, whose other value counts; "" for nothing."""
         self._metadata_problem = problem[:MAX_ERROR_CHARACTERS]
 

@@ -14,11 +14,11 @@ _SETTINGS = {
 }
 _ONE_ARENA = {-8: 1}  # M_ARENA_MAX
 
-SWITCH = "LOWLIGHT_MALLOC_TUNING"
+ENV_VARIABLE = "LOWLIGHT_MALLOC_TUNING"
 """Environment variable; ``0`` leaves the allocator alone whatever a parameter says."""
 
 
-def one_arena() -> bool:
+def use_single_arena() -> bool:
     """Let all threads take their memory from one arena: what one frees is there for the next.
 
     With an arena a thread, as glibc has it, a node whose models and frame sizes change grows for an hour. Arenas that
@@ -30,11 +30,11 @@ def one_arena() -> bool:
     return _set(_ONE_ARENA)
 
 
-def keep_image_buffers() -> bool:
+def reuse_image_buffers() -> bool:
     """Make glibc reuse the memory of freed images, instead of mapping and faulting it in anew for each message.
 
     Cuts what rclpy spends on an image several-fold, and halves what copying one from bag to bag costs; takes some tens
-    of MiB of resident memory. Call it before messages flow. It implies ``one_arena``.
+    of MiB of resident memory. Call it before messages flow. It implies ``use_single_arena``.
 
     Returns:
         True where it was applied: glibc, and not switched off.
@@ -43,14 +43,14 @@ def keep_image_buffers() -> bool:
 
 
 def _set(settings: dict[int, int]) -> bool:
-    if os.environ.get(SWITCH) == "0" or platform.libc_ver()[0] != "glibc":
+    if os.environ.get(ENV_VARIABLE) == "0" or platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
     accepted = [mallopt(option, value) == 1 for option, value in settings.items()]
     return all(accepted)
 
 
-def give_back() -> None:
+def release_free_memory() -> None:
     """Give the kernel what is free, scattered pages too, after something large has been closed.
 
     Takes some milliseconds. Without it, tuned as above, a process that opens one network after the other doubles.

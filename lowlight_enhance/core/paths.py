@@ -12,7 +12,7 @@ FileId = tuple[int, int]
 """Device and inode number."""
 
 
-def check_sources_survive(sources: Iterable[Path], targets: Iterable[Path]) -> None:
+def check_sources_not_overwritten(sources: Iterable[Path], targets: Iterable[Path]) -> None:
     """Check that writing the targets replaces or deletes none of the sources.
 
     A source is lost where it is a target, or lies in a folder that is a target: such a folder is replaced as a whole.

@@ -31,7 +31,7 @@ from lowlight_enhance.core.imaging import camera_info as camera_infos
 from lowlight_enhance.core.imaging.messages import decode, stamp_ns
 from lowlight_enhance.core.inference.model_input import Rgb
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
-from lowlight_enhance.core.metadata.readers import MetadataSettings, reader_of
+from lowlight_enhance.core.metadata.readers import MetadataSettings, reader_for_type
 from lowlight_enhance.core.metadata.stamped_buffer import StampedBuffer
 
 Match = Literal["exact", "nearest", "last", "fallback", "none"]
@@ -234,15 +234,15 @@ class Pipeline:
         Raises:
             ConfigError: there is no reader for that type.
         """
-        reader = reader_of(type_name, self.config.metadata)
+        reader = reader_for_type(type_name, self.config.metadata)
         try:
             reading = reader(msg, self.config.metadata)
         except LowlightError as error:
-            self.health.failed(error)
+            self.health.record_failed(error)
             return
         if reading is None:
             return
-        self.health.noted(reading.problem)
+        self.health.record_metadata_problem(reading.problem)
         stamp = received_ns if reading.stamp_ns is None else reading.stamp_ns
         if stamp is not None:
             self.add_capture(stamp, reading.capture)
@@ -276,11 +276,11 @@ class Pipeline:
 
     def begin(self, image_msg: Any, now_ns: int) -> PendingFrame:
         """Run the first half of ``process``, up to the network. Arguments and errors are the same."""
-        self.health.received(now_ns)
+        self.health.record_received(now_ns)
         try:
             return self._begin(image_msg)
         except LowlightError as error:
-            self.health.failed(error)
+            self.health.record_failed(error)
             raise
 
     def finish(self, pending: PendingFrame) -> EnhancedFrame:
@@ -292,7 +292,7 @@ class Pipeline:
         try:
             return self._finish(pending)
         except LowlightError as error:
-            self.health.failed(error)
+            self.health.record_failed(error)
             raise
 
     def _begin(self, image_msg: Any) -> PendingFrame:
@@ -301,7 +301,7 @@ class Pipeline:
         rgb, encoding = decode(image_msg, config.output_encoding, config.max_pixels)
         stamp = stamp_ns(image_msg)
         capture, match, age_ns = self._capture(stamp)
-        self.health.matched(match, age_ns)
+        self.health.record_match(match, age_ns)
         decoded = time.perf_counter_ns()
         fused = None if self._passes_unchanged(rgb) else self._fuse(image_msg, rgb, capture)
         maps = None if fused is None else enhancer.maps(fused.rgb, fused.capture, fused.frame_count)
@@ -327,7 +327,7 @@ class Pipeline:
         header, rgb, maps = pending.message.header, pending.rgb, pending.maps
         if maps is None or pending.fused is None:
             output = pending.enhancer.unchanged(rgb)
-            self.health.bypassed()
+            self.health.record_bypassed()
         else:
             output = self._render(pending, maps, pending.fused.rgb)
         passes_message = maps is None and output is rgb and _keeps_encoding(pending)
@@ -382,7 +382,7 @@ class Pipeline:
             return FusedFrame(rgb, capture)
         encoding = getattr(image_msg, "encoding", "compressed")
         fused = self._fusion(rgb, capture, stamp_ns(image_msg), self.config.temporal_fusion(), encoding)
-        self.health.fused(fused.statistics)
+        self.health.record_fusion(fused.statistics)
         return fused
 
     def _render(self, pending: PendingFrame, maps: EnhancementMaps, rgb: Rgb) -> NDArray[np.uint8]:
@@ -406,7 +406,7 @@ class Pipeline:
             info = camera_infos.rescaled(calibration, output_size[1], output_size[0])
             return camera_infos.with_header(info, header)
         except CameraInfoError as error:
-            self.health.failed(error)
+            self.health.record_failed(error)
             return None
 
 

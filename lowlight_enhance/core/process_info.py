@@ -13,7 +13,7 @@ PROC = Path("/proc")
 
 
 @dataclass(frozen=True, slots=True)
-class Footprint:
+class ProcessUsage:
     """What a process holds: resident memory in bytes, threads, and open file handles."""
 
     resident_bytes: int
@@ -31,35 +31,35 @@ def processor_name() -> str:
     return next(names, platform.machine())
 
 
-def check_proc() -> None:
+def require_proc() -> None:
     """Raise ConfigError where the system has no /proc as Linux has it."""
     if not (PROC / "self" / "stat").is_file():
         raise ConfigError("this needs Linux: CPU time and memory of other processes are read from /proc")
 
 
-def footprint(pid: int) -> Footprint:
+def process_usage(pid: int) -> ProcessUsage:
     """What process ``pid`` holds now."""
     folder = PROC / str(pid)
     fields = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
-    return Footprint(
+    return ProcessUsage(
         resident_bytes=1024 * int(fields["VmRSS"].split()[0]),
         threads=int(fields["Threads"]),
         handles=len(os.listdir(folder / "fd")),  # noqa: PTH208 - names alone; some vanish while one looks
     )
 
 
-def cpu_s(pid: int) -> float:
+def process_cpu_s(pid: int) -> float:
     """CPU time that all threads of process ``pid`` have used, in seconds."""
     fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _ticks_per_s()
 
 
-def cores() -> int:
+def available_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def busy_s() -> float:
+def system_cpu_s() -> float:
     """CPU time that all processes together have used since the machine started, in seconds, summed over its cores."""
     first = (PROC / "stat").read_text().split("\n", 1)[0]
     user, nice, system, _idle, _waiting, irq, softirq, *rest = (int(text) for text in first.split()[1:])

@@ -70,7 +70,7 @@ def remove_leftovers(parent: Path) -> None:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-def exchange(scratch: Path, target: Path) -> None:
+def replace_folder(scratch: Path, target: Path) -> None:
     """Make the folder ``scratch / target.name`` the new ``target``; an existing target moves into ``scratch``.
 
     Raises:

@@ -17,7 +17,12 @@ from rclpy.qos import qos_profile_parameter_events
 
 from lowlight_enhance.core.errors import ConfigError, MetadataError
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
-from lowlight_enhance.core.metadata.driver_parameters import ParameterSource, ParameterValues, capture_of, shortcomings
+from lowlight_enhance.core.metadata.driver_parameters import (
+    ParameterCache,
+    ParameterSource,
+    explain_unknown,
+    read_parameters,
+)
 from lowlight_enhance.core.metadata.readers import MetadataSettings
 from lowlight_enhance.ros.diagnostics import THROTTLE_S
 from lowlight_enhance.ros.serialized import deserialized
@@ -84,7 +89,7 @@ class CameraParameterClient:
         self.capture = UNKNOWN
         self.problem = ABSENT
         self._node, self._source, self._on_capture = node, source, on_capture
-        self._values = ParameterValues(source.names)
+        self._values = ParameterCache(source.names)
         self._pending: list[Any] = []
         self._requested_s = -math.inf
         try:
@@ -111,13 +116,13 @@ class CameraParameterClient:
                 self._send_requests()
         else:
             self._cancel_requests()
-            self._values.forget()
+            self._values.clear()
         self._report(repeat=True)
 
     def _send_requests(self) -> None:
         """Request each parameter by itself: a node that lacks one of several answers with none of them."""
         self._cancel_requests()
-        self._values.ask()
+        self._values.start_request()
         self._requested_s = time.monotonic()
         for name in self._values.names:
             future = self._client.call_async(GetParameters.Request(names=[name]))
@@ -134,7 +139,7 @@ class CameraParameterClient:
             return
         self._pending.remove(future)
         values = future.result().values if future.exception() is None else []
-        self._values.answer(name, python_value(values[0]) if values else None)
+        self._values.set_response(name, python_value(values[0]) if values else None)
         self._report()
 
     def _on_event(self, data: bytes) -> None:
@@ -148,7 +153,7 @@ class CameraParameterClient:
         changes = {msg.name: python_value(msg.value) for msg in (*event.new_parameters, *event.changed_parameters)}
         changes.update({msg.name: None for msg in event.deleted_parameters})
         for name in changes.keys() & set(self._values.names):
-            self._values.change(name, changes[name])
+            self._values.set_changed(name, changes[name])
         self._report()
 
     def _report(self, repeat: bool = False) -> None:
@@ -161,8 +166,8 @@ class CameraParameterClient:
         capture, problem = UNKNOWN, ABSENT
         if self._values.is_complete:
             try:
-                capture = capture_of(self._values.values, self._source, self.settings)
-                problem = shortcomings(self._values.values, self._source, self.settings)
+                capture = read_parameters(self._values.values, self._source, self.settings)
+                problem = explain_unknown(self._values.values, self._source, self.settings)
             except MetadataError as error:
                 problem = str(error)
         if problem != self.problem:

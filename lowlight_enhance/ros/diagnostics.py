@@ -80,7 +80,7 @@ class Diagnostics:
             except Exception as error:
                 if not self._node.context.ok():
                     return
-                self.health.failed(error)
+                self.health.record_failed(error)
                 self._node.get_logger().error(
                     f"internal error:\n{traceback.format_exc()}", throttle_duration_sec=THROTTLE_S
                 )

@@ -152,7 +152,7 @@ class FrameHandler:
 
     def _on_rejected(self, error: LowlightError) -> None:
         """Count and log a metadata or camera_info message that is too large or damaged."""
-        self._diagnostics.health.failed(error)
+        self._diagnostics.health.record_failed(error)
         raise error
 
     def _on_image(self, msg: Any) -> None:
@@ -162,7 +162,7 @@ class FrameHandler:
         waits = wait_s > 0.0 and self._metadata_class is not None and self.pipeline.enabled
         replaced = self._wait.hold(msg, wait_s) if waits else self._wait.take()
         if replaced is not None:
-            self._diagnostics.health.dropped()
+            self._diagnostics.health.record_dropped()
         self.subscriptions.take_waiting()
         if not waits:
             self._process(msg)
@@ -177,7 +177,7 @@ class FrameHandler:
         has_latency = abs(age_ns) < MAX_AGE_NS
         if has_latency:
             self.publishers.publish_latency(age_ns)
-        self._diagnostics.health.enhanced(age_ns if has_latency else None, time.perf_counter_ns() - start_ns)
+        self._diagnostics.health.record_enhanced(age_ns if has_latency else None, time.perf_counter_ns() - start_ns)
 
     def _now_ns(self) -> int:
         """Return the time of the node's clock: /clock with use_sim_time."""
@@ -288,7 +288,7 @@ class FrameHandler:
         self._update_qos_warnings()
 
     def _on_lost(self, event: Any) -> None:
-        self._diagnostics.health.dropped(event.total_count_change)
+        self._diagnostics.health.record_dropped(event.total_count_change)
         before = self.subscriptions.reliability
         self.update_subscriptions()
         if self.is_active and self.subscriptions.reliability == before:

@@ -11,7 +11,7 @@ import signal
 import sys
 from types import FrameType
 
-from lowlight_enhance.core.malloc import one_arena
+from lowlight_enhance.core.malloc import use_single_arena
 from lowlight_enhance.core.signals import handle_signals
 
 
@@ -22,7 +22,7 @@ def main(args: list[str] | None = None) -> int:
         Exit status: 0 after a signal, 2 for an error that the user can fix. ``launch`` reports any other status than 0
         after Ctrl-C as a crash.
     """
-    one_arena()
+    use_single_arena()
     with handle_signals(_exit_at_once, signal.SIGINT, signal.SIGTERM):
         from lowlight_enhance.ros import runner
     return runner.run(args)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from lowlight_enhance.core.enhancement.enhancer import Enhancer
 from lowlight_enhance.core.errors import ModelError
-from lowlight_enhance.core.malloc import give_back
+from lowlight_enhance.core.malloc import release_free_memory
 from lowlight_enhance.ros.model_load import ModelLoad
 from lowlight_enhance.ros.parameters import NodeParameters
 
@@ -144,7 +144,7 @@ class ModelLoader:
             self._load.close()
         self.enhancer.close()
         self._is_open = False
-        give_back()
+        release_free_memory()
 
     def resume(self, params: NodeParameters) -> None:
         """Open the model that was requested last, even if its file has changed or gone.
@@ -170,14 +170,14 @@ class ModelLoader:
         self._abandon()
         self.enhancer.close()
         self._is_open = False
-        give_back()
+        release_free_memory()
 
     def _use(self, load: ModelLoad) -> None:
         """Replace the enhancer in use by that of ``load``."""
         file, enhancer = load.opened()
         self.enhancer.close()
         self._file, self.params, self.enhancer, self._is_open = file, load.params, enhancer, True
-        give_back()
+        release_free_memory()
 
     def _abandon(self) -> bool:
         load, self._load = self._load, None

@@ -16,7 +16,7 @@ from rclpy.validate_full_topic_name import validate_full_topic_name
 from std_srvs.srv import SetBool
 
 from lowlight_enhance.core.errors import ConfigError, LowlightError
-from lowlight_enhance.core.malloc import keep_image_buffers
+from lowlight_enhance.core.malloc import reuse_image_buffers
 from lowlight_enhance.ros import parameter_declaration, topic_names
 from lowlight_enhance.ros.camera_parameter_client import full_name
 from lowlight_enhance.ros.diagnostics import Diagnostics
@@ -60,7 +60,7 @@ class EnhanceNode(LifecycleNode):
             self.get_logger().warning(text)
         self.add_on_set_parameters_callback(self._on_set_parameters)
         if self.startup_params.malloc_tuning:
-            keep_image_buffers()
+            reuse_image_buffers()
         self.diagnostics = Diagnostics(self)
         self._state, self._state_error, self._enabled = "unconfigured", "", True
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, topic_names.DIAGNOSTICS, 1)

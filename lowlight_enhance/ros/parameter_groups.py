@@ -13,7 +13,7 @@ from lowlight_enhance.core.imaging.compressed import FILE_FORMATS, JPEG_QUALITY
 from lowlight_enhance.core.imaging.messages import OUTPUT_ENCODINGS
 from lowlight_enhance.core.metadata.capture import GAIN_KINDS, CaptureMetadata
 from lowlight_enhance.core.metadata.driver_parameters import DRIVERS, ParameterSource, parameter_source
-from lowlight_enhance.core.metadata.readers import READERS, MetadataSettings, reader_of
+from lowlight_enhance.core.metadata.readers import READERS, MetadataSettings, reader_for_type
 from lowlight_enhance.core.pipeline import PipelineConfig
 from lowlight_enhance.ros.parameter_spec import parameter
 
@@ -175,7 +175,7 @@ class MetadataParameters:
     @property
     def fallback(self) -> CaptureMetadata:
         """ISO and exposure time of frames without metadata."""
-        return CaptureMetadata.of(self.default_iso, self.default_exposure)
+        return CaptureMetadata.sanitized(self.default_iso, self.default_exposure)
 
     def settings(self) -> MetadataSettings:
         """Return the settings of the metadata readers.
@@ -202,7 +202,7 @@ class MetadataParameters:
                 stale_under_auto_exposure=self.ignore_under_auto_exposure,
             )
             if self.type:
-                reader_of(self.type, settings)
+                reader_for_type(self.type, settings)
         except ConfigError as error:
             raise ConfigError(f"parameter 'metadata.type' or another of 'metadata.*': {error}") from error
         return settings

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, TypeVar, get_args
 
 from lowlight_enhance.core.errors import ConfigError
-from lowlight_enhance.core.inference.model_zoo import DEFAULT, SHIPPED
+from lowlight_enhance.core.inference.model_zoo import DEFAULT_MODEL, INCLUDED_MODELS
 from lowlight_enhance.core.inference.session import DEFAULT_PROVIDERS, Precision, Runtime
 from lowlight_enhance.core.pipeline import PROFILES, PipelineConfig
 from lowlight_enhance.ros.parameter_groups import (
@@ -37,7 +37,8 @@ class NodeParameters:
 
     model: str = parameter(
         "",
-        f"Path of an ONNX model file, or the name of an included model: {', '.join(SHIPPED)}. Empty: {DEFAULT}.",
+        "Path of an ONNX model file, or the name of an included model: "
+        f"{', '.join(INCLUDED_MODELS)}. Empty: {DEFAULT_MODEL}.",
     )
     runtime: str = parameter("onnxruntime", "Library that runs the network.", choices=get_args(Runtime))
     providers: tuple[str, ...] = parameter(

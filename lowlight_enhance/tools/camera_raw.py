@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import numpy as np
 
 from lowlight_enhance.core.errors import ImageError
-from lowlight_enhance.core.imaging.encodings import check_pixels
+from lowlight_enhance.core.imaging.encodings import check_image_size
 from lowlight_enhance.core.inference.model_input import Rgb
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
 
@@ -101,7 +101,7 @@ def develop(
     with _opened(source, content) as raw:
         import rawpy
 
-        check_pixels(
+        check_image_size(
             f"{source} of {raw.sizes.width}x{raw.sizes.height}", raw.sizes.height, raw.sizes.width, max_pixels
         )
         capture = _capture(raw)
@@ -143,7 +143,7 @@ def _capture(raw: rawpy.RawPy) -> CaptureMetadata:
         noted = raw.other
     except (ValueError, OverflowError, OSError):  # rawpy also converts the date, which may be none
         return CaptureMetadata()
-    return CaptureMetadata.of(float(f"{noted.iso_speed:.6g}"), float(f"{noted.shutter_speed:.6g}"))
+    return CaptureMetadata.sanitized(float(f"{noted.iso_speed:.6g}"), float(f"{noted.shutter_speed:.6g}"))
 
 
 def _tiff_directories(content: bytes) -> Iterator[dict[int, int]]:

@@ -67,7 +67,7 @@ def exif_capture(content: bytes) -> CaptureMetadata:
     if exposure_s is None:
         apex = (value for value in _values(directories, (SHUTTER_SPEED,)) if abs(value) < MAX_APEX)
         exposure_s = _first_plausible((2.0**-value for value in apex), EXPOSURE_LIMITS_S)
-    return CaptureMetadata.of(iso, exposure_s)
+    return CaptureMetadata.sanitized(iso, exposure_s)
 
 
 def _values(directories: list[dict[int, Any]], tags: tuple[int, ...]) -> Iterator[float]:

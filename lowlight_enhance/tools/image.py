@@ -9,7 +9,7 @@ from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.files import check_output_file
 from lowlight_enhance.core.inference.session import Runtime
 from lowlight_enhance.core.metadata.capture import EXPOSURE_LIMITS_S, ISO_LIMITS, CaptureMetadata, plausible
-from lowlight_enhance.core.paths import check_sources_survive
+from lowlight_enhance.core.paths import check_sources_not_overwritten
 from lowlight_enhance.tools.exif import exif_capture
 from lowlight_enhance.tools.image_file import IMAGE_SUFFIXES, MAX_PIXELS, decode, read_file, write_image
 
@@ -75,7 +75,7 @@ def capture_from_options(iso: float | None, exposure_s: float | None) -> Capture
                 f"{flag} {value:g} is not plausible: give a number between {limits[0]:g} and {limits[1]:g}{unit}, "
                 "or leave it out"
             )
-    return CaptureMetadata.of(iso, exposure_s)
+    return CaptureMetadata.sanitized(iso, exposure_s)
 
 
 def check_target(source: Path, target: Path) -> None:
@@ -88,4 +88,4 @@ def check_target(source: Path, target: Path) -> None:
     if target.suffix.lower() not in IMAGE_SUFFIXES:
         raise ConfigError(f"cannot write {target}: the name must end in one of {', '.join(IMAGE_SUFFIXES)}")
     check_output_file(target)
-    check_sources_survive([source], [target])
+    check_sources_not_overwritten([source], [target])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lowlight_enhance.core.errors import DataError, ImageError
 from lowlight_enhance.core.files import write_bytes
-from lowlight_enhance.core.imaging.encodings import check_pixels
+from lowlight_enhance.core.imaging.encodings import check_image_size
 from lowlight_enhance.core.inference.model_input import Rgb
 from lowlight_enhance.core.pipeline import PipelineConfig
 from lowlight_enhance.tools.camera_raw import develop, is_camera_raw, is_preview_first
@@ -87,7 +87,7 @@ def decode(content: bytes, source: Path, max_pixels: int = MAX_PIXELS) -> Rgb:
         )
     if bgr.dtype not in (np.uint8, np.uint16):
         raise ImageError(f"{source} holds {bgr.dtype} values; convert it to 8 or 16 bits")
-    check_pixels(f"{source} of {bgr.shape[1]}x{bgr.shape[0]}", bgr.shape[0], bgr.shape[1], max_pixels)
+    check_image_size(f"{source} of {bgr.shape[1]}x{bgr.shape[0]}", bgr.shape[0], bgr.shape[1], max_pixels)
     rgb = cast(Rgb, np.ascontiguousarray(bgr[:, :, ::-1]))
     return _full_scale(rgb, sample_maximum(content, 8 * rgb.itemsize))
 
@@ -97,7 +97,7 @@ def _check_size(content: bytes, source: Path, max_pixels: int) -> None:
     if size == TOO_LARGE:
         raise ImageError(f"{source} declares more pixels than any camera has; give another file")
     if size is not None:
-        check_pixels(f"{source} of {size[1]}x{size[0]}", *size, max_pixels)
+        check_image_size(f"{source} of {size[1]}x{size[0]}", *size, max_pixels)
 
 
 def _full_scale(rgb: Rgb, maximum: int) -> Rgb:

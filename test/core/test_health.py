@@ -12,9 +12,9 @@ def run(health, start_ns, seconds, hz, enhanced=True):
     for second in range(seconds):
         for frame in range(hz):
             now_ns = start_ns + second * S + frame * S // hz
-            health.received(now_ns)
+            health.record_received(now_ns)
             if enhanced:
-                health.enhanced(20 * MS, 12 * MS)
+                health.record_enhanced(20 * MS, 12 * MS)
         report = health.report(start_ns + (second + 1) * S)
     return report
 
@@ -39,9 +39,9 @@ def test_rates_are_of_the_window_and_counts_of_all_time():
 
 def test_median_and_99th_percentile():
     health = Health()
-    health.received(0)
+    health.record_received(0)
     for ms in range(1, 201):
-        health.enhanced(ms * MS, 2 * ms * MS)
+        health.record_enhanced(ms * MS, 2 * ms * MS)
     values = health.report(S).values
     assert (values["latency_median_ms"], values["latency_p99_ms"]) == ("100.00", "198.00")
     assert (values["processing_median_ms"], values["processing_p99_ms"]) == ("200.00", "396.00")
@@ -49,8 +49,8 @@ def test_median_and_99th_percentile():
 
 def test_clocks_that_do_not_compare_leave_the_latency_unknown():
     health = Health()
-    health.received(0)
-    health.enhanced(None, 3 * MS)
+    health.record_received(0)
+    health.record_enhanced(None, 3 * MS)
     values = health.report(S).values
     assert values["latency_median_ms"] == "unknown"
     assert values["processing_median_ms"] == "3.00"
@@ -69,9 +69,9 @@ def test_silence_is_stale_and_names_the_remedy():
 
 def test_a_few_failures_warn_with_the_last_error():
     health = Health()
-    health.failed(ImageError("first"))
-    health.failed(MetadataError("json_data is no JSON text"))
-    health.failed(ImageError("step 7 is below a row"))
+    health.record_failed(ImageError("first"))
+    health.record_failed(MetadataError("json_data is no JSON text"))
+    health.record_failed(ImageError("step 7 is below a row"))
     report = run(health, 0, 1, 10)
     assert report.level == WARN
     assert "step 7 is below a row" in report.message
@@ -83,8 +83,8 @@ def test_a_few_failures_warn_with_the_last_error():
 
 def test_a_failure_ceases_to_warn_when_the_window_has_passed():
     health = Health(window_s=2.0)
-    health.received(0)
-    health.failed(ImageError("once"))
+    health.record_received(0)
+    health.record_failed(ImageError("once"))
     assert health.report(S).level == ERROR
     report = run(health, S, 4, 10)
     assert report.level == OK
@@ -94,8 +94,8 @@ def test_a_failure_ceases_to_warn_when_the_window_has_passed():
 def test_no_image_enhanced_is_an_error():
     health = Health()
     for frame in range(10):
-        health.received(frame * S // 10)
-        health.failed(ImageError("encoding 'nv12' is not supported"))
+        health.record_received(frame * S // 10)
+        health.record_failed(ImageError("encoding 'nv12' is not supported"))
     report = health.report(S)
     assert report.level == ERROR
     assert "none of 10 images" in report.message
@@ -104,7 +104,7 @@ def test_no_image_enhanced_is_an_error():
 
 def test_failures_without_images_are_told_apart_from_silence():
     health = Health()
-    health.failed(MetadataError("unreadable"))
+    health.record_failed(MetadataError("unreadable"))
     report = health.report(S)
     assert report.level == WARN
     assert "no image received" in report.message
@@ -112,10 +112,10 @@ def test_failures_without_images_are_told_apart_from_silence():
 
 def test_more_images_lost_than_received_warns():
     health = Health()
-    health.dropped(2)
-    health.dropped()
+    health.record_dropped(2)
+    health.record_dropped()
     assert run(health, 0, 1, 10).level == OK
-    health.dropped(60)
+    health.record_dropped(60)
     report = run(health, S, 1, 10)
     assert report.level == WARN
     assert "63 images lost" in report.message
@@ -125,7 +125,7 @@ def test_more_images_lost_than_received_warns():
 def test_metadata_matches_are_counted_by_kind():
     health = Health()
     for kind in ("exact", "exact", "nearest", "none"):
-        health.matched(kind)
+        health.record_match(kind)
     values = health.report(S).values
     assert {name: count for name, count in values.items() if name.startswith("metadata.")} == {
         "metadata.exact": "2",
@@ -144,9 +144,9 @@ def test_a_clock_that_jumps_back_starts_the_rates_afresh():
 def test_memory_is_bounded_where_nobody_asks_for_reports():
     health = Health()
     for frame in range(MAX_SAMPLES + 1000):
-        health.received(frame)
-        health.enhanced(MS if frame < 1000 else 2 * MS, MS)
-    health.failed(ImageError("x" * 100_000))
+        health.record_received(frame)
+        health.record_enhanced(MS if frame < 1000 else 2 * MS, MS)
+    health.record_failed(ImageError("x" * 100_000))
     report = health.report(S)
     assert report.values["latency_median_ms"] == "2.00"
     assert report.values["enhanced"] == str(MAX_SAMPLES + 1000)
@@ -168,10 +168,10 @@ def test_a_senseless_window_is_refused(window_s):
 def test_frames_that_passed_untouched_are_told_of() -> None:
     health = Health()
     for number in range(3):
-        health.received(number)
-        health.enhanced(None, 1)
+        health.record_received(number)
+        health.record_enhanced(None, 1)
         if number:
-            health.bypassed()
+            health.record_bypassed()
     report = health.report(10**9)
     assert report.level == OK
     assert report.message.endswith("; 2 of them passed through untouched")
@@ -182,26 +182,26 @@ def test_the_last_frames_metadata_and_its_age_are_reported() -> None:
     health = Health()
     values = health.report(1).values
     assert (values["metadata_source"], values["metadata_age_ms"]) == ("", "unknown")
-    health.matched("nearest", 1_500_000)
+    health.record_match("nearest", 1_500_000)
     values = health.report(2).values
     assert (values["metadata_source"], values["metadata_age_ms"], values["metadata.nearest"]) == (
         "nearest",
         "1.50",
         "1",
     )
-    health.matched("fallback")
+    health.record_match("fallback")
     assert health.report(3).values["metadata_age_ms"] == "unknown"
 
 
 def test_what_is_wrong_with_one_value_of_the_newest_metadata_is_told_and_is_no_failure():
     health = Health()
     assert health.report(1).values["metadata_problem"] == ""
-    health.received(2)
-    health.enhanced(None, 1)
-    health.noted("gain is 'n/a'" + "!" * 10_000)
+    health.record_received(2)
+    health.record_enhanced(None, 1)
+    health.record_metadata_problem("gain is 'n/a'" + "!" * 10_000)
     report = health.report(3)
     assert report.values["metadata_problem"].startswith("gain is 'n/a'!")
     assert len(report.values["metadata_problem"]) == 500
     assert (report.level, report.values["failed"]) == (OK, "0")
-    health.noted("")
+    health.record_metadata_problem("")
     assert health.report(4).values["metadata_problem"] == ""

@@ -8,11 +8,11 @@ import pytest
 
 ARENAS = """
 import ctypes, sys, threading
-from lowlight_enhance.core.malloc import keep_image_buffers
+from lowlight_enhance.core.malloc import reuse_image_buffers
 
 libc = ctypes.CDLL(None)
 libc.malloc.restype = libc.fopen.restype = ctypes.c_void_p
-print(keep_image_buffers())
+print(reuse_image_buffers())
 together = threading.Barrier(3)
 
 def work():
@@ -54,7 +54,7 @@ def test_the_nodes_executable_sets_the_arena_before_rclpy_starts_threads(monkeyp
     from lowlight_enhance.ros import main, runner
 
     calls: list[str] = []
-    monkeypatch.setattr(main, "one_arena", lambda: calls.append("arena"))
+    monkeypatch.setattr(main, "use_single_arena", lambda: calls.append("arena"))
     monkeypatch.setattr(runner, "run", lambda args: calls.append("node") or 0)
     assert main.main([]) == 0
     assert calls == ["arena", "node"]

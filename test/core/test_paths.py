@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lowlight_enhance.core.errors import DataError
-from lowlight_enhance.core.paths import check_sources_survive
+from lowlight_enhance.core.paths import check_sources_not_overwritten
 
 
 @pytest.fixture
@@ -21,13 +21,13 @@ def recording(tmp_path: Path) -> Path:
 
 def test_the_source_itself_is_no_target(recording: Path) -> None:
     with pytest.raises(DataError, match="is the source itself"):
-        check_sources_survive([recording], [recording.parent / ".." / "rec" / "a.mcap"])
+        check_sources_not_overwritten([recording], [recording.parent / ".." / "rec" / "a.mcap"])
 
 
 def test_a_folder_that_holds_the_source_is_no_target(recording: Path, tmp_path: Path) -> None:
     for target in (recording.parent, tmp_path):
         with pytest.raises(DataError, match="which would be replaced"):
-            check_sources_survive([recording], [target])
+            check_sources_not_overwritten([recording], [target])
 
 
 def test_links_are_followed_on_both_sides(recording: Path, tmp_path: Path) -> None:
@@ -40,25 +40,25 @@ def test_links_are_followed_on_both_sides(recording: Path, tmp_path: Path) -> No
         (recording, tmp_path / "folder"),
     ):
         with pytest.raises(DataError):
-            check_sources_survive([source], [target])
+            check_sources_not_overwritten([source], [target])
 
 
 def test_a_second_name_of_the_same_file_is_no_target(recording: Path, tmp_path: Path) -> None:
     (tmp_path / "second.mcap").hardlink_to(recording)
     with pytest.raises(DataError, match="is the source itself"):
-        check_sources_survive([recording], [tmp_path / "second.mcap"])
+        check_sources_not_overwritten([recording], [tmp_path / "second.mcap"])
 
 
 def test_every_source_is_compared_with_every_target(recording: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.mcap lies in .*rec"):
-        check_sources_survive([tmp_path / "b", recording], [tmp_path / "out", recording.parent])
+        check_sources_not_overwritten([tmp_path / "b", recording], [tmp_path / "out", recording.parent])
 
 
 def test_a_source_that_does_not_exist_is_compared_by_name(tmp_path: Path) -> None:
     with pytest.raises(DataError):
-        check_sources_survive([tmp_path / "out" / "x"], [tmp_path / "out"])
+        check_sources_not_overwritten([tmp_path / "out" / "x"], [tmp_path / "out"])
 
 
 def test_targets_elsewhere_pass(recording: Path, tmp_path: Path) -> None:
-    check_sources_survive([recording], [tmp_path / "out", recording.parent / "b.mcap", tmp_path / "re"])
-    check_sources_survive([recording], [tmp_path / ("y" * 300)])
+    check_sources_not_overwritten([recording], [tmp_path / "out", recording.parent / "b.mcap", tmp_path / "re"])
+    check_sources_not_overwritten([recording], [tmp_path / ("y" * 300)])

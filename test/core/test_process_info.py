@@ -19,28 +19,28 @@ ME = os.getpid()
 
 
 def test_memory_threads_and_handles_are_counted(tmp_path: Path) -> None:
-    before = process_info.footprint(ME)
+    before = process_info.process_usage(ME)
     end = threading.Event()
     thread = threading.Thread(target=end.wait)
     thread.start()
     with (tmp_path / "a").open("w"), (tmp_path / "b").open("w"):
         block = np.ones(64 << 20, np.uint8)
-        during = process_info.footprint(ME)
+        during = process_info.process_usage(ME)
     end.set()
     thread.join()
     assert during.threads == before.threads + 1
     assert during.handles == before.handles + 2
     assert during.resident_bytes - before.resident_bytes > 0.9 * block.nbytes
-    assert process_info.footprint(ME).threads == before.threads
+    assert process_info.process_usage(ME).threads == before.threads
 
 
 def test_cpu_time_is_that_of_the_process() -> None:
-    here, all_of_them, own = process_info.cpu_s(ME), process_info.busy_s(), time.process_time()
+    here, all_of_them, own = process_info.process_cpu_s(ME), process_info.system_cpu_s(), time.process_time()
     while time.process_time() - own < 0.2:
         pass
     used = time.process_time() - own
-    assert process_info.cpu_s(ME) - here == pytest.approx(used, abs=0.05)
-    assert process_info.busy_s() - all_of_them > 0.1
+    assert process_info.process_cpu_s(ME) - here == pytest.approx(used, abs=0.05)
+    assert process_info.system_cpu_s() - all_of_them > 0.1
 
 
 def test_the_processor_has_a_name() -> None:
@@ -48,8 +48,8 @@ def test_the_processor_has_a_name() -> None:
 
 
 def test_another_system_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    process_info.check_proc()
+    process_info.require_proc()
     monkeypatch.setattr(process_info, "PROC", tmp_path)
     with pytest.raises(ConfigError, match="needs Linux"):
-        process_info.check_proc()
+        process_info.require_proc()
     assert process_info.processor_name()

@@ -20,7 +20,7 @@ from bag_maker import FIRST_NS, IMAGE, PERIOD_NS, BagMessage, T, header
 
 from lowlight_enhance.core.enhancement.enhancer import Enhancer
 from lowlight_enhance.core.inference.model_zoo import find_model
-from lowlight_enhance.core.malloc import keep_image_buffers
+from lowlight_enhance.core.malloc import reuse_image_buffers
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
 from lowlight_enhance.core.pipeline import PipelineConfig
 from lowlight_enhance.tools.bags.enhance import enhance_open_bag
@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--model")
     parser.add_argument("--time-constant", type=float, default=PipelineConfig().smoothing_s, dest="smoothing_s")
     options = parser.parse_args()
-    keep_image_buffers()
+    reuse_image_buffers()
     frame = dark_frame(WIDTH, HEIGHT, CAPTURE)
     settings = BagSettings(stream=PipelineConfig(smoothing_s=options.smoothing_s))
     with tempfile.TemporaryDirectory() as folder:

@@ -133,11 +133,11 @@ def test_malloc_tuning_can_be_switched_off(monkeypatch):
 
     monkeypatch.setattr(ctypes, "CDLL", lambda _: Libc)
     monkeypatch.setattr(malloc.platform, "libc_ver", lambda: ("glibc", "2.36"))
-    monkeypatch.setenv(malloc.SWITCH, "0")
-    assert not malloc.keep_image_buffers()
+    monkeypatch.setenv(malloc.ENV_VARIABLE, "0")
+    assert not malloc.reuse_image_buffers()
     assert calls == []
-    monkeypatch.delenv(malloc.SWITCH)
-    assert malloc.keep_image_buffers()
+    monkeypatch.delenv(malloc.ENV_VARIABLE)
+    assert malloc.reuse_image_buffers()
     assert calls == [(-3, 32 << 20), (-1, 512 << 20), (-2, 64 << 20), (-8, 1)]
     monkeypatch.setattr(malloc.platform, "libc_ver", lambda: ("", ""))
-    assert not malloc.keep_image_buffers()
+    assert not malloc.reuse_image_buffers()

@@ -230,7 +230,7 @@ class Enhancer:
     def apply(self, maps: EnhancementMaps, rgb: Rgb, correction: Tensor | None = None) -> NDArray[np.uint8]:
         """Apply maps to the full-size frame, as in ``FrameEnhancer``."""
         if self.output_resolution == "model" and maps.size != rgb.shape[:2]:
-            rgb = self.model_input.shrink(rgb)
+            rgb = self.model_input.downscale(rgb)
         return render(maps, rgb, self.upsampling, self._renderer, correction)
 
     def unchanged(self, rgb: Rgb) -> NDArray[np.uint8]:
@@ -240,7 +240,7 @@ class Enhancer:
             ImageError: ``rgb`` is not an (H, W, 3) uint8 or uint16 array.
         """
         check_rgb(rgb)
-        return to_8_bit(self.model_input.shrink(rgb) if self.output_resolution == "model" else rgb)
+        return to_8_bit(self.model_input.downscale(rgb) if self.output_resolution == "model" else rgb)
 
     def warm_up(self, height: int = TYPICAL_HEIGHT, width: int = TYPICAL_WIDTH) -> None:
         """Run one black frame. It tests that the model runs, and lets the runtime plan its memory.

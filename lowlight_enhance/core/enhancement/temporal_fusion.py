@@ -317,6 +317,6 @@ class TemporalFusion:
         """
         iso = 100.0 * NOMINAL_FULL_WELL * self._noise.gain
         if capture.iso is None:
-            return CaptureMetadata.of(iso, capture.exposure_s), count
+            return CaptureMetadata.sanitized(iso, capture.exposure_s), count
         share = min(max(capture.iso / iso, MIN_FULL_WELL / NOMINAL_FULL_WELL), 1.0)
         return capture, np.maximum(count * np.float32(share), np.float32(1.0))

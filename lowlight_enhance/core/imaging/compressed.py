@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowlight_enhance.core.errors import ConfigError, ImageError
-from lowlight_enhance.core.imaging.encodings import LAYOUTS, MIN_BAYER_SIDE, check_pixels
+from lowlight_enhance.core.imaging.encodings import LAYOUTS, MIN_BAYER_SIDE, check_image_size
 from lowlight_enhance.core.inference.model_input import Rgb
 
 FILE_FORMATS = ("jpeg", "png")
@@ -71,14 +71,14 @@ class _Header:
     dtype: type[np.uint8] | type[np.uint16]
 
 
-def same_encoding(picture_format: str) -> str:
+def closest_encoding(picture_format: str) -> str:
     """The 8-bit encoding closest to the one left of the ';' in a ``format`` such as 'rgb8; jpeg compressed bgr8'.
 
     bgr8 where none stands there, or one that is not known.
     """
     encoding, semicolon, _ = picture_format.partition(";")
     layout = LAYOUTS.get(encoding.strip()) if semicolon else None
-    return "bgr8" if layout is None else layout.same
+    return "bgr8" if layout is None else layout.closest_output
 
 
 def decode(content: NDArray[np.uint8], picture_format: str, max_pixels: int) -> Rgb:
@@ -193,7 +193,7 @@ def _png_header(content: NDArray[np.uint8], max_pixels: int) -> _Header | None:
         return None
     if (length, name) != (13, b"IHDR") or colour not in _PNG_CHANNELS:
         return None
-    check_pixels(f"PNG of {width}x{height}", height, width, max_pixels)
+    check_image_size(f"PNG of {width}x{height}", height, width, max_pixels)
     if height * width * depth * _PNG_CHANNELS[colour] // 8 > MAX_PNG_RATIO * content.size or not _chunks_fit(content):
         return None
     return _Header(height, width, colour in _PNG_GREY, np.uint16 if depth == 16 else np.uint8)
@@ -238,7 +238,7 @@ def _jpeg_frame(content: bytes, at: int, max_pixels: int) -> _Header | None:
         _, depth, height, width, components = struct.unpack_from(">HBHHB", content, at)
     except struct.error:
         return None
-    check_pixels(f"JPEG of {width}x{height}", height, width, max_pixels)
+    check_image_size(f"JPEG of {width}x{height}", height, width, max_pixels)
     scan = content.find(_START_OF_SCAN, at)
     is_whole = scan >= 0 and content.rfind(_END_OF_IMAGE, scan) >= 0
     if not is_whole or content.count(_START_OF_SCAN, at) > MAX_JPEG_SCANS or depth != 8:

@@ -11,7 +11,7 @@ import numpy as np
 from lowlight_enhance.core.inference.model_input import Rgb
 
 
-def bridged(msg: Any, height: int, width: int, itemsize: int) -> Rgb | None:
+def convert_with_cv_bridge(msg: Any, height: int, width: int, itemsize: int) -> Rgb | None:
     """What cv_bridge makes of an image message; None without cv_bridge, or where it fails.
 
     Args:
@@ -20,7 +20,7 @@ def bridged(msg: Any, height: int, width: int, itemsize: int) -> Rgb | None:
         width: columns.
         itemsize: bytes of one value, of the message and of the result.
     """
-    bridge = cv_bridge()
+    bridge = working_cv_bridge()
     return None if bridge is None else _converted(bridge, msg, height, width, itemsize)
 
 
@@ -35,7 +35,7 @@ def _converted(bridge: Any, msg: Any, height: int, width: int, itemsize: int) ->
 
 
 @functools.cache
-def cv_bridge() -> Any | None:
+def working_cv_bridge() -> Any | None:
     """A CvBridge that converts a small image rightly, or None."""
     try:
         from cv_bridge import CvBridge  # type: ignore[import-not-found,unused-ignore]

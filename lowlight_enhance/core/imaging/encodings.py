@@ -16,7 +16,7 @@ from lowlight_enhance.core.errors import ConfigError, ImageError
 OUTPUT_ENCODINGS = ("same", "bgr8", "rgb8", "mono8")
 """What an enhanced image may be written as; ``same`` keeps the input's channel order and count."""
 
-FROM_RGB: dict[str, int | None] = {"rgb8": None, "bgr8": cv2.COLOR_RGB2BGR, "mono8": cv2.COLOR_RGB2GRAY}
+FROM_RGB_CODES: dict[str, int | None] = {"rgb8": None, "bgr8": cv2.COLOR_RGB2BGR, "mono8": cv2.COLOR_RGB2GRAY}
 """OpenCV's conversion to each encoding that is written; None: none is needed."""
 
 
@@ -25,20 +25,20 @@ class Planes:
     """Where the colour stands.
 
     Attributes:
-        half_planes: bytes of the whole image in halves of the first plane, which is height x step: 2 where it is all.
+        total_half_planes: size of all planes in halves of the first plane; 2 if there is only one plane.
         multiple: height and width are whole multiples of these.
     """
 
-    half_planes: int = 2
+    total_half_planes: int = 2
     multiple: tuple[int, int] = (1, 1)
 
 
 PACKED = Planes()
-PAIRED_422 = Planes(multiple=(1, 2))
+PACKED_422 = Planes(multiple=(1, 2))
 """Two neighbours share U and V, which stand between their Y."""
-PLANAR_420 = Planes(half_planes=3, multiple=(2, 2))
+SEMIPLANAR_420 = Planes(total_half_planes=3, multiple=(2, 2))
 """After the Y plane U and V in turn, for two by two pixels, in rows of the same step."""
-PLANAR_444 = Planes(half_planes=6)
+SEMIPLANAR_444 = Planes(total_half_planes=6)
 """After the Y plane U and V in turn, for every pixel, in rows of twice the step."""
 
 
@@ -50,17 +50,17 @@ class Layout:
         channels: values of one pixel in the first plane.
         itemsize: bytes of one value.
         to_rgb: OpenCV's conversion code; None where there is none, or none is needed.
-        same: the 8-bit encoding without alpha that is closest.
+        closest_output: the 8-bit encoding without alpha that is closest.
         planes: where the colour stands.
-        least_side: smallest height and width.
+        min_side: smallest height and width.
     """
 
     channels: int
     itemsize: int
     to_rgb: int | None
-    same: str
+    closest_output: str
     planes: Planes = PACKED
-    least_side: int = 1
+    min_side: int = 1
 
     @property
     def pixel_bytes(self) -> int:
@@ -88,13 +88,13 @@ _MOSAICS = {
 }
 
 _YUV = {
-    "uyvy": Layout(2, 1, cv2.COLOR_YUV2RGB_UYVY, "bgr8", PAIRED_422),
-    "yuv422": Layout(2, 1, cv2.COLOR_YUV2RGB_UYVY, "bgr8", PAIRED_422),
-    "yuyv": Layout(2, 1, cv2.COLOR_YUV2RGB_YUY2, "bgr8", PAIRED_422),
-    "yuv422_yuy2": Layout(2, 1, cv2.COLOR_YUV2RGB_YUY2, "bgr8", PAIRED_422),
-    "nv12": Layout(1, 1, cv2.COLOR_YUV2RGB_NV12, "bgr8", PLANAR_420),
-    "nv21": Layout(1, 1, cv2.COLOR_YUV2RGB_NV21, "bgr8", PLANAR_420),
-    "nv24": Layout(1, 1, None, "bgr8", PLANAR_444),
+    "uyvy": Layout(2, 1, cv2.COLOR_YUV2RGB_UYVY, "bgr8", PACKED_422),
+    "yuv422": Layout(2, 1, cv2.COLOR_YUV2RGB_UYVY, "bgr8", PACKED_422),
+    "yuyv": Layout(2, 1, cv2.COLOR_YUV2RGB_YUY2, "bgr8", PACKED_422),
+    "yuv422_yuy2": Layout(2, 1, cv2.COLOR_YUV2RGB_YUY2, "bgr8", PACKED_422),
+    "nv12": Layout(1, 1, cv2.COLOR_YUV2RGB_NV12, "bgr8", SEMIPLANAR_420),
+    "nv21": Layout(1, 1, cv2.COLOR_YUV2RGB_NV21, "bgr8", SEMIPLANAR_420),
+    "nv24": Layout(1, 1, None, "bgr8", SEMIPLANAR_444),
 }
 
 _NAMED = {
@@ -104,7 +104,7 @@ _NAMED = {
         for size in (1, 2)
     },
     **{
-        f"{order}{8 * size}": Layout(1, size, code, "bgr8", least_side=MIN_BAYER_SIDE)
+        f"{order}{8 * size}": Layout(1, size, code, "bgr8", min_side=MIN_BAYER_SIDE)
         for order, code in _MOSAICS.items()
         for size in (1, 2)
     },
@@ -117,7 +117,7 @@ LAYOUTS: dict[str, Layout] = {**_NAMED, **_YUV, **_GENERIC}
 
 SUPPORTED_ENCODINGS = tuple(LAYOUTS)
 
-BRIDGED_ENCODINGS = frozenset(_NAMED)
+CV_BRIDGE_ENCODINGS = frozenset(_NAMED)
 """Those of which every cv_bridge makes RGB as we do; it takes generic names for RGB already, and knows few of YUV."""
 
 
@@ -148,12 +148,12 @@ def output_encoding(input_encoding: str, choice: str) -> str:
         ConfigError: another choice.
         ImageError: another input encoding.
     """
-    check_choice(choice)
-    same = layout_of(input_encoding).same
+    check_output_encoding(choice)
+    same = layout_of(input_encoding).closest_output
     return same if choice == "same" else choice
 
 
-def check_choice(choice: str) -> None:
+def check_output_encoding(choice: str) -> None:
     """Refuse an output encoding that is not one of ``OUTPUT_ENCODINGS``.
 
     Raises:
@@ -163,7 +163,7 @@ def check_choice(choice: str) -> None:
         raise ConfigError(f"output_encoding '{choice}': must be one of {', '.join(OUTPUT_ENCODINGS)}")
 
 
-def check_pixels(what: str, height: int, width: int, max_pixels: int | None) -> None:
+def check_image_size(what: str, height: int, width: int, max_pixels: int | None) -> None:
     """Refuse an image that is empty or too large, before memory is taken for it.
 
     Args:

@@ -17,17 +17,17 @@ from numpy.typing import NDArray
 
 from lowlight_enhance.core.errors import ConfigError, ImageError
 from lowlight_enhance.core.imaging import compressed
-from lowlight_enhance.core.imaging.cv_bridge_converter import bridged
+from lowlight_enhance.core.imaging.cv_bridge_converter import convert_with_cv_bridge
 from lowlight_enhance.core.imaging.encodings import (
-    BRIDGED_ENCODINGS,
-    FROM_RGB,
+    CV_BRIDGE_ENCODINGS,
+    FROM_RGB_CODES,
     OUTPUT_ENCODINGS,
     PACKED,
-    PLANAR_444,
+    SEMIPLANAR_444,
     SUPPORTED_ENCODINGS,
     Layout,
-    check_choice,
-    check_pixels,
+    check_image_size,
+    check_output_encoding,
     layout_of,
     output_encoding,
 )
@@ -85,13 +85,13 @@ def decode(msg: Any, choice: str, max_pixels: int) -> tuple[Rgb, str]:
         ConfigError: another choice.
         ImageError: a message that is not the picture that it claims to be, or of a kind that is not read.
     """
-    check_choice(choice)
+    check_output_encoding(choice)
     if not hasattr(msg, "format"):
         rgb = rgb_from_message(msg, max_pixels)
         return rgb, output_encoding(msg.encoding, choice)
     content, picture_format = _compressed_fields(msg)
     rgb = compressed.decode(content, picture_format, max_pixels)
-    return rgb, compressed.same_encoding(picture_format) if choice == "same" else choice
+    return rgb, compressed.closest_encoding(picture_format) if choice == "same" else choice
 
 
 def rgb_from_message(msg: Any, max_pixels: int | None = None) -> Rgb:
@@ -113,7 +113,7 @@ def rgb_from_message(msg: Any, max_pixels: int | None = None) -> Rgb:
             allow, a step below a row's bytes, a buffer shorter than the image, or fields that are no image's.
     """
     frame = _checked(msg, max_pixels)
-    if frame.layout.planes is PLANAR_444:
+    if frame.layout.planes is SEMIPLANAR_444:
         return _rgb_of_yuv444(frame)
     to_rgb = frame.layout.to_rgb
     if to_rgb is None:
@@ -172,7 +172,7 @@ def fill_compressed(
         ImageError: ``rgb`` is not such an array, or larger than the format allows.
     """
     stored = "mono8" if encoding == "mono8" else "bgr8"
-    pixels = _written(rgb, stored if encoding in FROM_RGB else encoding)
+    pixels = _written(rgb, stored if encoding in FROM_RGB_CODES else encoding)
     content = compressed.encode(pixels, format, quality)
     msg.header = header
     msg.format = f"{encoding}; {format} compressed {stored}"
@@ -195,12 +195,12 @@ def stamp_ns(stamped: Any) -> int:
 
 def _written(rgb: Rgb, encoding: str) -> NDArray[np.uint8]:
     """Contiguous (H, W, 3) or (H, W) in the order of ``encoding``."""
-    if encoding not in FROM_RGB:
-        raise ConfigError(f"cannot write an image as '{encoding}'; use one of {', '.join(FROM_RGB)}")
+    if encoding not in FROM_RGB_CODES:
+        raise ConfigError(f"cannot write an image as '{encoding}'; use one of {', '.join(FROM_RGB_CODES)}")
     check_rgb(rgb)
     if rgb.dtype != np.uint8:
         raise ImageError(f"image of type {rgb.dtype}: messages are written from uint8; scale it to 8 bit first")
-    from_rgb = FROM_RGB[encoding]
+    from_rgb = FROM_RGB_CODES[encoding]
     return np.ascontiguousarray(rgb if from_rgb is None else cv2.cvtColor(rgb, from_rgb), np.uint8)
 
 
@@ -239,28 +239,29 @@ def _checked(msg: Any, max_pixels: int | None) -> _Frame:
         raise _unreadable(msg, error) from error
     layout = layout_of(encoding)
     what = f"image message {width}x{height} {encoding}"
-    check_pixels(what, height, width, max_pixels)
+    check_image_size(what, height, width, max_pixels)
     _check_size(what, layout, height, width)
     row_bytes = width * layout.pixel_bytes
     if step < row_bytes:
         raise ImageError(
             f"{what}: step {step} is below the {row_bytes} bytes of a row; check the camera driver's encoding"
         )
-    half_planes = layout.planes.half_planes
-    if data.size < height * step * half_planes // 2:
-        if half_planes == PACKED.half_planes or data.size != height * row_bytes * half_planes // 2:
+    total_half_planes = layout.planes.total_half_planes
+    if data.size < height * step * total_half_planes // 2:
+        if total_half_planes == PACKED.total_half_planes or data.size != height * row_bytes * total_half_planes // 2:
             raise ImageError(
                 f"{what}: data of {data.size} bytes is shorter than "
-                f"{'' if half_planes == PACKED.half_planes else f'{half_planes / 2:g} x '}height x step "
-                f"({height * step * half_planes // 2}); the message was cut off or the camera driver is at fault"
+                f"{'' if total_half_planes == PACKED.total_half_planes else f'{total_half_planes / 2:g} x '}"
+                f"height x step "
+                f"({height * step * total_half_planes // 2}); the message was cut off or the camera driver is at fault"
             )
         step = row_bytes  # drivers that write the bytes of all planes over the height as step, without padding
     return _Frame(layout, height, width, step, is_bigendian, data)
 
 
 def _check_size(what: str, layout: Layout, height: int, width: int) -> None:
-    if min(height, width) < layout.least_side:
-        raise ImageError(f"{what}: too small to demosaic; {layout.least_side}x{layout.least_side} is the least")
+    if min(height, width) < layout.min_side:
+        raise ImageError(f"{what}: too small to demosaic; {layout.min_side}x{layout.min_side} is the least")
     rows, columns = layout.planes.multiple
     if height % rows or width % columns:
         raise ImageError(
@@ -276,7 +277,7 @@ def _pixels(frame: _Frame) -> Rgb:
     """
     layout = frame.layout
     dtype = np.dtype(f"{'>' if frame.is_bigendian else '<'}u{layout.itemsize}")
-    shape: tuple[int, ...] = (frame.height * layout.planes.half_planes // 2, frame.width)
+    shape: tuple[int, ...] = (frame.height * layout.planes.total_half_planes // 2, frame.width)
     strides: tuple[int, ...] = (frame.step, layout.pixel_bytes)
     if layout.channels > 1:
         shape, strides = (*shape, layout.channels), (*strides, layout.itemsize)
@@ -301,6 +302,6 @@ def _through_cv_bridge(msg: Any, frame: _Frame) -> Rgb | None:
     to whole pixels: sheared pictures), and encodings that it does not know or takes for RGB already.
     """
     packed = frame.step == frame.width * frame.layout.pixel_bytes
-    if frame.is_bigendian or not packed or msg.encoding not in BRIDGED_ENCODINGS:
+    if frame.is_bigendian or not packed or msg.encoding not in CV_BRIDGE_ENCODINGS:
         return None
-    return bridged(msg, frame.height, frame.width, frame.layout.itemsize)
+    return convert_with_cv_bridge(msg, frame.height, frame.width, frame.layout.itemsize)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lowlight_enhance.core.errors import ModelError
-from lowlight_enhance.core.inference.protobuf_reader import BYTES, VARINT, Field, Wire, WireError
+from lowlight_enhance.core.inference.protobuf_reader import BYTES, VARINT, Field, ProtobufError, ProtobufReader
 
 MAX_BYTES = 512 * 1024 * 1024
 """Largest model file; the shipped student has 10 MB, the teacher 152 MB."""
@@ -41,7 +41,7 @@ EXPORT_IT = "write it with 'lowlight export'"
 
 
 @dataclass(frozen=True, slots=True)
-class Port:
+class TensorInfo:
     """An input or output of the network.
 
     Attributes:
@@ -72,8 +72,8 @@ class ModelFile:
     content: bytes
     sha256: str
     metadata: dict[str, str]
-    inputs: tuple[Port, ...]
-    outputs: tuple[Port, ...]
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
 
 
 def read_model(path: Path, remedy: str = EXPORT_IT, allow_control_flow: bool = False) -> ModelFile:
@@ -106,7 +106,7 @@ def parse_model(content: bytes, path: Path, remedy: str = EXPORT_IT, allow_contr
     checker = _Checker(content, path, remedy, allow_control_flow)
     try:
         checker.model()
-    except WireError as error:
+    except ProtobufError as error:
         raise ModelError(f"{path} is not a readable ONNX model ({error}); copy it again, or {remedy}") from error
     digest = hashlib.sha256(content).hexdigest()
     inputs = tuple(port for port in checker.inputs if port.name not in checker.constants)
@@ -137,16 +137,16 @@ class _Checker:
     """Walks through the messages of a file. Each method takes the field that holds the message it is named after."""
 
     def __init__(self, content: bytes, path: Path, remedy: str, allow_control_flow: bool) -> None:
-        self.wire, self.path, self.remedy = Wire(content), path, remedy
+        self.reader, self.path, self.remedy = ProtobufReader(content), path, remedy
         self.allow_control_flow, self.depth = allow_control_flow, 0
         self.metadata: dict[str, str] = {}
-        self.inputs: list[Port] = []
-        self.outputs: list[Port] = []
+        self.inputs: list[TensorInfo] = []
+        self.outputs: list[TensorInfo] = []
         self.constants: set[str] = set()
 
     def model(self) -> None:
         graphs = 0
-        for field in self.wire.fields(0, len(self.wire.content)):
+        for field in self.reader.fields(0, len(self.reader.content)):
             if field.number == 7:
                 graphs += 1
                 self._graph(field)
@@ -159,7 +159,7 @@ class _Checker:
             elif field.number == 25:
                 raise self._refusal("carries functions of its own")
         if graphs != 1:
-            raise WireError(f"it holds {graphs} graphs instead of one")
+            raise ProtobufError(f"it holds {graphs} graphs instead of one")
 
     def _graph(self, graph: Field) -> None:
         for field in self._fields(graph):
@@ -237,7 +237,7 @@ class _Checker:
             raise self._refusal(f"carries options for the runtime ('{key}')")
         self.metadata[key] = texts.get(2, "")
 
-    def _port(self, port: Field) -> Port:
+    def _port(self, port: Field) -> TensorInfo:
         """ValueInfoProto: name, and of a tensor type the element type and the shape."""
         name, element = "", 0
         dims: list[int] = []
@@ -248,7 +248,7 @@ class _Checker:
                 for kind in self._fields(field):
                     if kind.number == 1:
                         element, dims = self._tensor_type(kind)
-        return Port(name, element, tuple(dims))
+        return TensorInfo(name, element, tuple(dims))
 
     def _tensor_type(self, tensor_type: Field) -> tuple[int, list[int]]:
         element = 0
@@ -263,18 +263,18 @@ class _Checker:
         return element, dims
 
     def _fields(self, message: Field) -> Iterator[Field]:
-        if message.wire != BYTES:
-            raise WireError(f"field {message.number} at byte {message.start} is no message")
-        return self.wire.fields(message.start, message.end)
+        if message.wire_type != BYTES:
+            raise ProtobufError(f"field {message.number} at byte {message.start} is no message")
+        return self.reader.fields(message.start, message.end)
 
     def _text(self, field: Field) -> str:
-        if field.wire != BYTES:
-            raise WireError(f"field {field.number} at byte {field.start} is no text")
-        return self.wire.text(field, MAX_TEXT_BYTES)
+        if field.wire_type != BYTES:
+            raise ProtobufError(f"field {field.number} at byte {field.start} is no text")
+        return self.reader.text(field, MAX_TEXT_BYTES)
 
     def _number(self, field: Field) -> int:
-        if field.wire != VARINT:
-            raise WireError(f"field {field.number} at byte {field.start} is no number")
+        if field.wire_type != VARINT:
+            raise ProtobufError(f"field {field.number} at byte {field.start} is no number")
         return field.value
 
     def _refusal(self, what: str) -> ModelError:

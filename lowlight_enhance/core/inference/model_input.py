@@ -31,7 +31,7 @@ CHANNELS = 5
 MAX_SIDE = 16384
 """Largest working size in pixels."""
 
-SLIMMEST = 8
+MAX_ASPECT = 8
 """Longer over shorter side up to which the working size is that of the shorter one."""
 
 MAX_MULTIPLE = 1024
@@ -81,7 +81,7 @@ class ModelInput:
                 f"ModelInput: unknown ({self.unknown}) must lie in -100..100, but outside 0..1, where known values are"
             )
 
-    def planes(self, capture: CaptureMetadata) -> tuple[float, float]:
+    def plane_values(self, capture: CaptureMetadata) -> tuple[float, float]:
         """Values of the ISO and the exposure plane: 0..1, or ``unknown``."""
         return (
             self._log_position(capture.iso, self.iso_range),
@@ -97,16 +97,18 @@ class ModelInput:
     def grid(self, height: int, width: int) -> Grid:
         """Size of the network's copy of a ``height`` x ``width`` frame; aspect kept, never enlarged.
 
-        Its longer side is at most ``SLIMMEST`` working sizes, lest a frame of one row take a thousand times the memory
-        of another with as many pixels.
+        The longer side is at most ``MAX_ASPECT`` working sizes. Otherwise a frame of one row would need a thousand
+        times the memory of a square frame with as many pixels.
         """
         short, long = sorted((height, width))
-        scale = min(1.0, self.working_size / short, SLIMMEST * self.working_size / long) if self.working_size else 1.0
+        scale = (
+            min(1.0, self.working_size / short, MAX_ASPECT * self.working_size / long) if self.working_size else 1.0
+        )
         h, w = max(1, round(height * scale)), max(1, round(width * scale))
         m = self.size_multiple
         return Grid(h, w, -(-h // m) * m, -(-w // m) * m)
 
-    def shrink(self, rgb: Rgb) -> Rgb:
+    def downscale(self, rgb: Rgb) -> Rgb:
         """The frame at the grid's picture size, unpadded; the frame itself where it fits.
 
         Bilinearly to that size or a double of it, whichever is nearest, then means of 2x2 pixels (4x4 and so on): as
@@ -144,7 +146,7 @@ class ModelInput:
                 f"a {rgb.shape[1]}x{rgb.shape[0]} frame at its full size: a side of more than {MAX_SIDE} pixels is "
                 "too long for the network; set a working size"
             )
-        small = self.shrink(rgb)
+        small = self.downscale(rgb)
         height, width = small.shape[:2]
         tensor = np.empty((1, CHANNELS, grid.padded_height, grid.padded_width), np.float32)
         scale = 1.0 / np.iinfo(rgb.dtype).max
@@ -152,7 +154,7 @@ class ModelInput:
             np.multiply(plane, np.float32(scale), out=tensor[0, channel, :height, :width])
         tensor[0, :3, height:, :width] = tensor[0, :3, height - 1 : height, :width]
         tensor[0, :3, :, width:] = tensor[0, :3, :, width - 1 : width]
-        tensor[0, 3], tensor[0, 4] = self.planes(capture)
+        tensor[0, 3], tensor[0, 4] = self.plane_values(capture)
         if frame_count is not None:
             self._shift_planes(tensor[0, 3:], capture, frame_count, height, width)
         return tensor

@@ -14,7 +14,7 @@ from lowlight_enhance.core.inference.model_file import ModelFile
 from lowlight_enhance.core.inference.model_input import Tensor
 from lowlight_enhance.core.inference.session import CPU_PROVIDER, DEFAULT_PROVIDERS, inference_error, one_line
 
-NO_FOLDER = os.path.join(os.devnull, "no-external-data")  # noqa: PTH118 - must stay a path that cannot exist
+NONEXISTENT_FOLDER = os.path.join(os.devnull, "no-external-data")  # noqa: PTH118 - must stay a path that cannot exist
 """Folder in which ONNX Runtime looks for external data. Files that name any are rejected before; this is a second
 barrier."""
 
@@ -106,5 +106,5 @@ def _options(threads: int) -> ort.SessionOptions:
         "session.intra_op.allow_spinning", "0"
     )  # spinning takes the cores from camera and detector
     options.add_session_config_entry("session.load_model_format", "ONNX")
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", NO_FOLDER)
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", NONEXISTENT_FOLDER)
     return options

@@ -16,15 +16,15 @@ from lowlight_enhance.core.errors import ConfigError, ModelError
 from lowlight_enhance.core.inference.model_file import ModelFile
 from lowlight_enhance.core.inference.model_input import Tensor
 from lowlight_enhance.core.inference.session import Precision, inference_error, one_line
-from lowlight_enhance.core.inference.signal_stack import signal_stack_kept
+from lowlight_enhance.core.inference.signal_stack import preserve_signal_stack
 
-SHAPES = 4
+MAX_FIXED_SHAPES = 4
 """Input shapes that have a network compiled for them alone."""
 
-STALE_RUNS = 100
+STALE_AFTER_RUNS = 100
 """A compiled shape gives way to a new one once it has not been met for so many frames."""
 
-TELEMETRY = "openvino_telemetry"
+TELEMETRY_MODULE = "openvino_telemetry"
 """A module through which ``import openvino`` reports to its maker."""
 
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
@@ -42,8 +42,8 @@ class OpenVinoSession:
     """A ``Session`` of OpenVINO on the CPU.
 
     A network for a fixed shape runs faster than one for any shape, but compiling it takes as long as some frames. So
-    the first ``SHAPES`` shapes get one each, and further shapes share one for any shape until an old one is stale:
-    frames that change their size all the time never pay for a compilation each.
+    the first ``MAX_FIXED_SHAPES`` shapes get one each, and further shapes share one for any shape until an old one is
+    stale: frames that change their size all the time never pay for a compilation each.
     """
 
     def __init__(self, model: ModelFile, threads: int, precision: Precision) -> None:
@@ -95,7 +95,7 @@ class OpenVinoSession:
         self._any_shape = self._model = self._core = None
 
     def _computes_in_bfloat16(self) -> bool:
-        with signal_stack_kept():
+        with preserve_signal_stack():
             return "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
     def _request(self, shape: tuple[int, ...]) -> Any:
@@ -111,10 +111,10 @@ class OpenVinoSession:
 
     def _has_room(self) -> bool:
         """Whether one more shape may be compiled; drops the one that has not been met for longest, if it is stale."""
-        if len(self._compiled) < SHAPES:
+        if len(self._compiled) < MAX_FIXED_SHAPES:
             return True
         oldest = min(self._compiled, key=lambda shape: self._compiled[shape].last_run)
-        if self._runs - self._compiled[oldest].last_run <= STALE_RUNS:
+        if self._runs - self._compiled[oldest].last_run <= STALE_AFTER_RUNS:
             return False
         del self._compiled[oldest]
         return True
@@ -125,7 +125,7 @@ class OpenVinoSession:
         if shape is not None:
             model = model.clone()
             model.reshape(list(shape))
-        with signal_stack_kept():
+        with preserve_signal_stack():
             compiled = self._core.compile_model(model, "CPU", self._options)
         return _Compiled(compiled.create_infer_request(), self._runs)
 
@@ -136,9 +136,9 @@ def import_openvino() -> Any:
     Raises:
         ConfigError: it is not installed, or does not load.
     """
-    absent = TELEMETRY not in sys.modules
+    absent = TELEMETRY_MODULE not in sys.modules
     if absent:
-        sys.modules[TELEMETRY] = None  # type: ignore[assignment]
+        sys.modules[TELEMETRY_MODULE] = None  # type: ignore[assignment]
     try:
         return importlib.import_module("openvino")
     except ImportError as error:
@@ -148,4 +148,4 @@ def import_openvino() -> Any:
         ) from error
     finally:
         if absent:
-            del sys.modules[TELEMETRY]
+            del sys.modules[TELEMETRY_MODULE]

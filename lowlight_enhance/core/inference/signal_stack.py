@@ -15,7 +15,7 @@ class _Stack(ctypes.Structure):
 
 
 @contextlib.contextmanager
-def signal_stack_kept() -> Iterator[None]:
+def preserve_signal_stack() -> Iterator[None]:
     """Within, a library may give the calling thread another alternate signal stack; afterwards it has its own again.
 
     OpenVINO's CPU plugin gives one to the thread that loads it, and unmaps it when the last session closes. Where

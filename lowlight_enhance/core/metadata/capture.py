@@ -31,7 +31,7 @@ class CaptureMetadata:
     exposure_s: float | None = None
 
     @classmethod
-    def of(cls, iso: float | None, exposure_s: float | None) -> CaptureMetadata:
+    def sanitized(cls, iso: float | None, exposure_s: float | None) -> CaptureMetadata:
         """Metadata with every implausible value (NaN, infinite, zero, negative, absurd) turned into unknown."""
         return cls(plausible(iso, ISO_LIMITS), plausible(exposure_s, EXPOSURE_LIMITS_S))
 

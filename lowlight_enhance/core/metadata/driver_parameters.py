@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lowlight_enhance.core.errors import ConfigError
-from lowlight_enhance.core.metadata import values as values_of
+from lowlight_enhance.core.metadata import message_values
 from lowlight_enhance.core.metadata.capture import GAIN_KINDS, CaptureMetadata, GainKind
 from lowlight_enhance.core.metadata.readers import MetadataSettings
 
@@ -37,7 +37,7 @@ class ParameterSource:
         exposure_auto: names of what switches automatic exposure.
         gain_auto: names of what switches automatic gain.
         manual: value of those, as text in lower case, with which the camera keeps to the other parameters.
-        manual_of: the same for those of them that differ, any of several texts, by name.
+        manual_by_name: the same for those of them that differ, any of several texts, by name.
     """
 
     exposure: tuple[str, ...] = ()
@@ -48,7 +48,7 @@ class ParameterSource:
     exposure_auto: tuple[str, ...] = ()
     gain_auto: tuple[str, ...] = ()
     manual: str = "false"
-    manual_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    manual_by_name: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -67,7 +67,7 @@ DRIVERS: dict[str, ParameterSource] = {
         exposure_auto=("auto_exposure", "exposure_auto"),
         gain_auto=("auto_exposure", "exposure_auto", "gain_automatic"),
         manual="1",
-        manual_of={"gain_automatic": ("false", "0")},
+        manual_by_name={"gain_automatic": ("false", "0")},
     ),
     # The same V4L2 control; the driver writes -1 for "as it is".
     "usb_cam": ParameterSource(
@@ -100,7 +100,7 @@ DRIVERS: dict[str, ParameterSource] = {
         gain=("AnalogueGain",),
         exposure_auto=("AeEnable", "ExposureTimeMode"),
         gain_auto=("AeEnable", "AnalogueGainMode"),
-        manual_of={"ExposureTimeMode": ("1",), "AnalogueGainMode": ("1",)},
+        manual_by_name={"ExposureTimeMode": ("1",), "AnalogueGainMode": ("1",)},
     ),
 }
 """What is known of each driver."""
@@ -128,7 +128,7 @@ def parameter_source(
         digital_gain: name of a factor that is applied beside the gain.
         auto: name of what switches automatic exposure and gain.
         manual: value of that, as text, with which the camera keeps to the other parameters; without ``auto`` of the
-            driver's own, but for those that have another in ``manual_of``.
+            driver's own, but for those that have another in ``manual_by_name``.
 
     Raises:
         ConfigError: an unknown driver, a unit or kind that is none, or neither an exposure nor a gain.
@@ -157,13 +157,13 @@ def parameter_source(
         DRIVERS.get(driver, ParameterSource()), **{name: value for name, value in given.items() if value}
     )
     if auto and manual:
-        source = dataclasses.replace(source, manual_of={})
+        source = dataclasses.replace(source, manual_by_name={})
     if not (source.exposure or source.gain):
         raise ConfigError("no parameters to read from the camera's node: name its driver, or its exposure and gain")
     return source
 
 
-def capture_of(values: Mapping[str, Any], source: ParameterSource, settings: MetadataSettings) -> CaptureMetadata:
+def read_parameters(values: Mapping[str, Any], source: ParameterSource, settings: MetadataSettings) -> CaptureMetadata:
     """What a camera node's parameters say.
 
     Args:
@@ -181,19 +181,21 @@ def capture_of(values: Mapping[str, Any], source: ParameterSource, settings: Met
     exposure_s = iso = None
     name, value = _first(values, source.exposure)
     if value is not None and not _is_automatic(values, source.exposure_auto, source, settings):
-        exposure_s = values_of.exposure_s(_above_zero(value, name), name, source.exposure_unit_s)
+        exposure_s = message_values.exposure_s(_above_zero(value, name), name, source.exposure_unit_s)
     name, value = _first(values, source.gain)
     if value is not None and not _is_automatic(values, source.gain_auto, source, settings):
         in_db = source.gain_kind in DB_KINDS
-        gain = values_of.finite(value, name) if in_db else _above_zero(value, name)
-        iso = values_of.iso(gain, name, source.gain_kind, settings.base_iso, settings.gain_unity, zero_counts=in_db)
+        gain = message_values.finite(value, name) if in_db else _above_zero(value, name)
+        iso = message_values.iso(
+            gain, name, source.gain_kind, settings.base_iso, settings.gain_unity, allow_zero=in_db
+        )
         name, value = _first(values, source.digital_gain)
-        iso = iso and values_of.with_digital_gain(iso, _above_zero(value, name), name)
+        iso = iso and message_values.with_digital_gain(iso, _above_zero(value, name), name)
     return CaptureMetadata(iso, exposure_s)
 
 
-def shortcomings(values: Mapping[str, Any], source: ParameterSource, settings: MetadataSettings) -> str:
-    """Why exposure or gain is not known although ``capture_of`` can be read, for people; "" where both are."""
+def explain_unknown(values: Mapping[str, Any], source: ParameterSource, settings: MetadataSettings) -> str:
+    """Why exposure or gain is not known although ``read_parameters`` can be read, for people; "" where both are."""
     found = []
     for what, names, switches in (
         ("exposure", source.exposure, source.exposure_auto),
@@ -217,7 +219,7 @@ def _first(values: Mapping[str, Any], names: tuple[str, ...]) -> tuple[str, Any]
 
 
 def _above_zero(value: Any, name: str) -> float | None:
-    number = values_of.finite(value, name)
+    number = message_values.finite(value, name)
     return number if number is not None and number > 0.0 else None
 
 
@@ -227,11 +229,11 @@ def _is_automatic(
     """Whether one of these switches says that the camera sets the value itself."""
     found = ((name, str(values[name]).lower()) for name in names if values.get(name) is not None)
     return settings.stale_under_auto_exposure and any(
-        text not in source.manual_of.get(name, (source.manual,)) for name, text in found
+        text not in source.manual_by_name.get(name, (source.manual,)) for name, text in found
     )
 
 
-class ParameterValues:
+class ParameterCache:
     """What is known of a camera node's parameters, from its answers to questions and its news of changes."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
@@ -241,23 +243,23 @@ class ParameterValues:
         """True from the first time that every parameter has been answered for until the node is gone."""
         self._awaited: set[str] = set()
 
-    def ask(self) -> None:
+    def start_request(self) -> None:
         """Every parameter is being asked for: a change from now on is newer than the answer that is on its way."""
         self._awaited = set(self.names)
 
-    def answer(self, name: str, value: Any) -> None:
+    def set_response(self, name: str, value: Any) -> None:
         """The node's answer for one parameter; None: it has none of that name."""
         if name in self._awaited:
             self._awaited.discard(name)
             self.values[name] = value
         self.is_complete = self.is_complete or not self._awaited
 
-    def change(self, name: str, value: Any) -> None:
+    def set_changed(self, name: str, value: Any) -> None:
         """The node's news of one of its parameters; None: it is deleted."""
         self._awaited.discard(name)
         self.values[name] = value
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """The node is gone."""
         self.values.clear()
         self._awaited.clear()

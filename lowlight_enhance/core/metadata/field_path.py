@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from lowlight_enhance.core.errors import ConfigError, MetadataError
-from lowlight_enhance.core.metadata.values import cut, short
+from lowlight_enhance.core.metadata.message_values import cut, short
 
 MAX_CHARACTERS = 200
 """Of a path."""
@@ -52,7 +52,7 @@ class FieldPath:
     text: str
     steps: tuple[_Step, ...]
 
-    def of(self, msg: Any) -> Any:
+    def resolve(self, msg: Any) -> Any:
         """What lies at the end of the path in ``msg``.
 
         Raises:
@@ -87,7 +87,7 @@ _missing = object()
 
 
 @functools.lru_cache(maxsize=64)
-def field_path(text: str) -> FieldPath:
+def parse_field_path(text: str) -> FieldPath:
     """Read a path.
 
     Raises:

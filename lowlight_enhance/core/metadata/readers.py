@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from lowlight_enhance.core.errors import ConfigError, MetadataError
-from lowlight_enhance.core.metadata import values as values_of
+from lowlight_enhance.core.metadata import message_values
 from lowlight_enhance.core.metadata.capture import GAIN_KINDS, UNKNOWN, GainKind
-from lowlight_enhance.core.metadata.field_path import field_path
-from lowlight_enhance.core.metadata.reading import Reading, Value, attempt, reading
-from lowlight_enhance.core.metadata.values import field, key_values, short
+from lowlight_enhance.core.metadata.field_path import parse_field_path
+from lowlight_enhance.core.metadata.message_values import field, key_values, short
+from lowlight_enhance.core.metadata.reading import Reading, Value, make_reading, value_or_error
 
 DIAGNOSTIC_ERROR_LEVEL = 2
 """diagnostic_msgs/DiagnosticStatus.ERROR; a status at this level or above (STALE) is not believed."""
@@ -95,7 +95,7 @@ class MetadataSettings:
         for name in ("exposure_field", "gain_field", "stamp_field"):
             if getattr(self, name):
                 try:
-                    field_path(getattr(self, name))
+                    parse_field_path(getattr(self, name))
                 except ConfigError as error:
                     raise ConfigError(f"MetadataSettings: {name}: {error}") from error
 
@@ -114,21 +114,21 @@ def read_realsense(msg: Any, settings: MetadataSettings) -> Reading | None:
 
     The colour stream takes both from its manual controls, and says 0 in ``auto_exposure`` while they hold.
     """
-    if not _is_of_frame(msg, settings):
+    if not _has_frame_id(msg, settings):
         return None
-    values = values_of.json_object(msg, "json_data")
+    values = message_values.json_object(msg, "json_data")
     if settings.stale_under_auto_exposure and _is_on(values.get("auto_exposure")):
-        return reading(field(msg, "header"), None, None)
+        return make_reading(field(msg, "header"), None, None)
     keys = (settings.exposure_key or "actual_exposure", settings.gain_key or "gain_level")
     return _linear_reading(msg, values, keys, settings)
 
 
 def read_orbbec(msg: Any, settings: MetadataSettings) -> Reading | None:
     """orbbec_camera_msgs/msg/Metadata: ``exposure`` and the device's own linear ``gain``."""
-    if not _is_of_frame(msg, settings):
+    if not _has_frame_id(msg, settings):
         return None
     keys = (settings.exposure_key or "exposure", settings.gain_key or "gain")
-    return _linear_reading(msg, values_of.json_object(msg, "json_data"), keys, settings)
+    return _linear_reading(msg, message_values.json_object(msg, "json_data"), keys, settings)
 
 
 def read_flir(msg: Any, settings: MetadataSettings) -> Reading | None:
@@ -137,7 +137,7 @@ def read_flir(msg: Any, settings: MetadataSettings) -> Reading | None:
     The driver leaves both at 0 where the camera's chunk data is off, so a gain of 0 dB counts only beside an
     exposure time.
     """
-    if not _is_of_frame(msg, settings):
+    if not _has_frame_id(msg, settings):
         return None
     return _db_reading(msg, (field(msg, "exposure_time"), "exposure_time"), (field(msg, "gain"), "gain"), settings)
 
@@ -148,20 +148,20 @@ def read_diagnostics(msg: Any, settings: MetadataSettings) -> Reading | None:
     /diagnostics is shared with every other node: the first status that carries one of the keys, is of the wanted
     hardware_id and not in error is taken. Where all such are in error, the camera tells nothing.
     """
-    if not _is_of_frame(msg, settings):
+    if not _has_frame_id(msg, settings):
         return None
     keys = (settings.exposure_key or "ExposureTime", settings.gain_key or "AnalogueGain")
     is_in_error = False
-    for status in values_of.items(msg, "status"):
+    for status in message_values.items(msg, "status"):
         if settings.hardware_id and not _is_text(field(status, "hardware_id"), settings.hardware_id):
             continue
         values = key_values(status, "values")
         if not values.keys() & set(keys):
             continue
-        if values_of.diagnostic_level(status, otherwise=DIAGNOSTIC_ERROR_LEVEL) < DIAGNOSTIC_ERROR_LEVEL:
+        if message_values.diagnostic_level(status, otherwise=DIAGNOSTIC_ERROR_LEVEL) < DIAGNOSTIC_ERROR_LEVEL:
             return _linear_reading(msg, values, keys, settings, digital_key="DigitalGain")
         is_in_error = True
-    return reading(field(msg, "header"), None, None) if is_in_error else None
+    return make_reading(field(msg, "header"), None, None) if is_in_error else None
 
 
 def read_aravis(msg: Any, settings: MetadataSettings) -> Reading | None:
@@ -170,12 +170,12 @@ def read_aravis(msg: Any, settings: MetadataSettings) -> Reading | None:
     Published every ten seconds unless the driver is told otherwise, with the time of that, not of a frame; its
     ``frame_id`` is the name of the driver's node.
     """
-    if not _is_of_frame(msg, settings):
+    if not _has_frame_id(msg, settings):
         return None
     values = key_values(msg, "data")
     exposure_key, gain_key = settings.exposure_key or "ExposureTime", settings.gain_key or "Gain"
     return _db_reading(
-        msg, (values.get(exposure_key), exposure_key), (values.get(gain_key), gain_key), settings, zero_counts=True
+        msg, (values.get(exposure_key), exposure_key), (values.get(gain_key), gain_key), settings, allow_zero=True
     )
 
 
@@ -185,22 +185,24 @@ def read_pylon(msg: Any, settings: MetadataSettings) -> Reading | None:
     It has no header, so ``frame_id`` says nothing here. Values below 0 (-9999, -10000, -20000) mean that the camera
     does not tell; all are unknown where ``success`` is not set.
     """
-    if not values_of.is_set(field(msg, "success")):
+    if not message_values.is_set(field(msg, "success")):
         return Reading(None, UNKNOWN)
-    exposure_s = attempt(values_of.exposure_s, field(msg, "exposure"), "exposure", settings.exposure_unit_s)
-    return reading(None, attempt(_iso_of_share, field(msg, "gain"), settings), exposure_s)
+    exposure_s = value_or_error(
+        message_values.exposure_s, field(msg, "exposure"), "exposure", settings.exposure_unit_s
+    )
+    return make_reading(None, value_or_error(_iso_of_share, field(msg, "gain"), settings), exposure_s)
 
 
 def _iso_of_share(value: Any, settings: MetadataSettings) -> float | None:
-    """ISO of a gain of 0 to 1 of its range, where that is known; errors as of ``values_of.iso``."""
+    """ISO of a gain of 0 to 1 of its range, where that is known; errors as of ``message_values.iso``."""
     low_db, high_db = settings.gain_min_db, settings.gain_max_db
-    gain = values_of.number(value, "gain")
+    gain = message_values.number(value, "gain")
     if gain is None or not 0.0 <= gain < math.inf or high_db <= low_db:
         return None
     if gain > 1.0 + NORMALISED_SLACK:
         raise MetadataError(f"metadata message: gain {gain:g} is normalised and cannot be above 1; check the driver")
     gain_db = low_db + gain * (high_db - low_db)
-    return values_of.iso(gain_db, "gain", "db", settings.base_iso, zero_counts=True)
+    return message_values.iso(gain_db, "gain", "db", settings.base_iso, allow_zero=True)
 
 
 def read_fields(msg: Any, settings: MetadataSettings) -> Reading | None:
@@ -208,29 +210,31 @@ def read_fields(msg: Any, settings: MetadataSettings) -> Reading | None:
 
     As with FLIR, a gain of exactly 0 dB beside an exposure field that tells nothing is unknown.
     """
-    if not _is_of_frame(msg, settings):
+    if not _has_frame_id(msg, settings):
         return None
     exposure_path, gain_path = settings.exposure_field, settings.gain_field
     exposure_s: Value = None
     iso: Value = None
     if exposure_path:
-        exposure_s = attempt(
-            lambda: values_of.exposure_s(field_path(exposure_path).of(msg), exposure_path, settings.exposure_scale_s)
+        exposure_s = value_or_error(
+            lambda: message_values.exposure_s(
+                parse_field_path(exposure_path).resolve(msg), exposure_path, settings.exposure_scale_s
+            )
         )
     if gain_path:
-        zero_counts = settings.gain_kind in ("db", "milli_db") and (not exposure_path or isinstance(exposure_s, float))
-        iso = attempt(
-            lambda: values_of.iso(
-                field_path(gain_path).of(msg),
+        allow_zero = settings.gain_kind in ("db", "milli_db") and (not exposure_path or isinstance(exposure_s, float))
+        iso = value_or_error(
+            lambda: message_values.iso(
+                parse_field_path(gain_path).resolve(msg),
                 gain_path,
                 settings.gain_kind,
                 settings.base_iso,
                 settings.gain_unity,
-                zero_counts=zero_counts,
+                allow_zero=allow_zero,
             )
         )
-    stamp = field_path(settings.stamp_field).of(msg) if settings.stamp_field else None
-    return reading(stamp, iso, exposure_s)
+    stamp = parse_field_path(settings.stamp_field).resolve(msg) if settings.stamp_field else None
+    return make_reading(stamp, iso, exposure_s)
 
 
 READERS: dict[str, Reader] = {
@@ -244,7 +248,7 @@ READERS: dict[str, Reader] = {
 """Reader by ROS type name."""
 
 
-def reader_of(type_name: str, settings: MetadataSettings | None = None) -> Reader:
+def reader_for_type(type_name: str, settings: MetadataSettings | None = None) -> Reader:
     """The reader of a message type: ``read_fields`` for any type where ``settings`` name fields.
 
     Raises:
@@ -272,13 +276,15 @@ def _linear_reading(
     exposure_key, gain_key = keys
 
     def total_iso() -> float | None:
-        iso = values_of.iso(values.get(gain_key), gain_key, "linear", settings.base_iso, settings.gain_unity)
+        iso = message_values.iso(values.get(gain_key), gain_key, "linear", settings.base_iso, settings.gain_unity)
         if iso is None or not digital_key:
             return iso
-        return values_of.with_digital_gain(iso, values.get(digital_key), digital_key)
+        return message_values.with_digital_gain(iso, values.get(digital_key), digital_key)
 
-    exposure_s = attempt(values_of.exposure_s, values.get(exposure_key), exposure_key, settings.exposure_unit_s)
-    return reading(field(msg, "header"), attempt(total_iso), exposure_s)
+    exposure_s = value_or_error(
+        message_values.exposure_s, values.get(exposure_key), exposure_key, settings.exposure_unit_s
+    )
+    return make_reading(field(msg, "header"), value_or_error(total_iso), exposure_s)
 
 
 def _db_reading(
@@ -287,16 +293,16 @@ def _db_reading(
     gain: tuple[Any, str],
     settings: MetadataSettings,
     *,
-    zero_counts: bool = False,
+    allow_zero: bool = False,
 ) -> Reading:
     """Reading of an exposure and a gain in dB, each (value, name); 0 dB counts if so said or beside an exposure."""
-    exposure_s = attempt(values_of.exposure_s, *exposure, settings.exposure_unit_s)
-    zero_counts = zero_counts or isinstance(exposure_s, float)
-    iso = attempt(values_of.iso, *gain, "db", settings.base_iso, zero_counts=zero_counts)
-    return reading(field(msg, "header"), iso, exposure_s)
+    exposure_s = value_or_error(message_values.exposure_s, *exposure, settings.exposure_unit_s)
+    allow_zero = allow_zero or isinstance(exposure_s, float)
+    iso = value_or_error(message_values.iso, *gain, "db", settings.base_iso, allow_zero=allow_zero)
+    return make_reading(field(msg, "header"), iso, exposure_s)
 
 
-def _is_of_frame(msg: Any, settings: MetadataSettings) -> bool:
+def _has_frame_id(msg: Any, settings: MetadataSettings) -> bool:
     return not settings.frame_id or _is_text(field(field(msg, "header"), "frame_id"), settings.frame_id)
 
 
@@ -307,4 +313,4 @@ def _is_text(value: Any, text: str) -> bool:
 
 def _is_on(auto_exposure: Any) -> bool:
     """Whether auto exposure is on; anything but a clear no is a yes."""
-    return not (auto_exposure is None or auto_exposure is False or values_of.to_number(auto_exposure) == 0.0)
+    return not (auto_exposure is None or auto_exposure is False or message_values.to_number(auto_exposure) == 0.0)

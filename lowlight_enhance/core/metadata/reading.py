@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lowlight_enhance.core.errors import MetadataError
-from lowlight_enhance.core.metadata import values as values_of
+from lowlight_enhance.core.metadata import message_values
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
 
 Value = float | MetadataError | None
@@ -31,7 +31,7 @@ class Reading:
     problem: str = ""
 
 
-def attempt(read: Callable[..., float | None], *args: Any, **options: Any) -> Value:
+def value_or_error(read: Callable[..., float | None], *args: Any, **options: Any) -> Value:
     """What ``read`` gives, or its error: the message's other value may still count."""
     try:
         return read(*args, **options)
@@ -39,7 +39,7 @@ def attempt(read: Callable[..., float | None], *args: Any, **options: Any) -> Va
         return error
 
 
-def reading(stamped: Any, iso: Value, exposure_s: Value) -> Reading:
+def make_reading(stamped: Any, iso: Value, exposure_s: Value) -> Reading:
     """What a message says that has a stamp (or header), or None for one that has none.
 
     Raises:
@@ -52,5 +52,5 @@ def reading(stamped: Any, iso: Value, exposure_s: Value) -> Reading:
     )
     if errors and capture.is_unknown:
         raise errors[0]
-    stamp_ns = None if stamped is None else values_of.stamp(stamped)
+    stamp_ns = None if stamped is None else message_values.stamp(stamped)
     return Reading(stamp_ns, capture, str(errors[0]) if errors else "")

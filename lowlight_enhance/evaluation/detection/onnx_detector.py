@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lowlight_enhance.core.errors import ConfigError, ModelError
 from lowlight_enhance.core.inference.model_file import FLOAT, ModelFile, read_model
-from lowlight_enhance.core.inference.onnxruntime_session import NO_FOLDER
+from lowlight_enhance.core.inference.onnxruntime_session import NONEXISTENT_FOLDER
 from lowlight_enhance.core.inference.session import one_line
 from lowlight_enhance.evaluation.detection.boxes import NO_BOXES, Boxes
 from lowlight_enhance.evaluation.detection.layouts import (
@@ -196,7 +196,7 @@ def _open_session(file: ModelFile, threads: int | None) -> ort.InferenceSession:
     options.intra_op_num_threads = threads or 0
     options.log_severity_level = 3
     options.add_session_config_entry("session.load_model_format", "ONNX")
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", NO_FOLDER)
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", NONEXISTENT_FOLDER)
     try:
         return ort.InferenceSession(file.content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises its own types

@@ -7,8 +7,8 @@ import math
 from pathlib import Path
 
 from lowlight_enhance.core.enhancement.enhancer import Enhancer
-from lowlight_enhance.core.inference.model_zoo import SHIPPED, find_model
-from lowlight_enhance.core.inference.protobuf_reader import VARINT, Wire
+from lowlight_enhance.core.inference.model_zoo import INCLUDED_MODELS, find_model
+from lowlight_enhance.core.inference.protobuf_reader import VARINT, ProtobufReader
 from lowlight_enhance.core.resources import resource
 from lowlight_enhance.evaluation.report.aggregation import exposure_text
 from lowlight_enhance.evaluation.report.content import ModelCard
@@ -30,7 +30,7 @@ def model_card(enhancer: Enhancer) -> ModelCard:
     shipped = _shipped_name(enhancer.sha256)
     facts = (
         ("file", enhancer.path.name),
-        ("shipped as", f"{shipped}, {SHIPPED[shipped]}" if shipped else "not shipped with this package"),
+        ("shipped as", f"{shipped}, {INCLUDED_MODELS[shipped]}" if shipped else "not shipped with this package"),
         ("sha256", enhancer.sha256),
         ("parameters", f"{_parameters(enhancer.path.read_bytes()) / 1e6:.2f} million"),
         ("size", f"{enhancer.path.stat().st_size / 1e6:.1f} MB"),
@@ -57,19 +57,19 @@ def _working_size(pixels: int) -> str:
 
 def _parameters(content: bytes) -> int:
     """Count the values of the initializers of an ONNX graph. Scalars are left out: they are settings."""
-    wire, count = Wire(content), 0
-    graphs = [field for field in wire.fields(0, len(content)) if field.number == _GRAPH]
-    tensors = [field for graph in graphs for field in wire.fields(graph.start, graph.end) if field.number == _TENSOR]
+    reader, count = ProtobufReader(content), 0
+    graphs = [field for field in reader.fields(0, len(content)) if field.number == _GRAPH]
+    tensors = [field for graph in graphs for field in reader.fields(graph.start, graph.end) if field.number == _TENSOR]
     for tensor in tensors:
-        inside = wire.fields(tensor.start, tensor.end)
-        dims = [field.value for field in inside if (field.number, field.wire) == (_DIMS, VARINT)]
+        inside = reader.fields(tensor.start, tensor.end)
+        dims = [field.value for field in inside if (field.number, field.wire_type) == (_DIMS, VARINT)]
         count += math.prod(dims) if dims else 0
     return count
 
 
 def _shipped_name(sha256: str) -> str:
     """Name of the shipped model with this digest, or ""."""
-    for name in SHIPPED:
+    for name in INCLUDED_MODELS:
         if hashlib.sha256(find_model(name).read_bytes()).hexdigest() == sha256:
             return name
     return ""

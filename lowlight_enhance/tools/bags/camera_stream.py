@@ -14,7 +14,7 @@ from lowlight_enhance.core.errors import DataError, ImageError, LowlightError
 from lowlight_enhance.core.health import Health
 from lowlight_enhance.core.imaging.messages import stamp_ns
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
-from lowlight_enhance.core.metadata.readers import reader_of
+from lowlight_enhance.core.metadata.readers import reader_for_type
 from lowlight_enhance.core.pipeline import NS_PER_S, EnhancedFrame, PendingFrame, Pipeline, PipelineConfig
 from lowlight_enhance.tools.bags.cameras import Camera
 from lowlight_enhance.tools.bags.recording import Bag, MessageTypes
@@ -83,7 +83,7 @@ def _add_message(message: Any, type_name: str, received_ns: int, camera: Camera,
     if type_name == CAMERA_INFO:
         data.calibrations.append((stamp_ns(message), message))
         return
-    reading = reader_of(type_name, camera.settings)(message, camera.settings)
+    reading = reader_for_type(type_name, camera.settings)(message, camera.settings)
     if reading is not None:
         stamp = received_ns if reading.stamp_ns is None else reading.stamp_ns
         data.captures.append((stamp, reading.capture))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lowlight_enhance.core.enhancement.enhancer import Enhance
 from lowlight_enhance.core.errors import ConfigError
-from lowlight_enhance.core.malloc import keep_image_buffers
+from lowlight_enhance.core.malloc import reuse_image_buffers
 from lowlight_enhance.core.pipeline import PendingFrame
 from lowlight_enhance.tools.background import WriteBehind, prefetch
 from lowlight_enhance.tools.bags.bag_output import BagOutput
@@ -51,7 +51,7 @@ def enhance_bag(source: Path, folder: Path, settings: BagSettings, on_progress: 
         DataError: a damaged bag, or no space for the new one.
         ModelError: no usable model.
     """
-    keep_image_buffers()
+    reuse_image_buffers()
     enhancer = settings.open()
     try:
         with Bag(source) as bag:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lowlight_enhance.core.errors import DataError
-from lowlight_enhance.core.files import atomic_folder, make_folder, output_errors
-from lowlight_enhance.core.paths import check_sources_survive
+from lowlight_enhance.core.files import atomic_folder, make_folder, translate_os_errors
+from lowlight_enhance.core.paths import check_sources_not_overwritten
 
 METADATA_FILE = "metadata.yaml"
 """A folder with this file is a bag."""
@@ -40,7 +40,7 @@ def plan_jobs(sources: Sequence[Path], target: Path, force: bool, other_inputs: 
     Raises:
         DataError: a target exists, two jobs have the same target, or a target would replace or change a source.
     """
-    with output_errors(target):
+    with translate_os_errors(target):
         names = [pair for source in sources for pair in _find_bags(source, target)]
         is_single = len(names) == 1 and names[0][0] in sources
         if not is_single and not target.is_dir():
@@ -50,7 +50,7 @@ def plan_jobs(sources: Sequence[Path], target: Path, force: bool, other_inputs: 
         jobs = [Job(bag, target if is_single else target / name) for bag, name in names]
         _check_targets_differ(jobs)
         _check_targets_outside_sources(jobs)
-        check_sources_survive(_read_paths(jobs, other_inputs), [job.target for job in jobs])
+        check_sources_not_overwritten(_read_paths(jobs, other_inputs), [job.target for job in jobs])
         for job in jobs:
             _check_replaceable(job.target, force)
     return jobs

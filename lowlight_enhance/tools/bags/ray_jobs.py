@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lowlight_enhance.core.errors import ConfigError, DataError, LowlightError
-from lowlight_enhance.core.process_info import cores
+from lowlight_enhance.core.process_info import available_cores
 from lowlight_enhance.tools.bags.enhance import ProgressCallback, enhance_bag
 from lowlight_enhance.tools.bags.jobs import Job, job_output
 from lowlight_enhance.tools.bags.scheduler import JobCallback
@@ -55,7 +55,7 @@ def ray_cluster(address: str, threads: int) -> Iterator[None]:
         return
     options: dict[str, Any] = {"address": address, "log_to_driver": False}
     if address == "local":
-        options |= {"num_cpus": max(cores(), threads), "include_dashboard": False}
+        options |= {"num_cpus": max(available_cores(), threads), "include_dashboard": False}
     sigterm_handler = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(**options)

@@ -14,7 +14,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from lowlight_enhance.core.errors import DataError, LowlightError
-from lowlight_enhance.core.process_info import cores
+from lowlight_enhance.core.process_info import available_cores
 from lowlight_enhance.tools.bags.enhance import ProgressCallback, enhance_bag
 from lowlight_enhance.tools.bags.jobs import Job, job_output
 from lowlight_enhance.tools.bags.settings import BagReport, BagSettings
@@ -57,7 +57,7 @@ def _run_in_processes(
     jobs: Sequence[Job], settings: BagSettings, workers: int, on_progress: ProgressCallback, on_finished: JobCallback
 ) -> None:
     if settings.threads is None:
-        settings = replace(settings, threads=max(1, cores() // workers))
+        settings = replace(settings, threads=max(1, available_cores() // workers))
     waiting, running = deque(jobs), list[_Worker]()
     try:
         while waiting or running:

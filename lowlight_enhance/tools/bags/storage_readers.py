@@ -27,7 +27,7 @@ from rosbags.rosbag2.storage_mcap import McapReader, Schema, read_bytes, read_si
 from rosbags.rosbag2.storage_sqlite3 import Sqlite3Reader
 
 from lowlight_enhance.core.errors import DataError
-from lowlight_enhance.core.files import output_errors
+from lowlight_enhance.core.files import translate_os_errors
 from lowlight_enhance.core.scratch import scratch_folder
 
 OP_SCHEMA, OP_ATTACHMENT, OP_METADATA = 0x03, 0x09, 0x0C
@@ -212,7 +212,7 @@ def _recovered_copy(database: Path) -> Iterator[Path]:
     folder = Path(tempfile.gettempdir())
     with scratch_folder(folder) as scratch:
         copy = scratch / database.name
-        with output_errors(folder):
+        with translate_os_errors(folder):
             for path in (database, *recovery_files(database)):
                 shutil.copyfile(path, scratch / path.name)
         connection = apsw.Connection(str(copy))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lowlight_enhance.core.errors import ConfigError
-from lowlight_enhance.core.metadata.readers import READERS, MetadataSettings, reader_of
+from lowlight_enhance.core.metadata.readers import READERS, MetadataSettings, reader_for_type
 
 IMAGE, COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO, DIAGNOSTICS = "sensor_msgs/msg/CameraInfo", "diagnostic_msgs/msg/DiagnosticArray"
@@ -165,11 +165,11 @@ def metadata_topic(topic: str, options: TopicOptions, settings: MetadataSettings
         return ""
     if chosen:
         check_topic(chosen, (options.metadata_type,) if options.metadata_type else (), topics)
-        reader_of(topics[chosen], settings)
+        reader_for_type(topics[chosen], settings)
         return chosen
     types = (options.metadata_type,) if options.metadata_type else tuple(READERS)
     if options.metadata_type:
-        reader_of(options.metadata_type, settings)
+        reader_for_type(options.metadata_type, settings)
     elif settings.has_fields:
         raise ConfigError(
             "--metadata-exposure-field and --metadata-gain-field need --metadata TOPIC, which has these fields"

@@ -19,8 +19,14 @@ from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.inference.model_input import Rgb
 from lowlight_enhance.core.inference.runtimes import runtime_version
 from lowlight_enhance.core.inference.session import Runtime
-from lowlight_enhance.core.malloc import keep_image_buffers
-from lowlight_enhance.core.process_info import busy_s, check_proc, cores, cpu_s, processor_name
+from lowlight_enhance.core.malloc import reuse_image_buffers
+from lowlight_enhance.core.process_info import (
+    available_cores,
+    process_cpu_s,
+    processor_name,
+    require_proc,
+    system_cpu_s,
+)
 from lowlight_enhance.tools.benchmark.node_report import NodeBenchmark, Round, SizeResult, summarize
 from lowlight_enhance.tools.benchmark.pipeline_benchmark import DEFAULT_SIZES, check_sizes
 from lowlight_enhance.tools.harness.harness import CAPTURE, NodeHarness, require_rclpy, synthetic_frames
@@ -74,9 +80,9 @@ def benchmark_node(settings: NodeBenchmarkSettings, progress: Callable[[str], No
     Raises:
         LowlightError: no Linux, no rclpy, no usable model or runtime, or no frame came through.
     """
-    check_proc()
+    require_proc()
     require_rclpy()
-    keep_image_buffers()  # as the node does
+    reuse_image_buffers()  # as the node does
     enhancer = Enhancer(settings.model, threads=settings.threads, runtime=settings.runtime)
     enhancer.warm_up()
     parameters: dict[str, object] = {
@@ -97,7 +103,7 @@ def benchmark_node(settings: NodeBenchmarkSettings, progress: Callable[[str], No
         threads=settings.threads or 0,
         rounds=settings.rounds,
         seconds=settings.seconds,
-        machine=f"{cores()} cores of {processor_name()}",
+        machine=f"{available_cores()} cores of {processor_name()}",
         sizes=sizes,
     )
 
@@ -131,9 +137,9 @@ class _Benchmark:
 
     def _run_round(self, shown: Sequence[Rgb]) -> Round:
         log, pid = self.harness.log, self.harness.node.process.pid
-        cpu_before_s = cpu_s(pid)
+        cpu_before_s = process_cpu_s(pid)
         received = self.harness.stream(self.rate_hz, self.frames)
-        node_cpu_s = cpu_s(pid) - cpu_before_s
+        node_cpu_s = process_cpu_s(pid) - cpu_before_s
         latencies_ms, times_ns = log.latencies_ms(), sorted(log.received[stamp] for stamp in log.arrived())
         self.harness.node_counters()  # waits for diagnostics that cover this round
         reference_ms, reference_cpu_ms, other_load = self._run_reference(shown, self.frames)
@@ -152,7 +158,7 @@ class _Benchmark:
     def _run_reference(self, shown: Sequence[Rgb], frames: int) -> tuple[tuple[float, ...], float, float]:
         """Time of each frame in ms, mean CPU time per frame in ms, share of the machine used by other processes."""
         times_ns, cpu_ns = [], 0
-        busy_before_s, own_before_s, start_s = busy_s(), time.process_time(), time.perf_counter()
+        busy_before_s, own_before_s, start_s = system_cpu_s(), time.process_time(), time.perf_counter()
         for number in range(frames):
             time.sleep(max(0.0, start_s + number / self.rate_hz - time.perf_counter()))
             cpu_before_ns, before_ns = time.process_time_ns(), time.perf_counter_ns()
@@ -160,7 +166,7 @@ class _Benchmark:
             times_ns.append(time.perf_counter_ns() - before_ns)
             cpu_ns += time.process_time_ns() - cpu_before_ns
         elapsed_s = time.perf_counter() - start_s
-        others_s = busy_s() - busy_before_s - (time.process_time() - own_before_s)
+        others_s = system_cpu_s() - busy_before_s - (time.process_time() - own_before_s)
         other_load = max(0.0, others_s / (elapsed_s * (os.cpu_count() or 1)))
         return tuple(ns / 1e6 for ns in times_ns), cpu_ns / 1e6 / frames, other_load
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from lowlight_enhance.core.enhancement.enhancer import Enhancer
 from lowlight_enhance.core.errors import ConfigError
-from lowlight_enhance.core.inference.model_zoo import DEFAULT, default_model
-from lowlight_enhance.core.process_info import check_proc, footprint
+from lowlight_enhance.core.inference.model_zoo import DEFAULT_MODEL, default_model
+from lowlight_enhance.core.process_info import process_usage, require_proc
 from lowlight_enhance.tools.benchmark.soak_report import Sample, SoakResult
 from lowlight_enhance.tools.harness.harness import NodeHarness, percentile, require_rclpy
 from lowlight_enhance.tools.harness.processes import ProcessError
@@ -90,7 +90,7 @@ CHANGES = (
 
 def all_changes(model: Path | None) -> tuple[Change, ...]:
     """Every change, for a node that runs ``model``; None: the default model."""
-    own = model.stem if model else DEFAULT
+    own = model.stem if model else DEFAULT_MODEL
     other = next(name for name in ALTERNATIVE_MODELS if name != own)
     back = str(model.resolve()) if model else ""
     return (*CHANGES, Change("model", _set("model", other), _set("model", back), models=(other, own)))
@@ -119,7 +119,7 @@ def run_soak(
     """
     if not (math.isfinite(minutes) and minutes > 0.0):
         raise ConfigError(f"--minutes {minutes:g}: give a number above 0")
-    check_proc()
+    require_proc()
     require_rclpy()
     Enhancer(model or default_model()).close()  # reports a bad model here rather than in the node's log
     changes = all_changes(model) if changes is None else changes
@@ -181,7 +181,7 @@ class _Soak:
 
     def take_sample(self, at_s: float, cycle: int) -> None:
         """Measure the node while it is idle."""
-        held = footprint(self.harness.node.process.pid)
+        held = process_usage(self.harness.node.process.pid)
         self.samples.append(Sample(at_s, cycle, held, percentile(self.harness.log.latencies_ms(), 50)))
 
     def make_change(self, change: Change, frames: int) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lowlight_enhance.core.process_info import Footprint
+from lowlight_enhance.core.process_info import ProcessUsage
 
 MIN_SAMPLES = 8
 """Fewer samples allow no statement."""
@@ -35,7 +35,7 @@ class Sample:
 
     at_s: float
     cycle: int
-    held: Footprint
+    held: ProcessUsage
     latency_ms: float
 
 

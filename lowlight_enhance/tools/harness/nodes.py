@@ -30,7 +30,7 @@ from std_msgs.msg import Header
 from std_srvs.srv import SetBool
 
 from lowlight_enhance.core.imaging.messages import stamp_ns
-from lowlight_enhance.core.malloc import keep_image_buffers
+from lowlight_enhance.core.malloc import reuse_image_buffers
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
 from lowlight_enhance.ros import topic_names
 from lowlight_enhance.tools.harness.harness import CAMERA_TOPICS, CAPTURE, NODE_NAME, synthetic_frames
@@ -240,7 +240,7 @@ def _read_lines(lines: queue.SimpleQueue[str]) -> None:
 
 def main(role: str, roles: Mapping[str, Callable[[], ScriptedNode]]) -> None:
     """Run one of the nodes in ``roles`` until standard input ends."""
-    keep_image_buffers()
+    reuse_image_buffers()
     cv2.setNumThreads(1)
     rclpy.init(args=[])
     try:

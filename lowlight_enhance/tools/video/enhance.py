@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from lowlight_enhance.core.enhancement.enhancer import Enhancer
 from lowlight_enhance.core.errors import ConfigError, DataError, ImageError
 from lowlight_enhance.core.health import Health
-from lowlight_enhance.core.malloc import keep_image_buffers
+from lowlight_enhance.core.malloc import reuse_image_buffers
 from lowlight_enhance.core.pipeline import NS_PER_S, EnhancedFrame, Pipeline, PipelineConfig
 from lowlight_enhance.tools.background import WriteBehind, prefetch
 from lowlight_enhance.tools.network import NetworkSettings
@@ -115,7 +115,7 @@ def enhance_video(source: FrameSource, target: Path, settings: VideoSettings, on
         DataError: no frame, frames of several sizes in one file, or a target that cannot be written.
         ModelError: no usable model, or inference fails.
     """
-    keep_image_buffers()
+    reuse_image_buffers()
     enhancer = settings.open()
     try:
         report = _enhance_frames(source, target, enhancer, settings, on_progress)

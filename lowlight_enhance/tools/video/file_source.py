@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from lowlight_enhance.core.errors import DataError
-from lowlight_enhance.core.imaging.encodings import check_pixels
+from lowlight_enhance.core.imaging.encodings import check_image_size
 from lowlight_enhance.core.inference.model_input import Rgb
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
 from lowlight_enhance.tools.video.frames import BT709, DEFAULT_RATE, ColorProperties, Frame, FrameSource
@@ -52,7 +52,9 @@ class VideoFileSource(FrameSource):
             self._video = _main_stream(self._container, path)
             context = self._video.codec_context
             if context.width and context.height:
-                check_pixels(f"{path} of {context.width}x{context.height}", context.height, context.width, max_pixels)
+                check_image_size(
+                    f"{path} of {context.width}x{context.height}", context.height, context.width, max_pixels
+                )
             self.has_times = not self._container.format.flags & NO_TIMESTAMPS
             mean, peak = self._rates(rate)
             super().__init__(str(path), self._time_base(mean), mean, self._count(mean))
@@ -146,7 +148,7 @@ class VideoFileSource(FrameSource):
         """(H, W, 3) uint8, or uint16 of a video of more than 8 bits, upright."""
         import av
 
-        check_pixels(f"frame of {self.name}", frame.height, frame.width, self._max_pixels)
+        check_image_size(f"frame of {self.name}", frame.height, frame.width, self._max_pixels)
         is_deep = max(component.bits for component in frame.format.components) > 8
         try:
             rgb: Any = frame.to_ndarray(format="rgb48" if is_deep else "rgb24")

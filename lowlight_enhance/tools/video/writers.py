@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowlight_enhance.core.errors import ConfigError, DataError
-from lowlight_enhance.core.files import atomic_file, atomic_folder, check_output_file, output_errors
-from lowlight_enhance.core.paths import check_sources_survive
+from lowlight_enhance.core.files import atomic_file, atomic_folder, check_output_file, translate_os_errors
+from lowlight_enhance.core.paths import check_sources_not_overwritten
 from lowlight_enhance.core.scratch import remove_leftovers
 from lowlight_enhance.tools.image_file import IMAGE_SUFFIXES, encode
 from lowlight_enhance.tools.video.frames import Frame, FrameSource
@@ -42,9 +42,9 @@ def check_target(sources: Iterable[Path], target: Path, codec: str | None, force
         ConfigError: no known format, or an encoder that does not exist.
         DataError: the target exists, cannot be written, or would replace a source.
     """
-    with output_errors(target):
+    with translate_os_errors(target):
         remove_leftovers(target.parent)
-        check_sources_survive(sources, [target])
+        check_sources_not_overwritten(sources, [target])
         if is_video_name(target):
             find_encoder(target, codec)
         elif codec is not None:
@@ -115,7 +115,7 @@ class ImageFolderWriter:
         Raises:
             DataError: it cannot be written.
         """
-        with output_errors(self._target):
+        with translate_os_errors(self._target):
             (self._folder / frame.name).write_bytes(encode(rgb, self._target / frame.name))
 
     def finish(self) -> str:

@@ -102,7 +102,7 @@ class _Row:
         raise DataError(f"{self.where}: no column {' or '.join(names)}, or nothing in it; found {found}")
 
     def capture(self) -> CaptureMetadata:
-        return CaptureMetadata.of(self._number("iso"), self._number("exposure_s"))
+        return CaptureMetadata.sanitized(self._number("iso"), self._number("exposure_s"))
 
     def split(self, scene: str) -> str:
         """What the index says, else the split of ``scene``."""

@@ -69,4 +69,4 @@ def developed_capture(target: Path, bits: Bits = 8) -> CaptureMetadata | None:
     except (OSError, IndexError):
         return None
     iso = tags.get(SENSITIVITY)
-    return CaptureMetadata.of(tags.get(ISO_SPEED) if iso == SENSITIVITY_LIMIT else iso, tags.get(EXPOSURE_TIME))
+    return CaptureMetadata.sanitized(tags.get(ISO_SPEED) if iso == SENSITIVITY_LIMIT else iso, tags.get(EXPOSURE_TIME))

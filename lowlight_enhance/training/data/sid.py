@@ -172,8 +172,8 @@ def _read_list(path: Path, camera: str, split: str) -> Iterator[ListedPair]:
         yield ListedPair(
             dark=found["dark"],
             bright=found["bright"],
-            dark_capture=CaptureMetadata.of(iso, float(found["dark_s"])),
-            bright_capture=CaptureMetadata.of(iso, float(found["bright_s"])),
+            dark_capture=CaptureMetadata.sanitized(iso, float(found["dark_s"])),
+            bright_capture=CaptureMetadata.sanitized(iso, float(found["bright_s"])),
             scene=f"{camera}_{found['scene']}",
             split=split,
         )

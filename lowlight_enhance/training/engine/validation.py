@@ -98,7 +98,7 @@ def validate(
         out = enhanced(model, pair, model_input)
         is_full_size = out.shape[2:] == pair.bright.shape[:2]
         dark, bright = (
-            _batch(picture if is_full_size else np.asarray(model_input.shrink(picture), dtype=np.uint8), out)
+            _batch(picture if is_full_size else np.asarray(model_input.downscale(picture), dtype=np.uint8), out)
             for picture in (pair.dark, pair.bright)
         )
         rows.append(scores(out, bright))

@@ -70,7 +70,7 @@ def test_an_unchanged_frame_has_the_size_of_enhanced_ones(tmp_path: Path) -> Non
     at_model = Enhancer(file, output_resolution="model")
     small = at_model.unchanged(rgb)
     assert small.shape == at_model(rgb, UNKNOWN).shape == (48, 69, 3)
-    np.testing.assert_array_equal(small, WORKING.shrink(rgb))
+    np.testing.assert_array_equal(small, WORKING.downscale(rgb))
 
 
 def test_sixteen_bits_become_eight() -> None:

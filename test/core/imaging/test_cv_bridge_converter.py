@@ -19,7 +19,7 @@ from image_cases import (
 )
 
 from lowlight_enhance.core.errors import ImageError
-from lowlight_enhance.core.imaging.cv_bridge_converter import cv_bridge
+from lowlight_enhance.core.imaging.cv_bridge_converter import working_cv_bridge
 from lowlight_enhance.core.imaging.messages import rgb_from_message
 
 BRIDGED = [*NAMED_COLOUR_ENCODINGS, *BAYER_ENCODINGS]
@@ -29,12 +29,12 @@ BRIDGED = [*NAMED_COLOUR_ENCODINGS, *BAYER_ENCODINGS]
 def without_cv_bridge(monkeypatch):
     use_cv_bridge(monkeypatch, None)
     yield
-    cv_bridge.cache_clear()
+    working_cv_bridge.cache_clear()
 
 
 def use_cv_bridge(monkeypatch, module):
     monkeypatch.setitem(sys.modules, "cv_bridge", module)
-    cv_bridge.cache_clear()
+    working_cv_bridge.cache_clear()
 
 
 SHIFTED = {"rggb": cv2.COLOR_BayerBG2RGB, "bggr": cv2.COLOR_BayerRG2RGB}
@@ -157,9 +157,9 @@ def test_the_real_cv_bridge_gives_the_same_pixels(monkeypatch):
     ]
     without = [rgb_from_message(message) for message in messages]
     monkeypatch.delitem(sys.modules, "cv_bridge")
-    cv_bridge.cache_clear()
+    working_cv_bridge.cache_clear()
     pytest.importorskip("cv_bridge", reason="cv_bridge is not installed; its fake above stands in")
-    if cv_bridge() is None:
+    if working_cv_bridge() is None:
         pytest.skip("cv_bridge is installed but does not work beside this NumPy and OpenCV")
     for message, expected in zip(messages, without, strict=True):
         np.testing.assert_array_equal(rgb_from_message(message), expected, message.encoding)

@@ -8,16 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lowlight_enhance.core.errors import ConfigError, ImageError, ModelError
-from lowlight_enhance.core.inference.model_input import SLIMMEST, ModelInput
+from lowlight_enhance.core.inference.model_input import MAX_ASPECT, ModelInput
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
 
 
 def test_planes_are_log2_positions_clipped_with_a_reserved_unknown() -> None:
     spec = ModelInput(iso_range=(100.0, 1600.0), exposure_range_s=(1 / 1024, 1.0))
-    assert spec.planes(CaptureMetadata(400.0, 1 / 32)) == pytest.approx((0.5, 0.5))
-    assert spec.planes(CaptureMetadata(50.0, 60.0)) == (0.0, 1.0)
-    assert spec.planes(UNKNOWN) == (-1.0, -1.0)
-    assert spec.planes(CaptureMetadata(math.nan, -1.0)) == (-1.0, -1.0)
+    assert spec.plane_values(CaptureMetadata(400.0, 1 / 32)) == pytest.approx((0.5, 0.5))
+    assert spec.plane_values(CaptureMetadata(50.0, 60.0)) == (0.0, 1.0)
+    assert spec.plane_values(UNKNOWN) == (-1.0, -1.0)
+    assert spec.plane_values(CaptureMetadata(math.nan, -1.0)) == (-1.0, -1.0)
 
 
 def test_encode_writes_colour_metadata_and_padding() -> None:
@@ -49,8 +49,8 @@ def test_grid_keeps_the_aspect_and_never_enlarges(height: int, width: int, worki
     assert 0 <= grid.padded_height - grid.height < multiple
     assert 0 <= grid.padded_width - grid.width < multiple
     short, long = sorted((height, width))
-    if working and (short > working or long > SLIMMEST * working):
-        assert min(grid.height, grid.width) == working or max(grid.height, grid.width) == SLIMMEST * working
+    if working and (short > working or long > MAX_ASPECT * working):
+        assert min(grid.height, grid.width) == working or max(grid.height, grid.width) == MAX_ASPECT * working
         assert abs(grid.height / height - grid.width / width) <= 1.0 / min(height, width)
     else:
         assert (grid.height, grid.width) == (height, width)
@@ -62,7 +62,7 @@ def test_decode_takes_the_padding_off_again(height: int, width: int) -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     tensor = spec.encode(rgb, UNKNOWN)
     small = spec.decode(tensor, height, width)[:3]
-    assert np.allclose(small.transpose(1, 2, 0), spec.shrink(rgb) / np.float32(255))
+    assert np.allclose(small.transpose(1, 2, 0), spec.downscale(rgb) / np.float32(255))
 
 
 @pytest.mark.parametrize(
@@ -81,9 +81,12 @@ def test_a_shrunk_frame_is_an_area_average_or_nearly(
     spec = ModelInput(working_size=working)
     grid = spec.grid(height, width)
     average = cv2.resize(smooth, (grid.width, grid.height), interpolation=cv2.INTER_AREA)
-    assert np.abs(spec.shrink(smooth).astype(float) - average).max() <= 0.012 * most
+    assert np.abs(spec.downscale(smooth).astype(float) - average).max() <= 0.012 * most
     noise = rng.integers(0, most, (height, width, 3)).astype(dtype)
-    shrunk, averaged = spec.shrink(noise), cv2.resize(noise, (grid.width, grid.height), interpolation=cv2.INTER_AREA)
+    shrunk, averaged = (
+        spec.downscale(noise),
+        cv2.resize(noise, (grid.width, grid.height), interpolation=cv2.INTER_AREA),
+    )
     assert shrunk.dtype == dtype
     assert float(shrunk.std()) < 1.25 * float(averaged.std())
 
@@ -205,7 +208,10 @@ def test_frame_counts_differ_from_pixel_to_pixel() -> None:
     counts = np.ones((40, 64), np.float32)
     counts[:, 32:] = 4.0
     tensor = model_input.encode(np.zeros((40, 64, 3), np.uint8), CaptureMetadata(1600.0, 0.01), counts)
-    left, right = model_input.planes(CaptureMetadata(1600.0, 0.01)), model_input.planes(CaptureMetadata(400.0, 0.04))
+    left, right = (
+        model_input.plane_values(CaptureMetadata(1600.0, 0.01)),
+        model_input.plane_values(CaptureMetadata(400.0, 0.04)),
+    )
     np.testing.assert_allclose(tensor[0, 3:, :, 0], np.array(left)[:, None] * np.ones(64), atol=1e-6)
     np.testing.assert_allclose(tensor[0, 3:, :, 63], np.array(right)[:, None] * np.ones(64), atol=1e-6)
 

@@ -3,19 +3,19 @@ from pathlib import Path
 import pytest
 
 from lowlight_enhance.core.errors import ConfigError
-from lowlight_enhance.core.inference.model_zoo import DEFAULT, SHIPPED, default_model, find_model
+from lowlight_enhance.core.inference.model_zoo import DEFAULT_MODEL, INCLUDED_MODELS, default_model, find_model
 
 FOLDER = Path(__file__).parents[3] / "models"
 
 
 def test_the_names_are_those_of_the_files() -> None:
-    assert {path.stem for path in FOLDER.glob("*.onnx")} == set(SHIPPED)
-    for name in SHIPPED:
+    assert {path.stem for path in FOLDER.glob("*.onnx")} == set(INCLUDED_MODELS)
+    for name in INCLUDED_MODELS:
         assert find_model(name).read_bytes() == (FOLDER / f"{name}.onnx").read_bytes()
 
 
 def test_nothing_chosen_is_the_default() -> None:
-    assert find_model("") == find_model(None) == default_model() == find_model(DEFAULT)
+    assert find_model("") == find_model(None) == default_model() == find_model(DEFAULT_MODEL)
 
 
 def test_anything_else_is_a_path(tmp_path: Path) -> None:

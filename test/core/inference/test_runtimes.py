@@ -24,7 +24,7 @@ from lowlight_enhance.core.errors import ConfigError, ModelError
 from lowlight_enhance.core.inference import onnxruntime_session, openvino_session
 from lowlight_enhance.core.inference.model_input import ModelInput
 from lowlight_enhance.core.inference.model_zoo import default_model
-from lowlight_enhance.core.inference.signal_stack import signal_stack_kept
+from lowlight_enhance.core.inference.signal_stack import preserve_signal_stack
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
 
 TASKS = Path("/proc/self/task")
@@ -287,7 +287,7 @@ def test_openvino_makes_the_same_picture_of_the_shipped_models(name: str) -> Non
 
 @needs_openvino
 def test_openvino_says_that_the_processor_lacks_bfloat16_or_uses_it(tiny: Path) -> None:
-    with signal_stack_kept():
+    with preserve_signal_stack():
         core = openvino_session.import_openvino().Core()
         has = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     enhancer = Enhancer(tiny, precision="bfloat16", runtime="openvino")
@@ -410,7 +410,10 @@ def test_a_missing_openvino_is_named_with_its_remedy(tiny: Path, monkeypatch: py
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(ConfigError, match="pip install openvino"):
         Enhancer(tiny, runtime="openvino")
-    assert openvino_session.TELEMETRY not in sys.modules or sys.modules[openvino_session.TELEMETRY] is not None
+    assert (
+        openvino_session.TELEMETRY_MODULE not in sys.modules
+        or sys.modules[openvino_session.TELEMETRY_MODULE] is not None
+    )
 
 
 def test_openvino_is_asked_for_what_was_set(tiny: Path, fake_openvino: FakeOpenVino) -> None:
@@ -437,17 +440,17 @@ def test_bfloat16_is_used_where_the_processor_has_it(tiny: Path, fake_openvino: 
 def test_sizes_that_change_are_not_compiled_for_every_frame(tiny: Path, fake_openvino: FakeOpenVino) -> None:
     enhancer = Enhancer(tiny, working_size=0, runtime="openvino")
     for _ in range(20):
-        for size in range(1, openvino_session.SHAPES + 4):
+        for size in range(1, openvino_session.MAX_FIXED_SHAPES + 4):
             enhancer(frame(32 * size, 32), UNKNOWN)
     shapes = [shape for shape, _ in fake_openvino.compiled]
-    assert shapes == [[1, 5, 32 * size, 32] for size in range(1, openvino_session.SHAPES + 1)] + [None]
+    assert shapes == [[1, 5, 32 * size, 32] for size in range(1, openvino_session.MAX_FIXED_SHAPES + 1)] + [None]
 
 
 def test_a_size_that_came_to_stay_takes_the_place_of_a_stale_one(tiny: Path, fake_openvino: FakeOpenVino) -> None:
     enhancer = Enhancer(tiny, working_size=0, runtime="openvino")
-    for size in range(1, openvino_session.SHAPES + 1):
+    for size in range(1, openvino_session.MAX_FIXED_SHAPES + 1):
         enhancer(frame(32 * size, 32), UNKNOWN)
-    for _ in range(openvino_session.STALE_RUNS + 10):
+    for _ in range(openvino_session.STALE_AFTER_RUNS + 10):
         enhancer(frame(512, 32), UNKNOWN)
     assert [shape for shape, _ in fake_openvino.compiled][-2:] == [None, [1, 5, 512, 32]]
-    assert len(fake_openvino.compiled) == openvino_session.SHAPES + 2
+    assert len(fake_openvino.compiled) == openvino_session.MAX_FIXED_SHAPES + 2

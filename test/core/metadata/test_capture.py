@@ -14,12 +14,12 @@ from lowlight_enhance.core.metadata.capture import (
 
 @pytest.mark.parametrize("value", [None, math.nan, math.inf, -math.inf, 0.0, -3.0, 1e30])
 def test_nonsense_counts_as_unknown(value: float | None) -> None:
-    assert CaptureMetadata.of(value, value) == UNKNOWN
-    assert CaptureMetadata.of(value, 0.01) == CaptureMetadata(None, 0.01)
+    assert CaptureMetadata.sanitized(value, value) == UNKNOWN
+    assert CaptureMetadata.sanitized(value, 0.01) == CaptureMetadata(None, 0.01)
 
 
 def test_plausible_values_are_kept() -> None:
-    assert CaptureMetadata.of(3200, 1 / 30) == CaptureMetadata(3200.0, 1 / 30)
+    assert CaptureMetadata.sanitized(3200, 1 / 30) == CaptureMetadata(3200.0, 1 / 30)
 
 
 def test_what_is_not_known_is_filled_from_another() -> None:
@@ -36,7 +36,7 @@ def test_gain_becomes_iso() -> None:
 
 
 def test_absurd_decibels_do_not_overflow() -> None:
-    assert CaptureMetadata.of(iso_from_db_gain(1e9), None) == UNKNOWN
+    assert CaptureMetadata.sanitized(iso_from_db_gain(1e9), None) == UNKNOWN
 
 
 @pytest.mark.parametrize("kind", GAIN_KINDS)

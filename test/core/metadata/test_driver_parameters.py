@@ -6,11 +6,11 @@ from lowlight_enhance.core.errors import ConfigError, MetadataError
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.core.metadata.driver_parameters import (
     DRIVERS,
+    ParameterCache,
     ParameterSource,
-    ParameterValues,
-    capture_of,
+    explain_unknown,
     parameter_source,
-    shortcomings,
+    read_parameters,
 )
 from lowlight_enhance.core.metadata.readers import MetadataSettings
 
@@ -59,21 +59,21 @@ def test_these_cases_cover_every_driver():
 
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_a_drivers_manual_settings_are_read_in_its_units(driver):
-    capture = capture_of(MANUAL[driver], parameter_source(driver), settings_of(driver))
+    capture = read_parameters(MANUAL[driver], parameter_source(driver), settings_of(driver))
     assert capture.exposure_s == pytest.approx(0.033)
     assert capture.iso == pytest.approx(400.0, rel=1e-3)
-    assert shortcomings(MANUAL[driver], parameter_source(driver), settings_of(driver)) == ""
+    assert explain_unknown(MANUAL[driver], parameter_source(driver), settings_of(driver)) == ""
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_nothing_is_known_while_the_camera_sets_them_itself(driver):
     values, source = {**MANUAL[driver], **AUTOMATIC[driver]}, parameter_source(driver)
-    assert capture_of(values, source, settings_of(driver)) == UNKNOWN
-    told = shortcomings(values, source, settings_of(driver))
+    assert read_parameters(values, source, settings_of(driver)) == UNKNOWN
+    told = explain_unknown(values, source, settings_of(driver))
     assert "automatic exposure is on" in told
     assert "automatic gain is on" in told
     believed = MetadataSettings(gain_unity=settings_of(driver).gain_unity, stale_under_auto_exposure=False)
-    assert capture_of(values, source, believed).exposure_s == pytest.approx(0.033)
+    assert read_parameters(values, source, believed).exposure_s == pytest.approx(0.033)
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
@@ -85,90 +85,92 @@ def test_every_name_is_watched_once(driver):
 
 def test_older_kernels_name_the_same_controls_otherwise():
     values = {"exposure_absolute": 156, "gain": 2, "exposure_auto": 1}
-    capture = capture_of(values, parameter_source("v4l2_camera"), DEFAULTS)
+    capture = read_parameters(values, parameter_source("v4l2_camera"), DEFAULTS)
     assert capture == CaptureMetadata(200.0, pytest.approx(0.0156))
-    assert capture_of({**values, "exposure_auto": 3}, parameter_source("v4l2_camera"), DEFAULTS) == UNKNOWN
+    assert read_parameters({**values, "exposure_auto": 3}, parameter_source("v4l2_camera"), DEFAULTS) == UNKNOWN
 
 
 @pytest.mark.parametrize("is_on", [True, "true", 1, "1", "on"])
 def test_automatic_gain_of_v4l2_is_a_switch_of_its_own(is_on):
     values = {"exposure_time_absolute": 100, "gain": 32, "auto_exposure": 1, "gain_automatic": is_on}
     source, chosen = parameter_source("v4l2_camera"), settings_of("v4l2_camera")
-    assert capture_of(values, source, chosen) == CaptureMetadata(None, pytest.approx(0.01))
-    assert shortcomings(values, source, chosen) == "its automatic gain is on"
+    assert read_parameters(values, source, chosen) == CaptureMetadata(None, pytest.approx(0.01))
+    assert explain_unknown(values, source, chosen) == "its automatic gain is on"
 
 
 @pytest.mark.parametrize("is_off", [False, "false", "False", 0, "0"])
 def test_automatic_gain_of_v4l2_is_off_at_false_or_zero(is_off):
     values = {"exposure_time_absolute": 100, "gain": 32, "auto_exposure": 1, "gain_automatic": is_off}
     source, chosen = parameter_source("v4l2_camera"), settings_of("v4l2_camera")
-    assert capture_of(values, source, chosen) == CaptureMetadata(200.0, pytest.approx(0.01))
-    assert shortcomings(values, source, chosen) == ""
+    assert read_parameters(values, source, chosen) == CaptureMetadata(200.0, pytest.approx(0.01))
+    assert explain_unknown(values, source, chosen) == ""
 
 
 def test_zero_is_automatic_for_the_exposure_mode_of_v4l2():
     """Its menu begins with full automatic; 1 is manual."""
     values = {**MANUAL["v4l2_camera"], "auto_exposure": 0}
-    assert capture_of(values, parameter_source("v4l2_camera"), settings_of("v4l2_camera")) == UNKNOWN
+    assert read_parameters(values, parameter_source("v4l2_camera"), settings_of("v4l2_camera")) == UNKNOWN
 
 
 def test_exposure_and_gain_of_newer_libcamera_have_a_mode_each():
     source = parameter_source("camera_ros")
-    automatic_gain = capture_of({**MANUAL["camera_ros"], "AnalogueGainMode": 0}, source, DEFAULTS)
+    automatic_gain = read_parameters({**MANUAL["camera_ros"], "AnalogueGainMode": 0}, source, DEFAULTS)
     assert automatic_gain == CaptureMetadata(None, pytest.approx(0.033))
-    automatic_exposure = capture_of({**MANUAL["camera_ros"], "ExposureTimeMode": 0}, source, DEFAULTS)
+    automatic_exposure = read_parameters({**MANUAL["camera_ros"], "ExposureTimeMode": 0}, source, DEFAULTS)
     assert automatic_exposure == CaptureMetadata(400.0, None)
     older = {name: MANUAL["camera_ros"][name] for name in ("ExposureTime", "AnalogueGain", "AeEnable")}
-    assert capture_of(older, source, DEFAULTS) == CaptureMetadata(400.0, pytest.approx(0.033))
+    assert read_parameters(older, source, DEFAULTS) == CaptureMetadata(400.0, pytest.approx(0.033))
 
 
 def test_another_value_for_manual_is_that_of_the_drivers_main_switch_or_of_the_switch_given():
     values = {**MANUAL["v4l2_camera"], "auto_exposure": 9}
     chosen = settings_of("v4l2_camera")
-    assert capture_of(values, parameter_source("v4l2_camera", manual="9"), chosen).iso == pytest.approx(400.0)
+    assert read_parameters(values, parameter_source("v4l2_camera", manual="9"), chosen).iso == pytest.approx(400.0)
     own = parameter_source("v4l2_camera", auto="gain_automatic", manual="true")
-    assert capture_of({**values, "gain_automatic": True}, own, chosen).iso == pytest.approx(400.0)
-    assert capture_of({**values, "gain_automatic": False}, own, chosen) == UNKNOWN
+    assert read_parameters({**values, "gain_automatic": True}, own, chosen).iso == pytest.approx(400.0)
+    assert read_parameters({**values, "gain_automatic": False}, own, chosen) == UNKNOWN
 
 
 def test_automatic_exposure_and_gain_of_a_zed_x_one_are_separate():
     values = {**MANUAL["zed"], "video.auto_analog_gain": True}
-    capture = capture_of(values, parameter_source("zed"), DEFAULTS)
+    capture = read_parameters(values, parameter_source("zed"), DEFAULTS)
     assert (capture.iso, capture.exposure_s) == (None, pytest.approx(0.033))
 
 
 @pytest.mark.parametrize("unset", [-1, 0, None])
 def test_what_is_left_to_the_camera_is_unknown(unset):
     values = {**MANUAL["usb_cam"], "gain": unset}
-    assert capture_of(values, parameter_source("usb_cam"), DEFAULTS) == CaptureMetadata(None, pytest.approx(0.033))
-    assert "gain" in shortcomings(values, parameter_source("usb_cam"), DEFAULTS)
+    assert read_parameters(values, parameter_source("usb_cam"), DEFAULTS) == CaptureMetadata(
+        None, pytest.approx(0.033)
+    )
+    assert "gain" in explain_unknown(values, parameter_source("usb_cam"), DEFAULTS)
 
 
 @pytest.mark.parametrize("gain", [0, -6.0206])
 def test_a_gain_in_decibels_may_be_zero_or_less(gain):
     source = parameter_source(gain="Gain", gain_kind="db")
-    iso = capture_of({"Gain": gain}, source, DEFAULTS).iso
+    iso = read_parameters({"Gain": gain}, source, DEFAULTS).iso
     assert iso == pytest.approx(100.0 * 10 ** (gain / 20))
-    assert shortcomings({"Gain": gain}, source, DEFAULTS) == ""
+    assert explain_unknown({"Gain": gain}, source, DEFAULTS) == ""
 
 
 def test_missing_parameters_are_told_by_name():
-    told = shortcomings({"gain": 3}, parameter_source("v4l2_camera"), DEFAULTS)
+    told = explain_unknown({"gain": 3}, parameter_source("v4l2_camera"), DEFAULTS)
     assert told == "it has no parameter exposure_time_absolute or exposure_absolute"
-    assert capture_of({}, parameter_source("v4l2_camera"), DEFAULTS) == UNKNOWN
+    assert read_parameters({}, parameter_source("v4l2_camera"), DEFAULTS) == UNKNOWN
 
 
 @pytest.mark.parametrize("value", [True, "long", math.nan, math.inf, 1e30, [330], (1, 2), "a list"])
 @pytest.mark.parametrize("name", ["exposure_time_absolute", "gain"])
 def test_absurd_values_are_errors_that_name_the_parameter(name, value):
     with pytest.raises(MetadataError, match=name):
-        capture_of({**MANUAL["v4l2_camera"], name: value}, parameter_source("v4l2_camera"), DEFAULTS)
+        read_parameters({**MANUAL["v4l2_camera"], name: value}, parameter_source("v4l2_camera"), DEFAULTS)
 
 
 @pytest.mark.parametrize("value", [-3, 0, None])
 def test_a_digital_gain_that_is_not_set_is_one(value):
     values = {**MANUAL["zed"], "video.digital_gain": value}
-    assert capture_of(values, parameter_source("zed"), DEFAULTS).iso == pytest.approx(200.0, rel=1e-3)
+    assert read_parameters(values, parameter_source("zed"), DEFAULTS).iso == pytest.approx(200.0, rel=1e-3)
 
 
 def test_each_field_of_a_driver_can_be_given_in_its_place():
@@ -193,8 +195,8 @@ def test_each_field_of_a_driver_can_be_given_in_its_place():
         manual="manual",
     )
     values = {"left.exposure": 20, "left.gain": 3, "left.isp": 2, "left.mode": "Manual"}
-    assert capture_of(values, source, DEFAULTS) == CaptureMetadata(600.0, pytest.approx(0.02))
-    assert capture_of({**values, "left.mode": "Auto"}, source, DEFAULTS) == UNKNOWN
+    assert read_parameters(values, source, DEFAULTS) == CaptureMetadata(600.0, pytest.approx(0.02))
+    assert read_parameters({**values, "left.mode": "Auto"}, source, DEFAULTS) == UNKNOWN
 
 
 def test_one_field_alone_can_be_given():
@@ -219,40 +221,40 @@ def test_a_source_that_makes_no_sense_is_refused(arguments, told):
 
 
 def test_values_are_complete_once_all_are_answered():
-    values = ParameterValues(("exposure", "gain"))
-    values.ask()
-    values.answer("exposure", 1)
+    values = ParameterCache(("exposure", "gain"))
+    values.start_request()
+    values.set_response("exposure", 1)
     assert not values.is_complete
-    values.answer("gain", None)
+    values.set_response("gain", None)
     assert values.is_complete
     assert values.values == {"exposure": 1, "gain": None}
 
 
 def test_a_change_is_newer_than_the_answer_that_was_on_its_way():
-    values = ParameterValues(("exposure", "gain"))
-    values.ask()
-    values.change("exposure", 2)
-    values.answer("gain", 5)
-    values.answer("exposure", 1)
+    values = ParameterCache(("exposure", "gain"))
+    values.start_request()
+    values.set_changed("exposure", 2)
+    values.set_response("gain", 5)
+    values.set_response("exposure", 1)
     assert values.is_complete
     assert values.values == {"exposure": 2, "gain": 5}
-    values.ask()
+    values.start_request()
     assert values.is_complete
-    values.answer("exposure", 3)
+    values.set_response("exposure", 3)
     assert values.values["exposure"] == 3
 
 
 def test_a_change_does_not_make_up_for_answers():
-    values = ParameterValues(("exposure", "gain"))
-    values.change("exposure", 2)
-    values.change("gain", 2)
+    values = ParameterCache(("exposure", "gain"))
+    values.set_changed("exposure", 2)
+    values.set_changed("gain", 2)
     assert not values.is_complete
 
 
 def test_what_is_gone_is_forgotten():
-    values = ParameterValues(("exposure",))
-    values.ask()
-    values.answer("exposure", 1)
-    values.forget()
+    values = ParameterCache(("exposure",))
+    values.start_request()
+    values.set_response("exposure", 1)
+    values.clear()
     assert not values.is_complete
     assert values.values == {}

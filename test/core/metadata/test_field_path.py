@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lowlight_enhance.core.errors import ConfigError, MetadataError
-from lowlight_enhance.core.metadata.field_path import MAX_CHARACTERS, field_path
+from lowlight_enhance.core.metadata.field_path import MAX_CHARACTERS, parse_field_path
 
 KEY_VALUE = "diagnostic_msgs/msg/KeyValue"
 
@@ -40,19 +40,19 @@ def message(kind="plain"):
     ],
 )
 def test_a_path_leads_to_its_field(kind, path, value):
-    assert field_path(path).of(message(kind)) == value
+    assert parse_field_path(path).resolve(message(kind)) == value
 
 
 def test_a_path_leads_into_numpy_arrays():
-    assert field_path("data[2]").of(SimpleNamespace(data=np.array([1.5, 2.5, 3.5]))) == 3.5
+    assert parse_field_path("data[2]").resolve(SimpleNamespace(data=np.array([1.5, 2.5, 3.5]))) == 3.5
 
 
 def test_a_number_in_brackets_is_always_an_index():
-    assert field_path("status[0].values[-1].value").of(message()) == "minus one"
+    assert parse_field_path("status[0].values[-1].value").resolve(message()) == "minus one"
 
 
 def test_a_path_is_read_once():
-    assert field_path("leaf.shutter") is field_path("leaf.shutter")
+    assert parse_field_path("leaf.shutter") is parse_field_path("leaf.shutter")
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_a_path_is_read_once():
 )
 def test_what_is_no_path_is_refused(path):
     with pytest.raises(ConfigError, match="field path") as caught:
-        field_path(path)
+        parse_field_path(path)
     assert len(str(caught.value)) < 2 * MAX_CHARACTERS
 
 
@@ -105,13 +105,13 @@ def test_what_is_no_path_is_refused(path):
 )
 def test_where_a_path_ends_early_the_error_tells_what_is_there(path, told):
     with pytest.raises(MetadataError, match=told):
-        field_path(path).of(message())
+        parse_field_path(path).resolve(message())
 
 
 @pytest.mark.parametrize("kind", message_kinds.KINDS)
 def test_the_fields_of_every_kind_of_message_are_told(kind):
     with pytest.raises(MetadataError, match="found the fields key, value"):
-        field_path("values").of(message_kinds.message(kind, KEY_VALUE, key="a", value="b"))
+        parse_field_path("values").resolve(message_kinds.message(kind, KEY_VALUE, key="a", value="b"))
 
 
 def test_an_error_stays_short_whatever_the_message_holds():
@@ -122,5 +122,5 @@ def test_an_error_stays_short_whatever_the_message_holds():
     )
     for path in ("nothing", "pairs[nothing]", "text[0]", "text.nothing"):
         with pytest.raises(MetadataError) as caught:
-            field_path(path).of(crowded)
+            parse_field_path(path).resolve(crowded)
         assert len(str(caught.value)) < 400

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from lowlight_enhance.core.errors import ConfigError, MetadataError
 from lowlight_enhance.core.metadata.capture import EXPOSURE_LIMITS_S, GAIN_KINDS, ISO_LIMITS
-from lowlight_enhance.core.metadata.driver_parameters import DRIVERS, capture_of, shortcomings
-from lowlight_enhance.core.metadata.field_path import field_path
-from lowlight_enhance.core.metadata.readers import READERS, MetadataSettings, read_fields, reader_of
+from lowlight_enhance.core.metadata.driver_parameters import DRIVERS, explain_unknown, read_parameters
+from lowlight_enhance.core.metadata.field_path import parse_field_path
+from lowlight_enhance.core.metadata.readers import READERS, MetadataSettings, read_fields, reader_for_type
 
 WITH_JSON = ("realsense2_camera_msgs/msg/Metadata", "orbbec_camera_msgs/msg/Metadata")
 
@@ -165,8 +165,8 @@ def test_any_values_of_a_camera_nodes_parameters(values, chosen):
     for source in DRIVERS.values():
         found = dict(zip(source.names, values, strict=False))
         with contextlib.suppress(MetadataError):
-            assert is_sane(capture_of(found, source, chosen))
-            assert isinstance(shortcomings(found, source, chosen), str)
+            assert is_sane(read_parameters(found, source, chosen))
+            assert isinstance(explain_unknown(found, source, chosen), str)
 
 
 @cases(200)
@@ -174,15 +174,15 @@ def test_any_values_of_a_camera_nodes_parameters(values, chosen):
 def test_any_text_is_a_path_or_refused(text):
     path = None
     with contextlib.suppress(ConfigError):
-        path = field_path(text)
+        path = parse_field_path(text)
     if path is not None:
         assert path.text == text
         with pytest.raises(MetadataError, match="found"):
-            path.of(SimpleNamespace(nothing=1))
+            path.resolve(SimpleNamespace(nothing=1))
 
 
 @cases(100)
 @given(st.text(max_size=30))
 def test_any_text_that_is_no_type_is_refused(text):
     with pytest.raises(ConfigError):
-        reader_of(text, MetadataSettings(gain_field="gain"))
+        reader_for_type(text, MetadataSettings(gain_field="gain"))

@@ -9,8 +9,8 @@ import pytest
 
 from lowlight_enhance.core.errors import ConfigError, MetadataError
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
-from lowlight_enhance.core.metadata.readers import READERS, MetadataSettings, Reading, read_fields, reader_of
-from lowlight_enhance.core.metadata.values import MAX_JSON_BRACKETS, MAX_JSON_CHARACTERS
+from lowlight_enhance.core.metadata.message_values import MAX_JSON_BRACKETS, MAX_JSON_CHARACTERS
+from lowlight_enhance.core.metadata.readers import READERS, MetadataSettings, Reading, read_fields, reader_for_type
 
 STAMP_NS = 1_700_000_000_123_456_789
 REALSENSE = "realsense2_camera_msgs/msg/Metadata"
@@ -305,21 +305,21 @@ def test_a_header_without_stamp_is_an_error():
 
 def test_an_unknown_type_names_the_known_ones():
     with pytest.raises(ConfigError, match=r"sensor_msgs/msg/Imu.*flir_camera_msgs/msg/ImageMetaData.*gain_field"):
-        reader_of("sensor_msgs/msg/Imu")
-    assert reader_of(FLIR) is READERS[FLIR]
+        reader_for_type("sensor_msgs/msg/Imu")
+    assert reader_for_type(FLIR) is READERS[FLIR]
 
 
 def test_fields_make_any_type_readable_and_come_before_its_own_reader():
     by_fields = MetadataSettings(gain_field="gain")
-    assert reader_of("sensor_msgs/msg/Imu", by_fields) is read_fields
-    assert reader_of(FLIR, by_fields) is read_fields
-    assert reader_of(FLIR, DEFAULTS) is READERS[FLIR]
+    assert reader_for_type("sensor_msgs/msg/Imu", by_fields) is read_fields
+    assert reader_for_type(FLIR, by_fields) is read_fields
+    assert reader_for_type(FLIR, DEFAULTS) is READERS[FLIR]
 
 
 @pytest.mark.parametrize("type_name", ["", "sensor_msgs/Imu", "os.path/msg/Name", "a/b/msg/Name", "x/msg/Na-me"])
 def test_what_is_no_type_has_no_reader_even_with_fields(type_name):
     with pytest.raises(ConfigError, match="package_msgs/msg/Name"):
-        reader_of(type_name, MetadataSettings(gain_field="gain"))
+        reader_for_type(type_name, MetadataSettings(gain_field="gain"))
 
 
 @pytest.mark.parametrize("name", ["exposure_unit_s", "exposure_scale_s", "base_iso", "gain_unity"])

@@ -10,7 +10,7 @@ import pytest
 from tiny_model import write_tiny_model
 
 from lowlight_enhance.core.errors import ConfigError, ModelError
-from lowlight_enhance.core.inference.model_zoo import SHIPPED
+from lowlight_enhance.core.inference.model_zoo import INCLUDED_MODELS
 from lowlight_enhance.tools.benchmark import soak
 from lowlight_enhance.tools.harness.harness import StreamLog
 from lowlight_enhance.tools.harness.processes import ProcessError
@@ -91,7 +91,7 @@ def test_the_model_is_replaced_and_restored(
         back,
         models,
     )
-    assert models[0] in SHIPPED
+    assert models[0] in INCLUDED_MODELS
 
 
 def test_a_short_run_with_real_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lowlight_enhance.core.process_info import Footprint
+from lowlight_enhance.core.process_info import ProcessUsage
 from lowlight_enhance.tools.benchmark.soak_report import MAX_FITTED_POINTS, Sample, SoakResult, relative_growth
 
 MINUTES = 10.0
@@ -26,7 +26,7 @@ def result(
     series = [np.broadcast_to(values, count) for values in (megabytes, latencies_ms, threads, handles)]
     samples = [
         Sample(
-            60.0 * MINUTES * number / count, number // BURSTS, Footprint(round(1e6 * memory), *held), float(latency)
+            60.0 * MINUTES * number / count, number // BURSTS, ProcessUsage(round(1e6 * memory), *held), float(latency)
         )
         for number, (memory, latency, *held) in enumerate(zip(*series, strict=True))
     ]

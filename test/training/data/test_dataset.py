@@ -98,7 +98,7 @@ def test_a_pair_that_is_darkened_further_keeps_what_is_known_of_its_capture() ->
         return inputs[:, 3:, 0, 0], dark
 
     def planes(iso: float, exposure_s: float) -> tuple[float, ...]:
-        return ModelInput().planes(CaptureMetadata(iso, exposure_s))
+        return ModelInput().plane_values(CaptureMetadata(iso, exposure_s))
 
     seen, dark = darkened(CaptureMetadata(800.0, 4.0))
     assert seen[:, 0].tolist() == pytest.approx([planes(800.0, 1.0)[0]] * len(seen))

@@ -48,18 +48,18 @@ def iso(
     base_iso: float,
     gain_unity: float = 1.0,
     *,
-    zero_counts: bool = False,
+    allow_zero: bool = False,
 ) -> float | None:
     """ISO of a gain.
 
-    None where the driver does not tell: absent, not finite, or 0 unless ``zero_counts``, as 0 dB may be a gain or an
+    None where the driver does not tell: absent, not finite, or 0 unless ``allow_zero``, as 0 dB may be a gain or an
     empty field.
 
     Raises:
         MetadataError: no number, or no ISO that a camera could have.
     """
     gain = number(value, name)
-    if gain is None or not math.isfinite(gain) or (gain == 0.0 and not zero_counts):
+    if gain is None or not math.isfinite(gain) or (gain == 0.0 and not allow_zero):
         return None
     return in_limits(iso_from_gain(gain, kind, base_iso, gain_unity), ISO_LIMITS, name, value)
 
