@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from lowlight_enhance.training.models.affine_unet import AffineUNet, DecoderLevel
+from lowlight_enhance.training.models.affine_unet import LEAST_WHITE, WHITE_LEVELS, AffineUNet, DecoderLevel
 from lowlight_enhance.training.models.blocks import ResBlock
 
 
@@ -22,7 +23,7 @@ def for_runtime(network: nn.Module, frames: Iterable[Tensor] | None = None) -> n
             int8 alone.
     """
     folded = fold_normalisation(network)
-    return folded if frames is None else balance_skips(fold_pooling(folded), frames)
+    return folded if frames is None else balance_skips(scale_levels(fold_pooling(folded)), frames)
 
 
 def fold_normalisation(model: nn.Module) -> nn.Module:
@@ -48,6 +49,23 @@ def fold_pooling(model: nn.Module) -> nn.Module:
             nn.init.constant_(means.weight, 0.25)
             block.pool = means  # type: ignore[assignment]
     return folded
+
+
+def scale_levels(model: nn.Module) -> nn.Module:
+    """A copy that sees the logarithms of the white levels as values of -1 to 0; its weights make up for it.
+
+    In int8 the input has one scale: beside logarithms down to -5.6, the colours would keep 45 steps of 255.
+    Normalisation has to be folded before. Networks other than the student stay as they are.
+    """
+    scaled = copy.deepcopy(model)
+    if isinstance(scaled, AffineUNet):
+        scaled.level_scale = -1.0 / math.log2(LEAST_WHITE)
+        entry = scaled.encoder[0]
+        assert isinstance(entry, ResBlock)
+        with torch.no_grad():
+            for convolution in (_convolution(entry.first), _convolution(entry.shortcut)):
+                convolution.weight[:, -WHITE_LEVELS:].div_(scaled.level_scale)
+    return scaled
 
 
 def balance_skips(model: nn.Module, frames: Iterable[Tensor]) -> nn.Module:

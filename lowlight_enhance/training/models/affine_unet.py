@@ -91,7 +91,10 @@ class GlobalContext(nn.Module):
 LEAST_WHITE = 0.02
 """Lowest white level (sRGB-encoded, 9 stops below full scale), so that a black frame is not divided by zero."""
 
-EXPOSURE_PLANES = 4
+WHITE_LEVELS = 2
+"""Number of white levels that the network sees."""
+
+EXPOSURE_PLANES = 2 + WHITE_LEVELS
 """Channels of the first convolution beside the colours: ISO, exposure time, and the logarithms of two white levels.
 With the colours of 4x4 pixels they make 52, a multiple of four, for which ONNX Runtime has an int8 convolution that is
 more than twice as fast."""
@@ -110,6 +113,7 @@ class AffineUNet(nn.Module):
     def __init__(self, config: AffineUNetConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or AffineUNetConfig()
+        self.level_scale = 1.0  # smaller in an exported file, see there
         widths, r = config.channels, config.unshuffle
         entries = (3 * r * r + EXPOSURE_PLANES, *widths[:-1])
         self.encoder = nn.ModuleList(
@@ -135,7 +139,8 @@ class AffineUNet(nn.Module):
         brightening = 1.0 / white
         blocks = torch.sqrt(blocks * brightening + 1e-3)  # evens out shot noise and spreads the dark end
         planes = x[:, :, ::r, ::r][:, 3:]  # in this order, as ONNX Runtime would copy the whole input for the other
-        levels = torch.log2(torch.cat((white, fine), 1)).expand(-1, -1, planes.shape[2], planes.shape[3])
+        levels = self.level_scale * torch.log2(torch.cat((white, fine), 1))
+        levels = levels.expand(-1, -1, planes.shape[2], planes.shape[3])
         x = torch.cat((blocks, planes, levels), 1)  # (B, 3 r^2 + 4, H/r, W/r)
         skips = []
         for block in self.encoder:

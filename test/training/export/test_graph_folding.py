@@ -16,7 +16,7 @@ from lowlight_enhance.training.data.manifest import Shot
 from lowlight_enhance.training.export.graph_folding import for_runtime
 from lowlight_enhance.training.export.onnx_export import export
 from lowlight_enhance.training.export.reduced_precision import Limits, Reduction
-from lowlight_enhance.training.models.affine_unet import AffineUNet, AffineUNetConfig
+from lowlight_enhance.training.models.affine_unet import EXPOSURE_PLANES, AffineUNet, AffineUNetConfig
 from lowlight_enhance.training.models.blocks import parameter_count
 from lowlight_enhance.training.models.teacher import Teacher, TeacherConfig
 
@@ -58,6 +58,16 @@ def test_normalisation_and_pooling_are_gone_and_the_original_is_as_it_was() -> N
     assert parameter_count(for_runtime(network)) < parameters
     assert {nn.BatchNorm2d, nn.AvgPool2d} <= kinds(network)
     assert parameter_count(network) == parameters
+
+
+def test_the_white_levels_are_as_large_as_the_colours() -> None:
+    """Beside logarithms down to -5.6, the one scale of 8 bits would leave the colours few steps."""
+    seen: list[torch.Tensor] = []
+    ready = for_runtime(used(AffineUNet(STUDENT)), FRAMES)
+    ready.encoder[0].register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
+    ready(0.01 * FRAMES[0])
+    assert seen[0].shape[1] == 3 * 2 * 2 + EXPOSURE_PLANES
+    assert seen[0].abs().max() <= 1.5
 
 
 def test_no_part_of_a_concatenation_dwarfs_the_other() -> None:
