@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lowlight_enhance.core.errors import DataError, system_error_remedy
-from lowlight_enhance.core.scratch import PREFIX, replace_folder, scratch_folder
+from lowlight_enhance.core.scratch import PREFIX, replace_folder, scratch_folder, temporary_folder
 
 PAGE_BYTES = 4096
 
@@ -42,8 +42,8 @@ def atomic_file(target: Path) -> Iterator[Path]:
     """
     with translate_os_errors(target):
         if _is_stream(target):
-            with tempfile.TemporaryDirectory() as folder:
-                temporary = Path(folder) / target.name
+            with temporary_folder() as folder:
+                temporary = folder / target.name
                 yield temporary
                 _write_to_stream(temporary, target)
             return

@@ -13,6 +13,7 @@ import logging
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,8 @@ _UNLOCKED_PREFIX = ".new-writing-"
 _LOCK = ".lock"
 _REPLACED = ".replaced"
 
+_tempfile_lock = threading.Lock()
+
 
 @contextlib.contextmanager
 def scratch_folder(parent: Path) -> Iterator[Path]:
@@ -39,7 +42,7 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
         OSError: ``parent`` does not exist or cannot be written.
     """
     remove_leftovers(parent)
-    scratch = Path(tempfile.mkdtemp(prefix=_UNLOCKED_PREFIX, dir=parent))
+    scratch = Path(tempfile.mkdtemp(prefix=_UNLOCKED_PREFIX, dir=parent))  # noqa: TID251
     lock = -1
     try:
         lock = os.open(scratch / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
@@ -51,6 +54,30 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
         if lock >= 0:
             os.close(lock)  # NFS cannot remove a file that is open
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Create a scratch folder where the system keeps temporary files.
+
+    ``tempfile.TemporaryDirectory`` leaves its files behind for good when the process is killed.
+
+    Raises:
+        OSError: the system's folder for temporary files cannot be written.
+    """
+    with scratch_folder(Path(tempfile.gettempdir())) as folder:
+        yield folder
+
+
+@contextlib.contextmanager
+def tempfile_default(folder: Path) -> Iterator[None]:
+    """Let ``tempfile`` create files in ``folder`` inside the block, for libraries that offer no parameter for it."""
+    with _tempfile_lock:
+        previous, tempfile.tempdir = tempfile.tempdir, str(folder)
+        try:
+            yield
+        finally:
+            tempfile.tempdir = previous
 
 
 def remove_leftovers(parent: Path) -> None:

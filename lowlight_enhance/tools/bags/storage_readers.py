@@ -11,8 +11,6 @@ import contextlib
 import os
 import re
 import shutil
-import tempfile
-import threading
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -28,7 +26,7 @@ from rosbags.rosbag2.storage_sqlite3 import Sqlite3Reader
 
 from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.files import translate_os_errors
-from lowlight_enhance.core.scratch import scratch_folder
+from lowlight_enhance.core.scratch import tempfile_default, temporary_folder
 
 OP_SCHEMA, OP_ATTACHMENT, OP_METADATA = 0x03, 0x09, 0x0C
 """Types of MCAP records: https://mcap.dev/spec."""
@@ -38,8 +36,6 @@ ROSBAG2_RECORD = "rosbag2"
 
 _ROS_ENCODINGS = ("ros2msg", "ros2idl", "omgidl", "")
 _RECOVERY_SUFFIXES = ("-wal", "-journal")
-
-_temporary_folder_lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +174,8 @@ class StorageReader(Reader):
         """
         with contextlib.ExitStack() as resources:
             if _is_compressed_by_file(Path(str(self.path))):
-                scratch = resources.enter_context(scratch_folder(Path(tempfile.gettempdir())))
-                with _default_temporary_folder(scratch):
+                scratch = resources.enter_context(temporary_folder())
+                with tempfile_default(scratch):
                     super().open()
             else:
                 super().open()
@@ -209,10 +205,9 @@ def _recovered_copy(database: Path) -> Iterator[Path]:
     Raises:
         DataError: no space for the copy.
     """
-    folder = Path(tempfile.gettempdir())
-    with scratch_folder(folder) as scratch:
+    with temporary_folder() as scratch:
         copy = scratch / database.name
-        with translate_os_errors(folder):
+        with translate_os_errors(scratch.parent):
             for path in (database, *recovery_files(database)):
                 shutil.copyfile(path, scratch / path.name)
         connection = apsw.Connection(str(copy))
@@ -235,17 +230,6 @@ def _is_compressed_by_file(path: Path) -> bool:
     except (OSError, UnicodeDecodeError):
         return False
     return re.search(r"^\s*compression_mode:\s*['\"]?file\b", text, re.MULTILINE | re.IGNORECASE) is not None
-
-
-@contextlib.contextmanager
-def _default_temporary_folder(folder: Path) -> Iterator[None]:
-    """Let ``tempfile`` create files in ``folder`` inside the block. rosbags offers no parameter for it."""
-    with _temporary_folder_lock:
-        previous, tempfile.tempdir = tempfile.tempdir, str(folder)
-        try:
-            yield
-        finally:
-            tempfile.tempdir = previous
 
 
 def _extra_records(file: BinaryIO, end: int) -> Iterator[McapRecord]:

@@ -14,7 +14,6 @@ import random
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +24,7 @@ from typing import Any
 import lowlight_enhance
 from lowlight_enhance.core.errors import LowlightError
 from lowlight_enhance.core.resources import resource
+from lowlight_enhance.core.scratch import temporary_folder
 
 Message = dict[str, Any]
 
@@ -128,8 +128,8 @@ class ProcessGroup:
         self.children: dict[str, ChildProcess] = {}
 
     def __enter__(self) -> ProcessGroup:
-        self._temporary = tempfile.TemporaryDirectory(prefix="lowlight-")
-        self.folder = Path(self._temporary.name)
+        self._resources = contextlib.ExitStack()
+        self.folder = self._resources.enter_context(temporary_folder())
         try:
             for name, arguments in self._commands.items():
                 self.children[name] = ChildProcess(name, arguments, self.folder, self._messages)
@@ -160,7 +160,7 @@ class ProcessGroup:
         try:
             self.stop()
         finally:
-            self._temporary.cleanup()
+            self._resources.close()
 
     def wait_until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         """Handle messages until ``condition()`` holds. Returns False after ``timeout_s``.

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Literal
 
 import numpy as np
@@ -22,6 +21,7 @@ from lowlight_enhance.core.enhancement.enhancer import Enhance, Enhancer
 from lowlight_enhance.core.errors import ConfigError, ModelError
 from lowlight_enhance.core.inference.model_input import ModelInput, Tensor
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
+from lowlight_enhance.core.scratch import tempfile_default, temporary_folder
 from lowlight_enhance.evaluation.metrics import psnr_db
 from lowlight_enhance.training.data.manifest import Shot
 from lowlight_enhance.training.data.pictures import load_rgb
@@ -172,8 +172,8 @@ def write_int8(source: Path, target: Path, tensors: Iterator[Tensor], float_tail
         tensors: network inputs that show the range of every activation.
         float_tail: how many convolutions at the end stay in float32.
     """
-    with TemporaryDirectory() as folder:
-        prepared = Path(folder) / "prepared.onnx"
+    with temporary_folder() as folder, tempfile_default(folder):  # ONNX Runtime keeps temporary files too
+        prepared = folder / "prepared.onnx"
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
         quantize_static(
             str(prepared),

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -32,6 +33,15 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)
 print(json.dumps({"pid": os.getpid()}), flush=True)
 while True:
     time.sleep(1.0)
+"""
+
+
+KILLED_PARENT = """
+import os, signal
+from lowlight_enhance.tools.harness.processes import ProcessGroup
+with ProcessGroup({}, print) as group:
+    (group.folder / "frame.npy").write_bytes(bytes(1000))
+    os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
@@ -134,3 +144,15 @@ def test_children_use_their_own_domain_on_this_host(tmp_path: Path, monkeypatch:
     for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
         assert Path(values[name]).name == "fastdds.xml"
         assert Path(values[name]).is_file()
+
+
+def test_the_next_run_removes_the_files_of_a_killed_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_PARENT], env={**os.environ, "TMPDIR": str(tmp_path)}, timeout=DEADLINE_S
+    )
+    assert killed.returncode == -signal.SIGKILL
+    (leftover,) = tmp_path.iterdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with ProcessGroup({}, print) as group:
+        assert list(tmp_path.iterdir()) == [group.folder] != [leftover]
+    assert list(tmp_path.iterdir()) == []

@@ -1,5 +1,9 @@
 """float16 and int8 files: what they keep, what they lose, when they are refused."""
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -12,6 +16,7 @@ from lowlight_enhance import cli
 from lowlight_enhance.core.enhancement.enhancer import Enhancer
 from lowlight_enhance.core.errors import ConfigError, DataError, ModelError
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
+from lowlight_enhance.core.scratch import remove_leftovers
 from lowlight_enhance.training.data.manifest import Shot, read_shots
 from lowlight_enhance.training.export import reduced_precision
 from lowlight_enhance.training.export.onnx_export import export
@@ -211,3 +216,32 @@ def test_help_names_the_limits(capsys: pytest.CaptureFixture[str]) -> None:
     shown = " ".join(capsys.readouterr().out.split())
     assert f"(default: {Limits().min_psnr_db:g})" in shown
     assert f"(default: {Limits().max_loss_db:g})" in shown
+
+
+KILLED_CALIBRATION = """
+import os, signal, sys
+from pathlib import Path
+from lowlight_enhance.training.export.reduced_precision import write_int8
+
+def tensors():
+    os.kill(os.getpid(), signal.SIGKILL)
+    yield
+
+write_int8(Path(sys.argv[1]), Path(sys.argv[2]), tensors())
+"""
+
+
+def test_the_next_run_removes_temporary_files_of_a_killed_one(tmp_path: Path) -> None:
+    source, temporary = tmp_path / "student.onnx", tmp_path / "temporary"
+    export(write_student(tmp_path / "best.pt"), source)
+    temporary.mkdir()
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_CALIBRATION, str(source), str(tmp_path / "int8.onnx")],
+        env={**os.environ, "TMPDIR": str(temporary)},
+        timeout=300,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert list(temporary.iterdir()), "the test needs a leftover"
+    remove_leftovers(temporary)
+    assert list(temporary.iterdir()) == []
