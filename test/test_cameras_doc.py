@@ -100,7 +100,7 @@ def test_the_table_of_node_parameters_is_the_codes(column: int, driver: str) -> 
 
 def test_times_are_those_of_the_code() -> None:
     pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
-    from lowlight_enhance.ros.camera_parameter_client import PERIOD_S, REFRESH_S
+    from lowlight_enhance.ros.camera_parameter_client import PERIOD_S, REFRESH_PERIOD_S
 
     assert f"reported every {PERIOD_S:g} s" in TEXT
-    assert f"noticed within {REFRESH_S:g} s" in TEXT
+    assert f"noticed within {REFRESH_PERIOD_S:g} s" in TEXT

@@ -223,7 +223,7 @@ def test_the_limits_of_the_node_that_the_page_names_are_the_codes() -> None:
     text = " ".join((ROOT / "docs/security.md").read_text(encoding="utf-8").split())
     limits = [
         f"Messages above {serialized.MAX_MESSAGE_BYTES // 2**10} KiB are dropped",
-        f"at most {1e3 * serialized.ROUND_S:g} ms",
+        f"at most {1e3 * serialized.MAX_PARSE_S:g} ms",
         f"{serialized.QUEUE_DEPTH} waiting metadata messages",
         f"at most {model_loader.CHECK_WAIT_S:g} s for the check",
         f"gives up after {model_loader.LOAD_TIMEOUT_S:g} s",

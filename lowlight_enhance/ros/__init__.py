@@ -1,1 +1,1 @@
-"""The live node: topics to Pipeline to topics."""
+"""The live node: it subscribes to images, enhances them with ``Pipeline``, and publishes the result."""

@@ -1,4 +1,7 @@
-"""Reads exposure and gain from the ROS parameters of the camera driver's node, which may come and go."""
+"""CameraParameterClient: read exposure and gain from the ROS parameters of the camera driver's node.
+
+That node may start, stop and restart at any time.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +31,13 @@ from lowlight_enhance.ros.diagnostics import THROTTLE_S
 from lowlight_enhance.ros.serialized import deserialized
 
 PERIOD_S = 0.5
-"""How often the values are reported again, and the camera's node is looked for."""
+"""Period of repeated reports and of the search for the camera's node."""
 
-ANSWER_S = 2.0
-"""A request that has not been answered for this long is sent again."""
+ANSWER_TIMEOUT_S = 2.0
+"""A request is sent again if there is no answer after this time."""
 
-REFRESH_S = 5.0
-"""How often all values are requested again, in case the event of a change or a quick restart was missed."""
+REFRESH_PERIOD_S = 5.0
+"""Period at which all values are requested again, in case the event of a change or a quick restart was missed."""
 
 EVENTS = "/parameter_events"
 
@@ -49,15 +52,15 @@ _SCALARS = {
 
 
 class CameraParameterClient:
-    """Follows the parameters of one camera node.
+    """Keeps the parameters of one camera node up to date.
 
-    Their values are requested when the node appears, then updated by /parameter_events. No method blocks: everything
-    happens in callbacks of the given node. Call it from one thread.
+    Their values are requested when the node appears, then updated by /parameter_events. No method blocks: all work is
+    done in callbacks of the given node. Call it from one thread.
 
     Attributes:
         camera: resolved name of the camera's node.
-        settings: may be replaced at any time.
-        capture: what the parameters say now.
+        settings: units and limits of the values; may be replaced at any time.
+        capture: exposure and gain by the latest values of the parameters.
         problem: why exposure or gain is unknown; empty if both are known.
     """
 
@@ -70,7 +73,7 @@ class CameraParameterClient:
         on_capture: Callable[[CaptureMetadata], None],
         period_s: float = PERIOD_S,
     ) -> None:
-        """Begin to follow the parameters.
+        """Create the service client, subscription and timer.
 
         Args:
             node: its executor runs the callbacks.
@@ -79,7 +82,7 @@ class CameraParameterClient:
             settings: for ``base_iso``, ``gain_unity`` and ``stale_under_auto_exposure``.
             on_capture: called with the capture when it changes, also to unknown, and every ``period_s`` while it is
                 known: the parameters are valid as long as the camera's node runs.
-            period_s: also the time within which a node that appears or disappears is noticed.
+            period_s: period of the reports; a node that appears or disappears is noticed within it.
 
         Raises:
             ConfigError: ``camera`` is not a valid node name.
@@ -99,7 +102,7 @@ class CameraParameterClient:
         self._subscription = node.create_subscription(
             ParameterEvent, EVENTS, self._on_event, qos_profile_parameter_events, raw=True
         )
-        self._timer = node.create_timer(period_s, self._on_time, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._timer = node.create_timer(period_s, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def close(self) -> None:
         """Stop; ``on_capture`` is not called any more."""
@@ -108,11 +111,11 @@ class CameraParameterClient:
         self._node.destroy_subscription(self._subscription)
         self._node.destroy_client(self._client)
 
-    def _on_time(self) -> None:
+    def _on_timer(self) -> None:
         if self._client.service_is_ready():
             age_s = time.monotonic() - self._requested_s
-            is_waiting = self._pending and age_s < ANSWER_S
-            if not is_waiting and (age_s > REFRESH_S or not self._values.is_complete):
+            is_waiting = self._pending and age_s < ANSWER_TIMEOUT_S
+            if not is_waiting and (age_s > REFRESH_PERIOD_S or not self._values.is_complete):
                 self._send_requests()
         else:
             self._cancel_requests()
@@ -120,7 +123,7 @@ class CameraParameterClient:
         self._report(repeat=True)
 
     def _send_requests(self) -> None:
-        """Request each parameter by itself: a node that lacks one of several answers with none of them."""
+        """Request each parameter separately, because a node that lacks one of several returns none of them."""
         self._cancel_requests()
         self._values.start_request()
         self._requested_s = time.monotonic()
@@ -162,7 +165,7 @@ class CameraParameterClient:
             self._on_capture(self.capture)
 
     def _read(self) -> CaptureMetadata:
-        """Return the capture that the known values give, and set ``problem``."""
+        """Convert the known values to a capture, and set ``problem``."""
         capture, problem = UNKNOWN, ABSENT
         if self._values.is_complete:
             try:
@@ -183,7 +186,7 @@ def full_name(node: Node, name: str) -> str:
 
 
 def python_value(value: ParameterValue) -> bool | int | float | str | None:
-    """Return a parameter's value: None if it is not set, a text that is not a number if it is a list."""
+    """Return a parameter's value: None if it is not set, the text "a list" for any array."""
     if value.type == ParameterType.PARAMETER_NOT_SET:
         return None
     field = _SCALARS.get(value.type)

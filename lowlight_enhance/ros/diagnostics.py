@@ -1,4 +1,4 @@
-"""Counts of frames and warnings for the user, in the log and on /diagnostics.
+"""Counters of frames, and warnings for the user in the log and on /diagnostics.
 
 diagnostic_updater is not used: it would have to be optional (there is no wheel of it), so the node would have two code
 paths for one message a second, and its Updater publishes by its own timer and parameters.
@@ -21,13 +21,13 @@ THROTTLE_S = 5.0
 
 
 class Diagnostics:
-    """Counts and warnings of one node, from configure to configure.
+    """Counters and warnings of one node. ``on_configure`` resets them.
 
     Attributes:
-        health: counts of frames and errors.
+        health: counters of frames and errors.
         skipped: images that were published while another was being processed, and so were never taken.
-        dropped_metadata: metadata and camera_info messages for which there was no time.
-        warnings: present warnings by subject.
+        dropped_metadata: metadata and camera_info messages that were dropped for lack of time.
+        warnings: current warnings by subject.
     """
 
     def __init__(self, node: Node) -> None:
@@ -35,7 +35,7 @@ class Diagnostics:
         self.reset()
 
     def reset(self) -> None:
-        """Start all counts at zero."""
+        """Set all counters to zero and remove all warnings."""
         self.health, self.skipped, self.dropped_metadata = Health(), 0, 0
         self.warnings: dict[str, str] = {}
         self._logged: set[str] = set()
@@ -45,7 +45,7 @@ class Diagnostics:
         self.skipped += count
 
     def add_dropped_metadata(self, count: int) -> None:
-        """Count ``count`` metadata or camera_info messages for which there was no time."""
+        """Count ``count`` metadata or camera_info messages that were dropped for lack of time."""
         self.dropped_metadata += count
 
     def set_warning(self, subject: str, text: str) -> None:
@@ -65,7 +65,7 @@ class Diagnostics:
         self.warnings.pop(subject, None)
 
     def guarded(self, callback: Callable[..., None]) -> Callable[..., None]:
-        """Return ``callback`` with its exceptions logged: one that reaches the executor would end the node.
+        """Return ``callback`` with its exceptions logged. An exception that reached the executor would end the node.
 
         A ``LowlightError`` is logged as a warning; the pipeline has counted it. Anything else is a bug: it is counted
         and logged with its traceback.

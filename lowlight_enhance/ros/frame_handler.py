@@ -25,7 +25,7 @@ from lowlight_enhance.ros.qos_diagnostics import QosDiagnostics
 from lowlight_enhance.ros.subscriptions import SubscriptionCallbacks, Subscriptions
 
 MAX_AGE_NS = 60 * 1_000_000_000
-"""An image whose stamp differs more from the present time was stamped by another clock: it has no latency."""
+"""If the stamp of an image differs more from the present time, another clock stamped it: no latency is reported."""
 
 
 class FrameHandler:
@@ -36,10 +36,10 @@ class FrameHandler:
 
     Attributes:
         params: the parameters that are applied.
-        model: the network.
+        model: the model in use and its loading.
         model_error: why the model that was requested last is not in use; empty if it is.
-        frame_id: of the newest image.
-        is_active: between activate and deactivate.
+        frame_id: frame_id of the newest image.
+        is_active: True between activate and deactivate.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class FrameHandler:
             node: the node.
             params: its validated parameters.
             overrides: QoS that the user chose.
-            diagnostics: counts and warnings.
+            diagnostics: counters and warnings.
             write_back: sets parameters of the node, by name, to the values in use after a model was rejected.
 
         Raises:
@@ -163,7 +163,7 @@ class FrameHandler:
         replaced = self._wait.hold(msg, wait_s) if waits else self._wait.take()
         if replaced is not None:
             self._diagnostics.health.record_dropped()
-        self.subscriptions.take_waiting()
+        self.subscriptions.deliver_pending()
         if not waits:
             self._process(msg)
         else:
@@ -271,9 +271,9 @@ class FrameHandler:
             )
 
     def on_timer(self) -> None:
-        """Do once a second what frames and graph events also do, which may be rare or not supported."""
+        """Update everything once a second, because frames may be rare and graph events may not be supported."""
         self.update()
-        self.subscriptions.take_waiting()
+        self.subscriptions.deliver_pending()
         self.update_subscriptions()
         self._update_qos_warnings()
 

@@ -1,4 +1,4 @@
-"""Start rclpy, with one-line errors for a bad environment."""
+"""Start rclpy and turn errors of the environment into one-line messages."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The executable ``enhance_node``.
 
-It sets up the allocator before the first import that starts threads (rclpy's does), and ends quietly on a signal that
-arrives during the imports, which take seconds on a small board.
+The allocator must be configured before the first import that starts threads, as that of rclpy does. The imports take
+seconds on a small board, so a signal that arrives during them ends the process without a traceback.
 """
 
 from __future__ import annotations
@@ -25,11 +25,14 @@ def main(args: list[str] | None = None) -> int:
     use_single_arena()
     with handle_signals(_exit_at_once, signal.SIGINT, signal.SIGTERM):
         from lowlight_enhance.ros import runner
-    return runner.run(args)
+    return runner.run_node(args)
 
 
 def _exit_at_once(_number: int, _frame: FrameType | None) -> None:
-    """End the process while nothing needs to be cleaned up; an exception could be turned into another by an import."""
+    """End the process; nothing needs to be cleaned up yet.
+
+    An exception would not do: an ``except`` block of an imported module could replace it by another one.
+    """
     os._exit(0)
 
 

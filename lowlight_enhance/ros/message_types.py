@@ -36,8 +36,8 @@ def message_class(type_name: str, parameter: str = "metadata.type") -> type:
 def installed_class(type_name: str) -> type:
     """Return the Python class of a message type whose name may come from an untrusted source.
 
-    Imports nothing but the module ``msg`` of a package that has one. ``rosidl_runtime_py.utilities.get_message`` would
-    import any installed Python package that the name begins with.
+    Only the module ``msg`` of a package that has one is imported. ``rosidl_runtime_py.utilities.get_message`` is not
+    used, because it imports any installed Python package that the name begins with.
 
     Raises:
         ImportError: the name is malformed, or its package is not installed.

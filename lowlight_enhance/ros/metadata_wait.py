@@ -1,4 +1,4 @@
-"""Holds an image for some milliseconds until its capture metadata arrives, which some drivers publish later."""
+"""MetadataWait: hold an image until its capture metadata arrives, which some drivers publish milliseconds later."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from rclpy.node import Node
 class MetadataWait:
     """Holds the newest image for at most a given time, without blocking the executor.
 
-    A newer image replaces the held one but not its deadline. So images that arrive faster than the wait lasts are
-    still processed.
+    A newer image replaces the held one but keeps its deadline. Otherwise no image would be processed if the next one
+    always arrived before the wait ended.
     """
 
     def __init__(self, node: Node, on_timeout: Callable[[Any], None]) -> None:
-        """``on_timeout`` is called with the held image when its time is up."""
+        """``on_timeout`` is called with the held image when the wait ends without metadata."""
         self._node, self._on_timeout = node, on_timeout
         self._clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer: Any | None = None

@@ -1,4 +1,4 @@
-"""One model that is checked, opened and warmed up in a thread."""
+"""ModelLoad: check, open and warm up one model in a thread."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class ModelLoad:
     Attributes:
         params: all parameters of the node when it was requested.
         checked: set once the file has been checked, or rejected.
-        done: set once the thread has nothing more to do.
+        done: set when the thread has finished.
         error: why the model cannot be used.
         is_rejected: the file did not pass the check.
-        is_in_use: the file turned out to be the one in use, so nothing was opened.
+        is_in_use: the file has the content of the one in use, so nothing was opened.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class ModelLoad:
         params: NodeParameters,
         file: ModelFile | None = None,
         in_use: ModelFile | None = None,
-        opens: bool = True,
+        check_only: bool = False,
     ) -> None:
         """Start the thread.
 
@@ -42,9 +42,9 @@ class ModelLoad:
             params: all parameters of the node.
             file: a file that has been checked before; None reads and checks the one that ``params`` name.
             in_use: do not open a file with the content of this one.
-            opens: False only checks the file.
+            check_only: check the file, but do not open it.
         """
-        self.params, self._file, self._in_use, self._opens = params, file, in_use, opens
+        self.params, self._file, self._in_use, self._check_only = params, file, in_use, check_only
         self.checked, self.done = threading.Event(), threading.Event()
         self.error: LowlightError | None = None
         self.is_in_use = self.is_rejected = False
@@ -83,7 +83,7 @@ class ModelLoad:
                 return
             self.is_in_use = self._in_use is not None and self._in_use.sha256 == self._file.sha256
             self.checked.set()
-            if self._opens and not self.is_in_use and not self._is_closed:
+            if not (self._check_only or self.is_in_use or self._is_closed):
                 file = self._file
                 self._keep(self._attempt(lambda: _opened(file, self.params)))
         finally:
@@ -96,7 +96,7 @@ class ModelLoad:
             return step()
         except LowlightError as error:
             self.error = error
-        except Exception as error:  # of a runtime or the operating system; the node reports it
+        except Exception as error:  # from a runtime or the operating system; the node reports it
             self.error = ModelError(f"model '{self.params.model}': {type(error).__name__}: {error}")
         return None
 
@@ -111,7 +111,7 @@ class ModelLoad:
 
 
 def is_any_load_running() -> bool:
-    """True while the thread of any load runs in this process."""
+    """Return whether the thread of any load runs in this process."""
     return any(thread.name == THREAD_NAME for thread in threading.enumerate())
 
 

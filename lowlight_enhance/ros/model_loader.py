@@ -1,8 +1,8 @@
-"""The model in use, and its successor, which is checked, opened and warmed up in a thread of its own.
+"""ModelLoader: the model in use, and the next one, which is checked, opened and warmed up in a thread.
 
 A load may take long (a large file, a provider that compiles the network) or never end (a damaged driver, a file on a
-network drive that is gone). So nothing here waits for a load without a limit: one that is no longer wanted is
-abandoned, and its thread frees what it opened when it ends.
+network drive that is gone). Therefore every wait for a load has a time limit. A load that is no longer needed is
+abandoned: its thread frees what it opened when it ends.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ MAX_ABANDONED = 4
 
 @dataclass(frozen=True)
 class LoadFailure:
-    """A requested model that cannot be used: ``reason``."""
+    """Result of a load that failed; ``reason`` is the error message."""
 
     reason: str
 
 
 class ModelLoader:
-    """One enhancer in use, and at most one load that is still wanted. Call it from one thread.
+    """One enhancer in use, and at most one load in progress. Call it from one thread.
 
     Attributes:
         enhancer: the enhancer in use; closed while suspended.
@@ -102,21 +102,23 @@ class ModelLoader:
             reload: read the file again even if the parameters of the model in use are the same.
 
         Returns:
-            Whether a load has begun, or one was cancelled because the model in use is wanted again.
+            Whether a load has begun, or one was cancelled because the model in use was requested again.
 
         Raises:
             LowlightError: the file was rejected within ``CHECK_WAIT_S``, or too many abandoned loads still run.
         """
-        wanted = params.model_values()
-        if not reload and self._load is not None and wanted == self._load.params.model_values():
+        requested = params.model_values()
+        if not reload and self._load is not None and requested == self._load.params.model_values():
             return False
-        if not reload and wanted == self.params.model_values():
+        if not reload and requested == self.params.model_values():
             return self._abandon()
         self._abandoned = [load for load in self._abandoned if not load.done.is_set()]
         if len(self._abandoned) >= MAX_ABANDONED:
             raise ModelError(f"{MAX_ABANDONED} earlier models are still loading; try again when they have ended")
         load = ModelLoad(
-            params, in_use=self._file if wanted == self.params.model_values() else None, opens=self._is_open
+            params,
+            in_use=self._file if requested == self.params.model_values() else None,
+            check_only=not self._is_open,
         )
         if load.checked.wait(CHECK_WAIT_S) and load.is_rejected:
             load.checked_file()
@@ -125,7 +127,12 @@ class ModelLoader:
         return True
 
     def poll(self) -> Enhancer | LoadFailure | None:
-        """Return the requested enhancer, which is in use from now on, why it failed, or None if neither is known."""
+        """Check for a finished load.
+
+        Returns:
+            The requested enhancer, which is in use from now on; the reason why it cannot be used; or None if no load
+            has finished.
+        """
         load = self._load
         if load is None or not load.done.is_set() or (load.error is None and not self._is_open):
             return None
@@ -153,7 +160,7 @@ class ModelLoader:
             params: all parameters of the node.
 
         Raises:
-            LowlightError: it cannot be used, or does not load in time. Nothing has changed then.
+            LowlightError: the model cannot be used, or does not load in time. The loader is unchanged then.
         """
         if self._load is None and self._is_open:
             return

@@ -35,8 +35,8 @@ class EnhanceNode(LifecycleNode):
 
     Attributes:
         startup_params: the parameters that the node was started with.
-        handler: what exists from configure to cleanup, else None.
-        diagnostics: counts and warnings.
+        handler: model, pipeline, subscriptions and publishers, from configure to cleanup; else None.
+        diagnostics: counters and warnings.
     """
 
     def __init__(self, node_name: str = "lowlight_enhance", **kwargs: Any) -> None:
@@ -54,7 +54,7 @@ class EnhanceNode(LifecycleNode):
         parameter_declaration.declare(self)
         self.startup_params = parameter_declaration.read(self)
         self._overrides = QosOverrides(
-            parameter_declaration.given(self), topic_names.endpoints(self.resolve_topic_name)
+            parameter_declaration.startup_values(self), topic_names.endpoints(self.resolve_topic_name)
         )
         for text in [*parameter_declaration.unknown(self), *self._overrides.warnings()]:
             self.get_logger().warning(text)
@@ -182,10 +182,10 @@ class EnhanceNode(LifecycleNode):
 
         Any exception rejects the change: rclpy would let it end the node.
         """
-        ours = {change.name: change.value for change in changes if change.name in SPECS}
+        own_changes = {change.name: change.value for change in changes if change.name in SPECS}
         try:
-            if ours:
-                self._request(ours)
+            if own_changes:
+                self._request(own_changes)
         except LowlightError as error:
             return SetParametersResult(successful=False, reason=str(error))
         except Exception as error:
@@ -194,25 +194,25 @@ class EnhanceNode(LifecycleNode):
         return SetParametersResult(successful=True)
 
     def _request(self, changes: Mapping[str, Any]) -> None:
-        wanted = parameter_declaration.read(self, changes)
+        requested = parameter_declaration.read(self, changes)
         if self.handler is None:
             return
         present = dict(flat_values(parameter_declaration.read(self)))
-        changed = [name for name, value in flat_values(wanted) if value != present[name]]
+        changed = [name for name, value in flat_values(requested) if value != present[name]]
         fixed = [name for name in changed if SPECS[name].changeable != "always"]
         if fixed:
             raise ConfigError(
                 f"{', '.join(fixed)}: can be set only while the node is unconfigured, and it is {self._state}; "
                 "deactivate and clean up first"
             )
-        self._check_names(wanted)
+        self._check_names(requested)
         # The file is read again even if its name is the same: it may have been replaced.
-        self.handler.request(wanted, reload_model="model" in changes)
+        self.handler.request(requested, reload_model="model" in changes)
 
     def _write_back(self, values: Mapping[str, Any]) -> None:
         """Set parameters to the values in use after a model was rejected. Nothing else writes parameters.
 
-        The callback is not called: it would reload the model that is in use.
+        The set-parameters callback is removed meanwhile: it would reload the model that is in use.
         """
         self.remove_on_set_parameters_callback(self._on_set_parameters)
         try:
@@ -223,7 +223,7 @@ class EnhanceNode(LifecycleNode):
             self.add_on_set_parameters_callback(self._on_set_parameters)
 
     def _check_names(self, params: NodeParameters) -> None:
-        """Check what needs ROS: the message type is installed, and the camera's node can have its name."""
+        """Check what ``NodeParameters`` cannot check without ROS: message type and name of the camera's node."""
         if params.metadata.type:
             message_class(params.metadata.type)
         if params.camera.node:

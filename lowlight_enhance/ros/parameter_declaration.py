@@ -1,4 +1,4 @@
-"""Declares the parameters on an rclpy node and reads them."""
+"""Declare the parameters on an rclpy node and read them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def descriptor(spec: ParameterSpec) -> ParameterDescriptor:
     return result
 
 
-def given(node: Node) -> dict[str, Any]:
+def startup_values(node: Node) -> dict[str, Any]:
     """Return the value by name of every parameter that the node was started with, declared or not.
 
     rclpy has no public access to them. Its option ``automatically_declare_parameters_from_overrides`` would declare
@@ -61,12 +61,12 @@ def given(node: Node) -> dict[str, Any]:
 
 def unknown(node: Node) -> list[str]:
     """Return a warning for each misspelt parameter that the node was started with; ROS ignores them silently."""
-    names = [name for name in given(node) if not node.has_parameter(name) and suggestion(name)]
+    names = [name for name in startup_values(node) if not node.has_parameter(name) and suggestion(name)]
     return [f"unknown parameter '{name}' is ignored{suggestion(name)}" for name in names]
 
 
 def read(node: Node, changes: Mapping[str, Any] | None = None) -> NodeParameters:
-    """Return the validated values of the node's parameters, with ``changes`` by name in place of present values.
+    """Return the validated values of the node's parameters, updated with ``changes``, which are values by name.
 
     Raises:
         ConfigError: a value is not allowed.

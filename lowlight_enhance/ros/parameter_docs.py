@@ -1,4 +1,4 @@
-"""Writes the documentation of the node's parameters: ``docs/parameters.md`` and ``config/enhance.yaml``.
+"""Write the documentation of the node's parameters: ``docs/parameters.md`` and ``config/enhance.yaml``.
 
 ``python -m lowlight_enhance.ros.parameter_docs`` writes both files of a checkout from the parameters in the code.
 """

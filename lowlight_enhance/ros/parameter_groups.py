@@ -1,4 +1,4 @@
-"""The grouped parameters of the node, such as ``metadata.type``, and how the package's settings are made from them.
+"""The grouped parameters of the node, such as ``metadata.type``, and their conversion to the package's settings.
 
 Times are in seconds unless the description says otherwise.
 """
@@ -46,7 +46,7 @@ class OutputParameters:
 
 @dataclass(frozen=True)
 class BypassParameters:
-    """``bypass.*``: frames that are bright enough to be left alone."""
+    """``bypass.*``: frames that are bright enough to stay unchanged."""
 
     threshold: float = parameter(
         _CONFIG.bypass_above,
@@ -62,12 +62,12 @@ class BypassParameters:
 
 @dataclass(frozen=True)
 class TemporalParameters:
-    """``temporal.*``: what earlier frames contribute."""
+    """``temporal.*``: use of earlier frames."""
 
     fusion: bool = parameter(
         _CONFIG.fusion,
-        "Average each frame with the frames before it, aligned by the motion of the camera. The network is told how "
-        "much noise is left.",
+        "Average each frame with the frames before it, aligned by the motion of the camera. The network receives the "
+        "level of the remaining noise.",
     )
     max_frames: int = parameter(
         _CONFIG.fusion_max_frames,

@@ -39,7 +39,7 @@ class Publishers:
             compressed_format: ``jpeg`` or ``png``; ``none`` publishes no compressed image.
             overrides: QoS that the user chose.
             on_matched: called when a subscriber appears or disappears, if the middleware reports it.
-            on_incompatible: called for a subscriber that asks for a QoS that is not offered.
+            on_incompatible: called when a subscriber requests a QoS that is not offered.
         """
         self._node, self._overrides = node, overrides
         self._events = {"matched": on_matched, "incompatible_qos": on_incompatible}
@@ -71,7 +71,7 @@ class Publishers:
         return sum(publisher.get_subscription_count() for publisher in self._all())
 
     def has_incompatible_subscriber(self) -> bool:
-        """Whether the QoS of a subscriber keeps it from receiving an output topic."""
+        """Return whether a subscriber's QoS is incompatible, so that it receives nothing."""
         return any(is_incompatible(self._node, publisher.topic_name, "publisher") for publisher in self._all())
 
     def _all(self) -> list[Any]:

@@ -63,7 +63,7 @@ def keep_last(depth: int, reliability: ReliabilityPolicy) -> QoSProfile:
 
 
 def is_incompatible(node: Node, topic: str, role: str) -> bool:
-    """Whether the QoS of the node's publisher or subscription on ``topic`` is incompatible with a peer's.
+    """Return whether the QoS of the node's publisher or subscription on ``topic`` is incompatible with a peer's.
 
     Args:
         node: the node.
@@ -90,47 +90,47 @@ def is_incompatible(node: Node, topic: str, role: str) -> bool:
 class QosOverrides:
     """The ``qos_overrides.<topic>.<publisher|subscription>.<policy>`` parameters that the node was started with."""
 
-    def __init__(self, given: Mapping[str, Any], endpoints: Iterable[tuple[str, str]]) -> None:
+    def __init__(self, startup_values: Mapping[str, Any], endpoints: Iterable[tuple[str, str]]) -> None:
         """Check the overrides of the node's own topics, so that creating an endpoint cannot fail later.
 
         Args:
-            given: value by name of every parameter that the node was started with.
+            startup_values: value by name of every parameter that the node was started with.
             endpoints: resolved name and role of each publisher and subscription of the node.
 
         Raises:
             ConfigError: an override of one of the node's topics names a policy that cannot be overridden, or has an
                 invalid value.
         """
-        self._given = {name: value for name, value in given.items() if name.startswith("qos_overrides.")}
+        self._overrides = {name: value for name, value in startup_values.items() if name.startswith("qos_overrides.")}
         self._known = [f"qos_overrides.{topic}.{role}" for topic, role in endpoints]
-        for name, value in self._given.items():
+        for name, value in self._overrides.items():
             if self._is_own(name):
                 _check(name, value)
 
-    def options(self, topic: str, role: str, chosen: Iterable[str] = ()) -> QoSOverridingOptions:
+    def options(self, topic: str, role: str, node_policies: Iterable[str] = ()) -> QoSOverridingOptions:
         """Return the overriding options of a publisher or subscription.
 
         Args:
             topic: resolved name.
             role: ``publisher`` or ``subscription``.
-            chosen: policies that the node chooses itself if the user does not override them.
+            node_policies: policies that the node sets itself if the user does not override them.
         """
         kinds = [
             kind
             for policy, (kind, _) in _POLICIES.items()
-            if policy not in chosen or _name(topic, role, policy) in self._given
+            if policy not in node_policies or _name(topic, role, policy) in self._overrides
         ]
         return QoSOverridingOptions(kinds)
 
     def reliability(self, topic: str) -> ReliabilityPolicy | None:
         """Return the reliability that the user chose for the subscription of ``topic``, or None."""
-        value = self._given.get(_name(topic, "subscription", "reliability"))
+        value = self._overrides.get(_name(topic, "subscription", "reliability"))
         return None if value is None else ReliabilityPolicy[value.upper()]
 
     def warnings(self) -> list[str]:
         """Return a warning for each override of a topic that the node does not have."""
         found = []
-        for name in sorted(self._given):
+        for name in sorted(self._overrides):
             if not self._is_own(name) and _topic(name) not in _COMMON:
                 close = difflib.get_close_matches(name.rpartition(".")[0], self._known, 1)
                 hint = f"; did you mean '{close[0]}'?" if close else ""
@@ -140,7 +140,7 @@ class QosOverrides:
         return found
 
     def _is_own(self, name: str) -> bool:
-        """Whether the override names a publisher or subscription of the node, or is malformed but names its topic."""
+        """Return whether the override names an endpoint of the node, or is malformed but names one of its topics."""
         found = _OVERRIDE.fullmatch(name)
         if found is None:
             return any(_topic(known) == _topic(name) for known in self._known)

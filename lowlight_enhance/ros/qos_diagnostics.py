@@ -1,4 +1,4 @@
-"""Warnings about QoS and message-type mismatches, which otherwise keep images or metadata from arriving silently."""
+"""Diagnostics for QoS and message-type mismatches, because of which images or metadata silently do not arrive."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from lowlight_enhance.ros.diagnostics import Diagnostics
 from lowlight_enhance.ros.publishers import Publishers
 from lowlight_enhance.ros.subscriptions import Subscriptions
 
-LOST_S = 10.0
+LOSS_WARNING_S = 10.0
 """/diagnostics warns of lost images until none has been lost for this many seconds."""
 
-PUBLISHER, SUBSCRIBER = "incompatible publisher", "incompatible subscriber"
-METADATA_TYPE, LOST = "metadata type", "lost images"
+INCOMPATIBLE_PUBLISHER, INCOMPATIBLE_SUBSCRIBER = "incompatible publisher", "incompatible subscriber"
+METADATA_TYPE, LOST_IMAGES = "metadata type", "lost images"
 """Subjects of the warnings."""
 
 
@@ -37,27 +37,27 @@ class QosDiagnostics:
             f"{metadata} carries {', '.join(types)}: set the parameter metadata.type to that",
         )
         self._set(
-            PUBLISHER,
+            INCOMPATIBLE_PUBLISHER,
             self._subscriptions.has_incompatible_publisher(),
             f"the QoS of a publisher of {self._subscriptions.image_topic} is incompatible with this subscription, so "
             "its images do not arrive: set the parameter image_reliability to 'auto' or 'best_effort', or make the "
             "publisher reliable",
         )
         self._set(
-            SUBSCRIBER,
+            INCOMPATIBLE_SUBSCRIBER,
             self._publishers.has_incompatible_subscriber(),
             f"the QoS of a subscriber of {enhanced} or another output topic is incompatible, so it receives nothing: "
             "its durability must be volatile, and its reliability must be best_effort if the parameters "
             "qos_overrides make the publisher best_effort",
         )
-        if now_s - self._last_loss_s >= LOST_S:
-            self._diagnostics.hide_warning(LOST)
+        if now_s - self._last_loss_s >= LOSS_WARNING_S:
+            self._diagnostics.hide_warning(LOST_IMAGES)
 
     def on_lost(self, total: int, now_s: float) -> None:
         """Warn that the middleware has just lost images, ``total`` so far."""
         self._last_loss_s = now_s
         self._diagnostics.set_warning(
-            LOST,
+            LOST_IMAGES,
             f"the middleware has lost {total} images on their way to this node: start camera driver and node with the "
             "Fast DDS profile config/fastdds.xml of this package, or make the driver reliable",
         )

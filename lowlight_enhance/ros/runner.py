@@ -1,4 +1,4 @@
-"""Starts, spins and ends the node in this process."""
+"""Start, spin and shut down the node in this process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lowlight_enhance.ros.node import EnhanceNode
 EXIT_USER_ERROR = 2
 
 
-def run(args: list[str] | None = None) -> int:
+def run_node(args: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM.
 
     Returns:
@@ -26,13 +26,14 @@ def run(args: list[str] | None = None) -> int:
     """
     try:
         status = _run(args)
-    except KeyboardInterrupt:  # a second one, before the handlers of _end were installed
+    except KeyboardInterrupt:  # a second one, before the handlers of _shut_down were installed
         status = 0
     for number in (signal.SIGINT, signal.SIGTERM):
-        # The interpreter restores the default action of other handlers when it ends, which takes a moment.
+        # At exit the interpreter restores the default action of other handlers, but not of SIG_IGN: a signal that
+        # arrives during the rest of the exit would change the exit status.
         signal.signal(number, signal.SIG_IGN)
     if is_any_load_running():
-        # Ending the interpreter destroys the libraries that this thread still runs in, which can crash or hang.
+        # A normal exit destroys the libraries that the load thread still runs in, which can crash or hang.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
@@ -62,12 +63,12 @@ def _run(args: list[str] | None) -> int:
         if rclpy.ok():
             raise
     finally:
-        _end(node)
+        _shut_down(node)
     return 0
 
 
-def _end(node: EnhanceNode | None) -> None:
-    """Destroy the node and shut down. Further signals are ignored: the end is bounded in time."""
+def _shut_down(node: EnhanceNode | None) -> None:
+    """Destroy the node and shut down rclpy. Further signals are ignored, because every step has a time limit."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     if node is not None:

@@ -1,6 +1,6 @@
-"""Subscriptions that take serialized messages: their cost is bounded before rclpy makes Python objects of them.
+"""Subscriptions to serialized messages, whose size is checked before rclpy converts them to Python objects.
 
-rclpy spends about 14 us on each entry of a DiagnosticArray, so one message of some megabytes stops all frames for
+rclpy spends about 14 us on each entry of a DiagnosticArray, so a message of a few megabytes would stop all frames for
 seconds. Anyone who may publish on the topic can send one.
 """
 
@@ -17,13 +17,13 @@ from rclpy.subscription import Subscription
 from lowlight_enhance.core.errors import MetadataError
 
 QUEUE_DEPTH = 32
-"""Metadata and camera_info messages that are kept while a frame is processed: more than a second's worth at 30 Hz."""
+"""Metadata and camera_info messages that are kept while a frame is processed: those of more than a second at 30 Hz."""
 
 MAX_MESSAGE_BYTES = 64 * 1024
 """Larger metadata, camera_info and parameter events are dropped."""
 
-ROUND_S = 0.02
-"""Time for the waiting messages of one subscription before each frame; what is older is dropped."""
+MAX_PARSE_S = 0.02
+"""Time limit for the pending messages of one subscription before each frame; older ones are dropped."""
 
 
 def deserialized(data: bytes, message_type: type, topic: str) -> Any:
@@ -45,37 +45,38 @@ def deserialized(data: bytes, message_type: type, topic: str) -> Any:
 def take_all(
     subscription: Subscription[Any], parse: Callable[[bytes], Any | None], on_dropped: Callable[[int], None]
 ) -> list[Any]:
-    """Take the messages that wait on ``subscription`` and return what ``parse`` makes of them, oldest first.
+    """Take all pending messages of ``subscription`` and return them parsed, oldest first.
 
-    The executor takes one message per subscription and round. The metadata of a camera that is faster than this node
-    would fall behind its images, of which only the newest waits.
+    The executor takes one message per subscription and round. If the camera is faster than this node, its metadata
+    would fall behind its images, of which only the newest is kept.
 
     Args:
         subscription: one that was created with ``raw=True``.
         parse: returns a message, or None for one that is rejected. Newer messages are parsed first.
-        on_dropped: called with the number of messages that are dropped because ``ROUND_S`` is over.
+        on_dropped: called with the number of messages that are dropped because ``MAX_PARSE_S`` is over.
     """
-    waiting: list[bytes] = []
+    pending: list[bytes] = []
     with subscription.handle:
-        while len(waiting) < QUEUE_DEPTH:
+        while len(pending) < QUEUE_DEPTH:
             taken = subscription.handle.take_message(subscription.msg_type, True)
             if taken is None:
                 break
-            waiting.append(taken[0])
-    deadline = time.monotonic() + ROUND_S
+            pending.append(taken[0])
+    deadline = time.monotonic() + MAX_PARSE_S
     messages = []
-    while waiting:
+    while pending:
         if time.monotonic() > deadline:
-            on_dropped(len(waiting))
+            on_dropped(len(pending))
             break
-        messages.append(parse(waiting.pop()))
+        messages.append(parse(pending.pop()))
     return [message for message in reversed(messages) if message is not None]
 
 
 class OnDemandGroup(CallbackGroup):
-    """A callback group whose subscriptions wake the executor only while ``is_needed()``, else their messages wait.
+    """A callback group whose subscriptions wake the executor only while ``is_needed()`` returns True.
 
-    Waking the executor costs rclpy about as much as taking a small image. Event callbacks run at all times.
+    At other times their messages stay in the queue, for ``take_all``. Waking the executor costs rclpy about as much as
+    taking a small image. Event callbacks run at all times.
     """
 
     def __init__(self, group: CallbackGroup, is_needed: Callable[[], bool]) -> None:
@@ -89,7 +90,7 @@ class OnDemandGroup(CallbackGroup):
         self._group.add_entity(entity)
 
     def can_execute(self, entity: Any) -> bool:
-        """Whether the callback may run now."""
+        """Return whether the callback may run now."""
         needed = self._is_needed() or not isinstance(entity, Subscription)
         return needed and bool(self._group.can_execute(entity))
 

@@ -26,7 +26,7 @@ def node_status(
         name: fully qualified name of the node.
         state: label of the node's lifecycle state.
         state_error: why the last transition failed; empty if it did not.
-        diagnostics: counts and warnings.
+        diagnostics: counters and warnings.
         handler: None while the node is unconfigured.
     """
     report = diagnostics.health.report(time.monotonic_ns())

@@ -25,19 +25,20 @@ except ImportError:  # Humble
 
 @dataclass(frozen=True)
 class SubscriptionCallbacks:
-    """What is called for messages and events.
+    """Callbacks for messages and events.
 
     Attributes:
-        image: with each image.
-        camera_info: with each calibration.
-        metadata: with each metadata message.
-        rejected: with the error of a camera_info or metadata message that was too large or damaged.
-        dropped: with the number of camera_info and metadata messages for which there was no time.
-        skipped: with the number of images that were published but never taken.
-        lost: with the event of images that the middleware has lost.
-        incompatible: with the event of a publisher whose QoS is incompatible.
-        matched: with the event of a publisher that appears or disappears.
-        needs_metadata: while True, camera_info and metadata are delivered as they arrive, else by ``take_waiting``.
+        image: called with each image.
+        camera_info: called with each calibration.
+        metadata: called with each metadata message.
+        rejected: called with the error of a camera_info or metadata message that was too large or damaged.
+        dropped: called with the number of camera_info and metadata messages that were dropped for lack of time.
+        skipped: called with the number of images that were published but never taken.
+        lost: called with the event of images that the middleware has lost.
+        incompatible: called with the event of a publisher whose QoS is incompatible.
+        matched: called with the event of a publisher that appears or disappears.
+        needs_metadata: while it returns True, camera_info and metadata are delivered as they arrive; otherwise only
+            by ``deliver_pending``.
     """
 
     image: Callable[[Any], None]
@@ -71,7 +72,7 @@ class Subscriptions:
 
     @property
     def takes_images(self) -> bool:
-        """Whether images are subscribed to."""
+        """Whether there is an image subscription."""
         return "image" in self._open
 
     @property
@@ -124,10 +125,10 @@ class Subscriptions:
         return sorted({publisher.topic_type for publisher in publishers} - {metadata_type})
 
     def has_incompatible_publisher(self) -> bool:
-        """Whether the QoS of an image publisher keeps its images from arriving."""
+        """Return whether an image publisher's QoS is incompatible, so that its images do not arrive."""
         return self.takes_images and is_incompatible(self._node, self.image_topic, "subscription")
 
-    def take_waiting(self) -> None:
+    def deliver_pending(self) -> None:
         """Deliver the camera_info and metadata messages that have arrived."""
         for name in ("camera_info", "metadata"):
             if name in self._open:

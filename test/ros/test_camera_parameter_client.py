@@ -135,7 +135,7 @@ def test_the_event_of_a_deleted_parameter_makes_it_unknown(graph):
 
 def test_a_change_without_an_event_is_found_by_a_new_request(graph, monkeypatch):
     """rclpy deletes a parameter without an event."""
-    monkeypatch.setattr("lowlight_enhance.ros.camera_parameter_client.REFRESH_S", 0.1)
+    monkeypatch.setattr("lowlight_enhance.ros.camera_parameter_client.REFRESH_PERIOD_S", 0.1)
     camera = graph.camera()
     client, reported = follow(graph, "/camera")
     graph.spin_until(lambda: reported)
@@ -186,7 +186,7 @@ def test_new_settings_are_used_at_once(graph):
 
 
 def test_a_node_that_does_not_answer_blocks_nothing_and_is_requested_again(graph, monkeypatch):
-    monkeypatch.setattr("lowlight_enhance.ros.camera_parameter_client.ANSWER_S", 0.2)
+    monkeypatch.setattr("lowlight_enhance.ros.camera_parameter_client.ANSWER_TIMEOUT_S", 0.2)
     silent = graph.node("camera", start_parameter_services=False, spun=False)
     asked = []
 

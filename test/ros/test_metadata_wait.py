@@ -71,7 +71,7 @@ def test_an_image_does_not_wait_for_metadata_that_has_arrived(graph):
     graph.peer.metadata_publisher.publish(capture_metadata(sent))
     graph.peer.spin_until(
         lambda: graph.node.handler.pipeline.has_metadata_for(5_000_000_345),
-        repeating=graph.node.handler.subscriptions.take_waiting,
+        repeating=graph.node.handler.subscriptions.deliver_pending,
     )
     graph.node.handler._on_image(sent)
     assert not received(graph)

@@ -263,14 +263,14 @@ def test_the_warning_of_lost_images_ends_when_no_more_are_lost(start_graph, capf
         handler._on_lost(SimpleNamespace(total_count=count, total_count_change=1))
 
     lose(1)
-    handler._qos.update("", time.monotonic() + qos_diagnostics.LOST_S - 1.0)
+    handler._qos.update("", time.monotonic() + qos_diagnostics.LOSS_WARNING_S - 1.0)
     assert "has lost 1 images" in graph.node.status().message
-    handler._qos.update("", time.monotonic() + qos_diagnostics.LOST_S)
+    handler._qos.update("", time.monotonic() + qos_diagnostics.LOSS_WARNING_S)
     assert "has lost" not in graph.node.status().message
     lose(2)
     assert "has lost 2 images" in graph.node.status().message
     assert graph.node.status().level == b"\x01"
-    monkeypatch.setattr(qos_diagnostics, "LOST_S", 0.0)
+    monkeypatch.setattr(qos_diagnostics, "LOSS_WARNING_S", 0.0)
     graph.peer.spin_until(lambda: "has lost" not in graph.node.status().message)
     assert capfd.readouterr().err.count("has lost") == 1
 

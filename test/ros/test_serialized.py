@@ -72,7 +72,7 @@ def test_older_messages_are_dropped_when_the_time_is_over(monkeypatch):
     monkeypatch.setattr(serialized.time, "monotonic", lambda: now[0])
 
     def parse(data):
-        now[0] += 0.6 * serialized.ROUND_S
+        now[0] += 0.6 * serialized.MAX_PARSE_S
         return data
 
     assert take_all(Waiting([b"1", b"2", b"3", b"4"]), parse, dropped.append) == [b"3", b"4"]
