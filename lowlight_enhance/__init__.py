@@ -8,9 +8,9 @@ The public API:
     bright = enhance(rgb, CaptureMetadata(iso=3200, exposure_s=1 / 30))
 
 ``Enhancer`` enhances single frames. ``Pipeline`` takes a stream of image messages (rclpy's, recorded ones, or any
-objects with the attributes of sensor_msgs/Image), finds the capture metadata of each by its stamp, and uses the
-frames before. ``core`` needs numpy, OpenCV and ONNX Runtime; ``ros`` adds rclpy, ``training`` adds torch. Names are
-imported on first use, so ``import lowlight_enhance`` itself is instant.
+objects with the attributes of sensor_msgs/Image), finds the capture metadata of each by its stamp, and averages
+consecutive frames. ``core`` needs numpy, OpenCV and ONNX Runtime; ``ros`` adds rclpy, ``training`` adds torch. Names
+are imported on first use, so ``import lowlight_enhance`` itself is fast.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The ``lowlight`` command: parse the arguments, run one command, report its failure in one line.
+"""The ``lowlight`` command: parse the arguments, run one subcommand, report user errors in one line.
 
-Each command imports what it needs when it runs, so that ``--help`` is fast. The commands themselves are imported
-inside a function, so that Ctrl-C during the imports is handled too.
+Each subcommand imports what it needs when it runs, so that ``--help`` is fast. The modules of the subcommands are
+imported inside a function, so that Ctrl-C during these imports is handled too.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command.
+    """Run one subcommand.
 
     Args:
-        arguments: of the command line; None: those of this process.
+        arguments: command-line arguments; None: those of this process.
 
     Returns:
-        The exit status: the command's own, 2 after an error that the user can fix, 130 after Ctrl-C unless
-        the command has another status for it.
+        The exit status: that of the subcommand, 2 after an error that the user can fix, 130 after Ctrl-C unless
+        the subcommand defines another status for it.
 
     Raises:
         SystemExit: wrong arguments (status 2), ``--help`` (0), or SIGTERM (143).
@@ -39,20 +39,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options = build_parser().parse_args(arguments)
             status = getattr(options, "interrupted_status", EXIT_INTERRUPTED)
             with exit_on_sigterm():
-                return _run(options, interrupted)
+                return _run_command(options, interrupted)
     except KeyboardInterrupt:
         if arguments is None:
-            # The process ends now. A second Ctrl-C would give a traceback from whatever exit handler it interrupts.
+            # The process ends now. A second Ctrl-C would print a traceback of the exit handler that it interrupts.
             signal.signal(signal.SIGINT, signal.SIG_DFL)
         return status
 
 
-def _run(options: argparse.Namespace, interrupted: Callable[[], bool]) -> int:
-    """Run the command; report errors that the user can fix.
+def _run_command(options: argparse.Namespace, interrupted: Callable[[], bool]) -> int:
+    """Run the subcommand and report errors that the user can fix.
 
     Args:
-        options: of the command.
-        interrupted: tells whether Ctrl-C has been pressed.
+        options: parsed arguments.
+        interrupted: returns whether Ctrl-C has been pressed.
     """
     from lowlight_enhance.commands.failures import EXIT_USER_ERROR, failure_message
 
@@ -61,7 +61,7 @@ def _run(options: argparse.Namespace, interrupted: Callable[[], bool]) -> int:
         code: int = options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader of the output, such as `head`, has ended. Python's own flush at exit must not fail again.
+        # The reader of the output, such as `head`, has ended. Without this, Python's flush at exit would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
     except Exception as error:
@@ -76,9 +76,9 @@ def _run(options: argparse.Namespace, interrupted: Callable[[], bool]) -> int:
 
 
 def _check_outputs(options: argparse.Namespace) -> None:
-    """Find targets that cannot be written before the work instead of after it.
+    """Check before the work starts that the targets can be written.
 
-    In every command ``--out`` names a folder and ``--json`` a file.
+    In every subcommand ``--out`` names a folder and ``--json`` a file.
     """
     from lowlight_enhance.core.files import check_output_file, check_output_folder
 
@@ -89,16 +89,16 @@ def _check_outputs(options: argparse.Namespace) -> None:
 
 
 def _escape_unencodable_output() -> None:
-    """Write characters that the terminal's encoding lacks as escapes: file names may hold any character."""
+    """Write characters that the terminal's encoding lacks as escapes, because file names may contain any character."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands.
+    """Return the parser of all subcommands.
 
-    Each command sets ``run``, a function from the parsed options to an exit status. It may set
+    Each subcommand sets ``run``, a function from the parsed options to an exit status. It may set
     ``interrupted_status``, the exit status after Ctrl-C.
     """
     from lowlight_enhance import __version__

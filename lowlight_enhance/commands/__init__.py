@@ -1,1 +1,4 @@
-"""`lowlight`'s commands: options in, calls, lines out; what a command needs is imported when it runs."""
+"""The subcommands of ``lowlight``: they parse options, call the package and print results.
+
+A command imports what it needs when it runs, so that ``lowlight --help`` stays fast.
+"""

@@ -1,4 +1,4 @@
-"""Options that several commands share: argument types, the network's options, and the node's parameters as options."""
+"""Options that several commands share: argument types, network options, and parameters of the node as options."""
 
 from __future__ import annotations
 
@@ -90,49 +90,52 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
 
 
 def network_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """Keyword arguments of ``NetworkSettings`` from the options of ``add_network_options``."""
+    """Return the keyword arguments of ``NetworkSettings`` from the options of ``add_network_options``."""
     fields = ("model", "runtime", "precision", "threads", "working_size", "output_resolution")
     providers = {} if options.providers is None else {"providers": tuple(options.providers)}
     return {name: getattr(options, name) for name in fields} | providers
 
 
 def add_node_parameters(parser: argparse.ArgumentParser, names: Iterable[str]) -> None:
-    """Declare options that are named and work like parameters of the node, e.g. ``--bypass-threshold``.
+    """Declare options with the names and meanings of parameters of the node, e.g. ``--bypass-threshold``.
 
     An option that is not given is absent from the parsed options, so that each default exists in one place.
 
     Args:
-        parser: of the command.
-        names: of the parameters, each in ``PIPELINE_PARAMETERS`` or ``METADATA_PARAMETERS``.
+        parser: parser of the command.
+        names: parameters, each in ``PIPELINE_PARAMETERS`` or ``METADATA_PARAMETERS``.
     """
     group = parser.add_argument_group("as the node's parameters of these names (docs/parameters.md)")
     for name in names:
-        kind = (PIPELINE_PARAMETERS | METADATA_PARAMETERS)[name][1]
-        how: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
-        if kind is not bool:
-            how = {"type": positive if kind is int else kind, "metavar": "TEXT" if kind is str else "NUMBER"}
+        value_type = (PIPELINE_PARAMETERS | METADATA_PARAMETERS)[name][1]
+        parsing: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
+        if value_type is not bool:
+            parsing = {
+                "type": positive if value_type is int else value_type,
+                "metavar": "TEXT" if value_type is str else "NUMBER",
+            }
         option = "--" + name.replace(".", "-").replace("_", "-")
-        group.add_argument(option, dest=name, default=argparse.SUPPRESS, **how)
+        group.add_argument(option, dest=name, default=argparse.SUPPRESS, **parsing)
 
 
 def pipeline_config(options: argparse.Namespace, iso: float | None, exposure_s: float | None) -> PipelineConfig:
-    """The configuration from those options of ``add_node_parameters`` that were given.
+    """Return the configuration from those options of ``add_node_parameters`` that were given.
 
     Args:
-        options: of the command.
+        options: parsed options of the command.
         iso: ISO of frames without metadata; None: unknown.
         exposure_s: exposure time of frames without metadata; None: unknown.
 
     Raises:
-        LowlightError: a value out of range.
+        LowlightError: a value is out of range.
     """
     from lowlight_enhance.core.metadata.readers import MetadataSettings
     from lowlight_enhance.core.pipeline import PipelineConfig
     from lowlight_enhance.tools.image import capture_from_options
 
-    given = vars(options)
-    metadata = {field: given[name] for name, (field, _) in METADATA_PARAMETERS.items() if name in given}
-    pipeline = {field: given[name] for name, (field, _) in PIPELINE_PARAMETERS.items() if name in given}
+    values = vars(options)
+    metadata = {field: values[name] for name, (field, _) in METADATA_PARAMETERS.items() if name in values}
+    pipeline = {field: values[name] for name, (field, _) in PIPELINE_PARAMETERS.items() if name in values}
     return PipelineConfig(
         **pipeline, fallback=capture_from_options(iso, exposure_s), metadata=MetadataSettings(**metadata)
     )
@@ -147,7 +150,7 @@ def seconds(text: str) -> float:
 
 
 def model(text: str) -> Path:
-    """Parse the name of a shipped model or a path; returns the path of the file."""
+    """Parse the name of a shipped model or a path; return the path of the file."""
     from lowlight_enhance.core.errors import ConfigError
     from lowlight_enhance.core.inference.model_zoo import find_model
 
@@ -158,7 +161,7 @@ def model(text: str) -> Path:
 
 
 def size(text: str) -> tuple[int, int]:
-    """Parse ``WIDTHxHEIGHT``; returns (width, height)."""
+    """Parse ``WIDTHxHEIGHT``; return (width, height)."""
     width, _, height = text.partition("x")
     try:
         return positive(width), positive(height)

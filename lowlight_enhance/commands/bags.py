@@ -130,7 +130,7 @@ def add_replay(commands: Commands[argparse.ArgumentParser]) -> None:
     """Declare `lowlight replay`."""
     parser = commands.add_parser("replay", help="publish a recorded bag into a ROS 2 graph, without ros2 bag")
     parser.add_argument("bag", type=Path, metavar="BAG", help="rosbag2 folder, or .mcap or .db3 file")
-    parser.add_argument("--topics", nargs="+", default=[], metavar="TOPIC", help="play only these")
+    parser.add_argument("--topics", nargs="+", default=[], metavar="TOPIC", help="play only these topics")
     parser.add_argument("--rate", type=float, default=1.0, help="speed (default: %(default)g)")
     parser.add_argument("--loop", action="store_true", help="repeat until interrupted")
     parser.add_argument(
@@ -142,9 +142,9 @@ def add_replay(commands: Commands[argparse.ArgumentParser]) -> None:
         metavar="HZ",
         help="publish the bag's time on /clock, for nodes with use_sim_time (default: off; without HZ: %(const)g)",
     )
-    parser.add_argument("--now", action="store_true", help="stamp messages with the present time")
+    parser.add_argument("--now", action="store_true", help="set the stamps of messages to the current time")
     parser.add_argument(
-        "--start-offset", type=float, default=0.0, metavar="SECONDS", help="skip this much at the start"
+        "--start-offset", type=float, default=0.0, metavar="SECONDS", help="skip the first seconds of the bag"
     )
     parser.add_argument(
         "--delay", type=float, default=0.0, metavar="SECONDS", help="pause before playing (default: %(default)g)"
@@ -201,16 +201,17 @@ def _settings(options: argparse.Namespace) -> BagSettings:
 
 
 def _run_bag(options: argparse.Namespace) -> int:
-    from lowlight_enhance.tools.bags import scheduler  # isort: skip (imported before tqdm: a missing rosbags names the right extra)
-    from lowlight_enhance.tools.bags import jobs as bag_jobs, ray_jobs  # isort: skip (imported before tqdm: a missing rosbags names the right extra)
-    from tqdm import tqdm
+    from lowlight_enhance.tools.bags import jobs as bag_jobs
+    from lowlight_enhance.tools.bags import ray_jobs, scheduler
+
+    from tqdm import tqdm  # isort: skip (if several extras are missing, the error names that of the bag reader)
 
     if options.ray is not None and options.workers > 1:
         raise ConfigError("--workers is for processes of this machine; leave it out with --ray")
     settings = _settings(options)
     failed: list[Job] = []
     damaged = 0
-    jobs, frames = _inspect(
+    jobs, frames = _inspect_bags(
         bag_jobs.plan_jobs(options.sources, options.target, options.force, _model_files(settings)), settings, failed
     )
 
@@ -239,12 +240,15 @@ def _run_bag(options: argparse.Namespace) -> int:
 
 
 def _model_files(settings: BagSettings) -> tuple[Path, ...]:
-    """Files that the command reads besides the bags."""
+    """Return the files that the command reads besides the bags."""
     return () if settings.model is None else (Path(settings.model),)
 
 
-def _inspect(jobs: list[Job], settings: BagSettings, failed: list[Job]) -> tuple[list[Job], int]:
-    """Print the cameras of each bag. Return the usable jobs and the number of their frames."""
+def _inspect_bags(jobs: list[Job], settings: BagSettings, failed: list[Job]) -> tuple[list[Job], int]:
+    """Print the cameras of each bag. Return the usable jobs and the number of their frames.
+
+    Jobs whose bag cannot be read are appended to ``failed``.
+    """
     from lowlight_enhance.tools.bags.enhance import inspect_bag
 
     frames, usable = 0, []

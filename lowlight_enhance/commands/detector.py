@@ -20,41 +20,41 @@ if TYPE_CHECKING:
     from lowlight_enhance.evaluation.detection.tables import ResultTable
 
 MIN_TRACKED_CLIP = 16
-"""Frames of a clip for tracking: a few for the stream to settle, then those over which points are tracked."""
+"""Frames of a clip for tracking: temporal fusion needs the first few to settle, points are tracked over the rest."""
 
 
 def run_detector(options: argparse.Namespace) -> int:
     """Run ``lowlight evaluate --detector`` and return the exit status."""
     from lowlight_enhance.core.errors import DataError
     from lowlight_enhance.core.inference.model_zoo import default_model
-    from lowlight_enhance.evaluation.detection.compare import compare
+    from lowlight_enhance.evaluation.detection.compare import compare_renderings
     from lowlight_enhance.evaluation.detection.output import write_comparison
     from lowlight_enhance.evaluation.detection.renderings import renderings
     from lowlight_enhance.evaluation.detection.tables import result_tables
 
     check_outputs(options)
     stream = pipeline_config(options, options.default_iso, options.default_exposure)
-    chosen = options.model or default_model()
+    model = options.model or default_model()
     detectors = _detectors(options)
     if detectors.tracks:
         options.clip_frames = max(options.clip_frames, MIN_TRACKED_CLIP)
     labels = _labels(options, detectors.boxes)
     has_report = writes_report(options)
-    enhance = None if options.enhanced_topic else load_enhance(options, chosen)
+    enhance = None if options.enhanced_topic else load_enhance(options, model)
     clips = [*_image_clips(options), *_bag_clips(options, enhance)]
     if not clips:
         raise DataError(
             "no frames: give --pairs, --photos, --sequence, --video or --bag, and check --split and --max-mean"
         )
-    shown = renderings(enhance, options.baselines or DEFAULT_BASELINES, stream)
-    comparison = compare(_with_progress(clips), shown, detectors, labels)
+    compared = renderings(enhance, options.baselines or DEFAULT_BASELINES, stream)
+    comparison = compare_renderings(_with_progress(clips), compared, detectors, labels)
     tables = result_tables(comparison)
-    title = f"{chosen.name} on {', '.join(f'{path.parent.name}/{path.name}' for path in _sources(options))}"
+    title = f"{model.name} on {', '.join(f'{path.parent.name}/{path.name}' for path in _sources(options))}"
     print("\n\n".join([title, *map(str, tables)]))
     if comparison.unlabelled:
-        print(f"\n{comparison.unlabelled} times a frame had neither labels nor a reference and was left out")
+        print(f"\nskipped {comparison.unlabelled} frames that had neither labels nor a reference")
     if options.out:
-        write_comparison(comparison, tables, _settings(options, chosen), options.out)
+        write_comparison(comparison, tables, _settings(options, model), options.out)
     if has_report:
         print(f"\n{_write_page(options, title, comparison, tables)}")
     return 0
@@ -76,10 +76,10 @@ def _write_page(options: argparse.Namespace, title: str, comparison: Comparison,
 
 
 def _detectors(options: argparse.Namespace) -> Detectors:
-    """Return what ``--detector`` names.
+    """Return the detectors that ``--detector`` names.
 
     Raises:
-        ConfigError: neither a kind nor a file, or two files of one name.
+        ConfigError: a value is neither a kind nor a file, or two files have the same name.
     """
     from lowlight_enhance.core.errors import ConfigError
     from lowlight_enhance.evaluation.detection.compare import Detectors
@@ -92,8 +92,8 @@ def _detectors(options: argparse.Namespace) -> Detectors:
     for kind in kinds:
         if kind not in KINDS and not Path(kind).is_file():
             raise ConfigError(f"--detector {kind}: choose one of {', '.join(KINDS)}, or give an existing ONNX file")
-    how = KeypointOptions(options.keypoints, options.within)
-    keypoints = [Keypoints(kind, how) for kind in kinds if kind in ("orb", "sift")]
+    keypoint_options = KeypointOptions(options.keypoints, options.within)
+    keypoints = [Keypoints(kind, keypoint_options) for kind in kinds if kind in ("orb", "sift")]
     boxes: list[BoxDetector] = [People()] if "hog" in kinds else []
     boxes += [Faces()] if "face" in kinds else []
     boxes += [OnnxDetector(Path(kind), _detector_options(options)) for kind in kinds if kind not in KINDS]
@@ -118,7 +118,7 @@ def _labels(options: argparse.Namespace, detectors: Iterable[BoxDetector]) -> La
     """Return the labels.
 
     Raises:
-        DataError: they cannot be read, or a detector knows none of their classes.
+        DataError: the labels cannot be read, or a detector knows none of their classes.
     """
     if not options.labels:
         return None
@@ -143,7 +143,7 @@ def _image_clips(options: argparse.Namespace) -> Iterator[Clip]:
         pairs = [pair for pair in read_pairs(options.data) if options.split in (pair.split, "all")]
         if options.max_mean < 255.0:
             pairs = [pair for pair in pairs if clips.read_image(pair.dark).mean() <= options.max_mean]
-        for pair in _evenly(pairs, options.limit):
+        for pair in _evenly_spaced(pairs, options.limit):
             yield clips.pair_clip(pair.dark, pair.bright, pair.capture, pair.scene)
     if options.photos:
         yield from _photograph_clips(options)
@@ -154,7 +154,7 @@ def _image_clips(options: argparse.Namespace) -> Iterator[Clip]:
 
 
 def _photograph_clips(options: argparse.Namespace) -> Iterator[Clip]:
-    """Yield a clip of each photograph in each light.
+    """Yield a clip of each photograph for each ``--light``.
 
     Raises:
         DataError: the manifest cannot be read.
@@ -168,9 +168,9 @@ def _photograph_clips(options: argparse.Namespace) -> Iterator[Clip]:
 
     sensor = find_sensor(options.sensor, options.full_well)
     settings = ClipSettings(options.clip_frames, options.motion)
-    listed = [path for path, split in read_photos(options.photos) if options.split in (split, "all")]
+    photographs = [path for path, split in read_photos(options.photos) if options.split in (split, "all")]
     for stops, iso in options.lights or [(options.stops, None)]:
-        for number, path in enumerate(_evenly(listed, options.limit)):
+        for number, path in enumerate(_evenly_spaced(photographs, options.limit)):
             value = options.iso[number % len(options.iso)] if iso is None else iso
             exposure = DarkExposure(stops, CaptureMetadata(value, 1 / settings.rate_hz), sensor)
             condition = f"{stops:g} stops, ISO {' '.join(f'{v:g}' for v in ([iso] if iso else options.iso))}"
@@ -185,8 +185,8 @@ def _bag_clips(options: argparse.Namespace, enhance: Enhance | None) -> list[Cli
     return bag_clips(options.bag, bag_config(options), enhance)
 
 
-def _evenly(items: list[Any], limit: int | None) -> list[Any]:
-    """At most ``limit`` of the items, at regular intervals."""
+def _evenly_spaced(items: list[Any], limit: int | None) -> list[Any]:
+    """Return at most ``limit`` of the items, at regular intervals."""
     if limit is None or limit >= len(items):
         return items
     return [items[number * len(items) // limit] for number in range(limit)]
@@ -200,33 +200,36 @@ def _sources(options: argparse.Namespace) -> list[Path]:
     return [p for p in (options.data, options.photos, *options.sequences, *options.videos, options.bag) if p]
 
 
-def _settings(options: argparse.Namespace, chosen: Path) -> dict[str, Any]:
-    """Return what the results depend on, for ``summary.json``."""
+def _settings(options: argparse.Namespace, model: Path) -> dict[str, Any]:
+    """Return the settings that the results depend on, for ``summary.json``."""
     from lowlight_enhance.core.inference.model_file import read_model
 
-    stored = (
-        *(
-            "detectors",
-            "baselines",
-            "split",
-            "max_mean",
-            "stops",
-            "iso",
-            "lights",
-            "sensor",
-            "full_well",
-            "clip_frames",
-            "motion",
-        ),
-        *("keypoints", "within", "limit", "layout", "classes", "confidence"),
+    names = (
+        "detectors",
+        "baselines",
+        "split",
+        "max_mean",
+        "stops",
+        "iso",
+        "lights",
+        "sensor",
+        "full_well",
+        "clip_frames",
+        "motion",
+        "keypoints",
+        "within",
+        "limit",
+        "layout",
+        "classes",
+        "confidence",
     )
-    sha256 = "" if chosen.suffix == ".pt" else read_model(chosen).sha256
-    kept = {name: getattr(options, name) for name in stored}
-    return {"model": chosen.name, "sha256": sha256, "frames": [str(path) for path in _sources(options)]} | kept
+    sha256 = "" if model.suffix == ".pt" else read_model(model).sha256
+    values = {name: getattr(options, name) for name in names}
+    return {"model": model.name, "sha256": sha256, "frames": [str(path) for path in _sources(options)]} | values
 
 
 def _with_progress(clips: list[Clip]) -> Iterable[Clip]:
-    """The clips, with a progress bar where tqdm is installed."""
+    """Return the clips, with a progress bar if tqdm is installed."""
     try:
         from tqdm import tqdm
     except ImportError:

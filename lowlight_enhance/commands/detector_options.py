@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lowlight_enhance.commands.arguments import non_negative, positive
 
+# These choices repeat constants of ``evaluation`` and ``simulation``: importing those would slow ``lowlight --help``.
 BASELINES = ("blur", "gamma", "auto_gamma", "clahe")
 DEFAULT_BASELINES = ("blur", "gamma", "clahe")
 KINDS = ("orb", "sift", "klt", "hog", "face", "text")

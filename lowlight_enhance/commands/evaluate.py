@@ -14,7 +14,7 @@ from lowlight_enhance.commands.report import (
     check_outputs,
     load_enhance,
     report_path,
-    run_bag,
+    run_bag_report,
     writes_report,
 )
 
@@ -35,7 +35,7 @@ def add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--metadata-test",
         action="store_true",
-        help="also enhance with the metadata withheld and with those of another image",
+        help="also enhance without metadata, and with the metadata of another image",
     )
     parser.add_argument("--working-size", type=non_negative, help="shorter side in pixels of the network's input")
     parser.add_argument(
@@ -63,15 +63,15 @@ def _run_evaluate(options: argparse.Namespace) -> int:
 
     check_outputs(options)
     images = evaluation_images(options, options.command)
-    chosen = options.model or default_model()
-    measured = MeasuredEnhance(load_enhance(options, chosen))
+    model_path = options.model or default_model()
+    measured = MeasuredEnhance(load_enhance(options, model_path))
     has_report = writes_report(options)
     scored = score_images(images, measured if has_report else measured.enhance, options.metadata_test)
-    print(describe(f"{chosen.name} on {options.data or options.photos}", scored))
+    print(describe(f"{model_path.name} on {options.data or options.photos}", scored))
     if options.out:
         write_scores(scored, options.out)
     if has_report:
-        print(_write_report(options, chosen, scored, measured))
+        print(_write_report(options, model_path, scored, measured))
     return 0
 
 
@@ -80,11 +80,11 @@ def _run_bag(options: argparse.Namespace) -> int:
 
     if options.data or options.photos:
         raise ConfigError("evaluate accepts one of --bag, --pairs and --photos")
-    return run_bag(options)
+    return run_bag_report(options)
 
 
 def _write_report(
-    options: argparse.Namespace, chosen: Path, scored: Sequence[ScoredImage], measured: MeasuredEnhance
+    options: argparse.Namespace, model_path: Path, scored: Sequence[ScoredImage], measured: MeasuredEnhance
 ) -> Path:
     """Write the HTML report of scored images and return its path."""
     from lowlight_enhance.core.enhancement.enhancer import Enhancer
@@ -94,7 +94,7 @@ def _write_report(
     from lowlight_enhance.evaluation.report.score_section import score_section
 
     source, enhance = options.data or options.photos, measured.enhance
-    card = model_card(enhance) if isinstance(enhance, Enhancer) else checkpoint_card(chosen)
+    card = model_card(enhance) if isinstance(enhance, Enhancer) else checkpoint_card(model_path)
     facts = [("frames", f"{len(scored)}"), ("enhanced by", card.name), ("split", options.split)]
     facts.append(("shown", "from the lowest PSNR to the highest"))
     if options.photos:
@@ -114,7 +114,10 @@ def add_image_options(parser: argparse.ArgumentParser, isos: list[float]) -> Non
     )
     parser.add_argument("--photos", type=Path, metavar="CSV", help="manifest of photographs to darken")
     parser.add_argument(
-        "--split", choices=("val", "train", "test", "all"), default="val", help="which images (default: %(default)s)"
+        "--split",
+        choices=("val", "train", "test", "all"),
+        default="val",
+        help="split of the manifest to use (default: %(default)s)",
     )
     parser.add_argument(
         "--max-mean", type=float, default=255.0, metavar="MEAN", help="largest mean of the dark image, 0..255"
@@ -140,10 +143,10 @@ def add_image_options(parser: argparse.ArgumentParser, isos: list[float]) -> Non
 
 
 def evaluation_images(options: argparse.Namespace, command: str) -> list[EvaluationImage]:
-    """Return the images that the options choose.
+    """Return the images that the options select.
 
     Raises:
-        DataError: neither or both of --pairs and --photos, or an unreadable manifest.
+        DataError: both or none of --pairs and --photos are given, or a manifest cannot be read.
     """
     from lowlight_enhance.core.errors import DataError
     from lowlight_enhance.training import evaluate

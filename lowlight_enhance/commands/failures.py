@@ -5,7 +5,7 @@ from __future__ import annotations
 from lowlight_enhance.core.errors import LowlightError, system_error_remedy
 
 EXIT_INCOMPLETE = 1
-"""The command ended, but left something out, or its result is not good."""
+"""The command finished, but skipped some of its input, or its result does not meet the requirements."""
 
 EXIT_USER_ERROR = 2
 """An error that the user can fix."""
@@ -39,7 +39,7 @@ EXTRAS = {
     "PIL": "train",
     "matplotlib": "train",
 }
-"""Extra of this package that installs each optional module."""
+"""Optional extra of this package that installs each module."""
 
 OUT_OF_MEMORY = "not enough memory; use smaller images, fewer workers or a smaller batch"
 OPENCV_NO_MEMORY = -4
@@ -47,10 +47,10 @@ OPENCV_NO_MEMORY = -4
 
 
 def failure_message(error: Exception, command: str) -> str | None:
-    """The message for the user, in one line, or None where the error is a bug and deserves its traceback.
+    """Return a one-line message for the user; None if the error is a bug, which needs its traceback.
 
     Args:
-        error: what a command raised.
+        error: exception that a command raised.
         command: name of the command.
     """
     if isinstance(error, LowlightError):
@@ -75,9 +75,9 @@ def _missing_module(error: ModuleNotFoundError, command: str) -> str | None:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Whether Python, NumPy, OpenCV, PyTorch or ONNX Runtime could not allocate memory.
+    """Return whether Python, NumPy, OpenCV, PyTorch or ONNX Runtime failed to allocate memory.
 
-    The last three raise their own types, which are compared by name so that nothing is imported here.
+    The last three raise their own types. They are compared by name, so that none of these libraries is imported here.
     """
     if isinstance(error, MemoryError):
         return True

@@ -1,4 +1,4 @@
-"""`lowlight image` and `lowlight flicker`: one image file, and sequences made from photographs."""
+"""`lowlight image` enhances one image file; `lowlight flicker` measures flicker on simulated sequences."""
 
 from __future__ import annotations
 
@@ -97,9 +97,13 @@ def _run_flicker(options: argparse.Namespace) -> int:
     from lowlight_enhance.simulation.sequences import SequenceOptions
 
     width, height = options.size
-    how = SequenceOptions(width, height, options.frames, options.rate, options.iso, options.stops, options.step)
+    sequence_options = SequenceOptions(
+        width, height, options.frames, options.rate, options.iso, options.stops, options.step
+    )
     smoothing_s = SMOOTHING_S if options.smoothing is None else options.smoothing
-    report = flicker.measure_flicker(options.photographs, how, smoothing_s, options.model, options.threads)
+    report = flicker.measure_flicker(
+        options.photographs, sequence_options, smoothing_s, options.model, options.threads
+    )
     print(report.table())
     if options.json:
         flicker.write_json(report, options.json)

@@ -1,4 +1,4 @@
-"""`lowlight bench`, `lowlight soak` and `lowlight demo`: measure and show the pipeline and the node."""
+"""`lowlight bench`, `lowlight soak` and `lowlight demo`: measure and demonstrate the pipeline and the node."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def add_bench(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--rounds", type=positive, help="frames of each size (default: 60); with --node, rounds of each (default: 6)"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to this file")
     add_model_options(parser, threads="2; with --node the runtime decides")
     add_runtime_option(parser)
     node = parser.add_argument_group("the node", "camera, node and listener, each a process, over Fast DDS")
@@ -54,7 +54,7 @@ def _run_bench(options: argparse.Namespace) -> int:
         return _run_node_bench(options)
     if options.rate_hz is not None or options.seconds is not None:
         raise ConfigError("--hz and --seconds need --node")
-    settings = pipeline_benchmark.PipelineBenchmarkSettings(**_given(options, BENCH_OPTIONS))
+    settings = pipeline_benchmark.PipelineBenchmarkSettings(**_given_options(options, BENCH_OPTIONS))
     result = pipeline_benchmark.benchmark_pipeline(settings)
     print(result.table())
     if options.json:
@@ -66,7 +66,7 @@ def _run_node_bench(options: argparse.Namespace) -> int:
     from lowlight_enhance.tools.benchmark import node_benchmark
     from lowlight_enhance.tools.benchmark.pipeline_benchmark import write_json
 
-    settings = node_benchmark.NodeBenchmarkSettings(**_given(options, [*BENCH_OPTIONS, "rate_hz", "seconds"]))
+    settings = node_benchmark.NodeBenchmarkSettings(**_given_options(options, [*BENCH_OPTIONS, "rate_hz", "seconds"]))
     result = node_benchmark.benchmark_node(settings)
     print(result.table())
     if options.json:
@@ -89,9 +89,9 @@ def _run_soak(options: argparse.Namespace) -> int:
     try:
         result = run_soak(options.minutes, options.model)
     except ProcessError as error:
-        return _verdict("soak", [str(error)])
+        return _report_failures("soak", [str(error)])
     print(result.table())
-    return _verdict("soak", result.failures())
+    return _report_failures("soak", result.failures())
 
 
 def add_demo(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -118,16 +118,16 @@ def _run_demo(options: argparse.Namespace) -> int:
     settings = DemoSettings(options.out, options.seconds, options.model, options.working_size, options.rate)
     result = run_demo(settings, lambda image, reference: Score(psnr_db(image, reference), ssim(image, reference)))
     print(result.report())
-    return _verdict("demo", result.failures())
+    return _report_failures("demo", result.failures())
 
 
-def _given(options: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
-    """The options that were given; the settings have the defaults of the others."""
+def _given_options(options: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
+    """Return the options that were given; the settings classes define the defaults of the others."""
     return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
 
 
-def _verdict(command: str, failures: Sequence[str]) -> int:
-    """Print what is wrong with a run; returns the exit status."""
+def _report_failures(command: str, failures: Sequence[str]) -> int:
+    """Print each failure of a run; return the exit status."""
     for failure in failures:
         print(f"lowlight: the {command} failed: {failure}", file=sys.stderr)
     return EXIT_INCOMPLETE if failures else 0

@@ -56,17 +56,15 @@ def add_report_options(parser: argparse.ArgumentParser) -> None:
     add_node_parameters(parser, BAG_PARAMETERS)
 
 
-def run_bag(options: argparse.Namespace) -> int:
+def run_bag_report(options: argparse.Namespace) -> int:
     """Run ``lowlight evaluate --bag`` and return the exit status."""
-    # isort: off (report what is missing in this order: the bag reader, the report, then tqdm)
-    from tqdm import tqdm
-
-    # isort: on
     from lowlight_enhance.core.malloc import reuse_image_buffers
     from lowlight_enhance.evaluation import bags
     from lowlight_enhance.evaluation.report import page
     from lowlight_enhance.evaluation.report.content import Report
     from lowlight_enhance.evaluation.report.files import write_files
+
+    from tqdm import tqdm  # isort: skip (if several extras are missing, the error names that of the bag reader)
 
     reuse_image_buffers()
     check_outputs(options)
@@ -126,26 +124,26 @@ def _load_model(options: argparse.Namespace) -> tuple[Enhance, ModelCard]:
     from lowlight_enhance.core.inference.model_zoo import default_model
     from lowlight_enhance.evaluation.report.card import checkpoint_card, model_card
 
-    chosen = options.model or default_model()
-    enhance = load_enhance(options, chosen)
+    path = options.model or default_model()
+    enhance = load_enhance(options, path)
     if not isinstance(enhance, Enhancer):
-        return enhance, checkpoint_card(chosen)
+        return enhance, checkpoint_card(path)
     enhance.warm_up()
     return enhance, model_card(enhance)
 
 
 def report_path(options: argparse.Namespace) -> Path | None:
-    """Return the path of the report that the options name; None where they name none."""
+    """Return the path of the report that the options name; None if they name none."""
     if options.report:
         return Path(options.report)
     return options.out / "report.html" if options.out else None
 
 
 def check_outputs(options: argparse.Namespace) -> None:
-    """Check, before the work starts, that the report can be written. ``--out`` has been checked and may not exist yet.
+    """Check before the work starts that the report can be written. ``--out`` has been checked and may not exist yet.
 
     Raises:
-        DataError: it cannot.
+        DataError: the report cannot be written.
     """
     from lowlight_enhance.core.files import check_output_file
 

@@ -59,19 +59,19 @@ def add_video(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--fps",
         type=_rate,
-        help="frames per second of images (default: 30) or of a raw video stream, or the rate to ask of a camera",
+        help="frames per second of images (default: 30) or of a raw video stream; rate to request from a camera",
     )
-    parser.add_argument("--size", type=size, metavar="WIDTHxHEIGHT", help="resolution to ask of a camera")
+    parser.add_argument("--size", type=size, metavar="WIDTHxHEIGHT", help="resolution to request from a camera")
     parser.add_argument("--max-frames", type=positive, metavar="N", help="end after N frames")
     parser.add_argument("--seconds", type=seconds, metavar="S", help="end after S seconds of the video")
-    parser.add_argument("--codec", help="FFmpeg's name of the encoder, e.g. libx265 (default: what fits OUT)")
+    parser.add_argument("--codec", help="FFmpeg's name of the encoder, e.g. libx265 (default: by the suffix of OUT)")
     add_network_options(parser)
     add_node_parameters(parser, FRAME_PARAMETERS)
     parser.set_defaults(run=_run_video)
 
 
 def _rate(text: str) -> Fraction:
-    """Frames per second: ``25``, ``29.97`` or ``30000/1001``."""
+    """Parse frames per second: ``25``, ``29.97`` or ``30000/1001``."""
     try:
         rate = Fraction(text)
     except (ValueError, ZeroDivisionError):
@@ -100,17 +100,17 @@ def _run_video(options: argparse.Namespace) -> int:
     from lowlight_enhance.tools.video.sources import open_source, source_files
     from lowlight_enhance.tools.video.writers import check_target
 
-    from tqdm import tqdm  # isort: skip (where both are missing, the error names PyAV)
+    from tqdm import tqdm  # isort: skip (if several extras are missing, the error names that of PyAV)
 
     settings = _settings(options)
     check_target(source_files(options.source), options.target, settings.codec, settings.force)
     pipeline = settings.pipeline
     with open_source(options.source, pipeline.fallback, options.fps, options.size, pipeline.max_pixels) as source:
-        ending = _stop_on_signals(source) if source.is_live else contextlib.nullcontext()
+        stop_on_signals = _stop_on_signals(source) if source.is_live else contextlib.nullcontext()
         total = enhance.expected_frames(source, settings)
         if source.is_live:
             print(f"recording {source.name} at {float(source.rate):g} Hz; Ctrl-C ends it", file=sys.stderr)
-        with ending, tqdm(total=total, unit="frame", disable=None) as progress:
+        with stop_on_signals, tqdm(total=total, unit="frame", disable=None) as progress:
             report = enhance.enhance_video(source, options.target, settings, progress.update)
     if report.fallback:
         print(f"{options.target}: {report.fallback}", file=sys.stderr)
@@ -119,7 +119,7 @@ def _run_video(options: argparse.Namespace) -> int:
 
 
 def _stop_on_signals(source: FrameSource) -> contextlib.AbstractContextManager[None]:
-    """Inside the block SIGINT or SIGTERM ends the recording and keeps it; a second signal discards it."""
+    """Return a context in which SIGINT or SIGTERM ends the recording and keeps it; a second signal discards it."""
 
     def stop(number: int, _frame: Any) -> None:
         if source.is_stopped:

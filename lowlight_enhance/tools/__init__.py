@@ -1,1 +1,1 @@
-"""Files and benchmarks: the enhancement without a ROS graph."""
+"""Tools around the pipeline: enhancement of files, playback of bags, benchmarks and the demo."""

@@ -1,4 +1,4 @@
-"""Prefetching and write-behind: input and output in one thread each, beside the thread that enhances."""
+"""Prefetching and write-behind: read input and write output in one thread each, while another thread enhances."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 QUEUE_LENGTH = 4
-"""Prefetched items, and pending calls: enough to cover the hiccups of a disk, few enough to fit in memory."""
+"""Prefetched items, and pending calls: enough to cover short stalls of a disk, few enough to fit in memory."""
 
 
 def prefetch(items: Iterator[T]) -> Generator[T, None, None]:
@@ -30,10 +30,10 @@ def prefetch(items: Iterator[T]) -> Generator[T, None, None]:
 
 
 class _Gate:
-    """Passes calls on until it is closed. Closing waits for the running call.
+    """Executes calls until it is closed, then ignores them. Closing waits for the running call.
 
     ``ThreadPoolExecutor.shutdown`` alone is not enough: an interrupt while it starts its thread leaves a thread that
-    it does not know.
+    the executor does not know.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class _Gate:
 class WriteBehind:
     """Runs calls one after the other in a thread. Leaving the context waits for the last one.
 
-    The first error ends the work: it is raised by one of the next calls, or on leaving the context.
+    After an error no further call runs. The error is raised by one of the next calls, or on leaving the context.
     """
 
     def __init__(self) -> None:

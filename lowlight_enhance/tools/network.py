@@ -1,4 +1,4 @@
-"""The settings of the network that all commands over recordings share."""
+"""Settings of the network that the commands for bags and videos share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class NetworkSettings:
     Attributes:
         model: ONNX file; None: the default model.
         runtime: library that runs it.
-        precision: of OpenVINO's arithmetic.
+        precision: arithmetic of OpenVINO.
         providers: execution providers of ONNX Runtime, in order of preference.
         threads: CPU threads of one inference; None: the runtime decides.
         working_size: shorter side in pixels of the network's input; None: as stored in the model; 0: full size.
@@ -35,8 +35,8 @@ class NetworkSettings:
         """Load the model. The caller closes the result.
 
         Raises:
-            ConfigError: a runtime that is not installed, or a value out of range.
-            ModelError: no usable model.
+            ConfigError: the runtime is not installed, or a value is out of range.
+            ModelError: the model cannot be used.
         """
         return Enhancer(
             self.model,
