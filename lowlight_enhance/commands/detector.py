@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lowlight_enhance.core.enhancement.enhancer import Enhance
     from lowlight_enhance.evaluation.detection.boxes import BoxDetector
     from lowlight_enhance.evaluation.detection.clips import Clip
-    from lowlight_enhance.evaluation.detection.compare import Comparison, Detectors
+    from lowlight_enhance.evaluation.detection.compare import DetectorComparison, Detectors
     from lowlight_enhance.evaluation.detection.labels import Labels
     from lowlight_enhance.evaluation.detection.tables import ResultTable
 
@@ -60,7 +60,9 @@ def run_detector(options: argparse.Namespace) -> int:
     return 0
 
 
-def _write_page(options: argparse.Namespace, title: str, comparison: Comparison, tables: list[ResultTable]) -> Path:
+def _write_page(
+    options: argparse.Namespace, title: str, comparison: DetectorComparison, tables: list[ResultTable]
+) -> Path:
     """Write the HTML report and return its path."""
     from lowlight_enhance.evaluation.detection.output import comparison_section
     from lowlight_enhance.evaluation.report.content import Report

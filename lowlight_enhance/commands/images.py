@@ -93,6 +93,7 @@ def add_flicker(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _run_flicker(options: argparse.Namespace) -> int:
     from lowlight_enhance.core.enhancement.temporal_smoothing import SMOOTHING_S
+    from lowlight_enhance.core.files import write_text
     from lowlight_enhance.evaluation import flicker
     from lowlight_enhance.simulation.sequences import SequenceOptions
 
@@ -106,5 +107,5 @@ def _run_flicker(options: argparse.Namespace) -> int:
     )
     print(report.table())
     if options.json:
-        flicker.write_json(report, options.json)
+        write_text(options.json, f"{report.to_json()}\n")
     return 0

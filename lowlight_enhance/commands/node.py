@@ -48,6 +48,7 @@ def add_bench(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _run_bench(options: argparse.Namespace) -> int:
     from lowlight_enhance.core.errors import ConfigError
+    from lowlight_enhance.core.files import write_text
     from lowlight_enhance.tools.benchmark import pipeline_benchmark
 
     if options.node:
@@ -58,19 +59,19 @@ def _run_bench(options: argparse.Namespace) -> int:
     result = pipeline_benchmark.benchmark_pipeline(settings)
     print(result.table())
     if options.json:
-        pipeline_benchmark.write_json(result.to_json(), options.json)
+        write_text(options.json, f"{result.to_json()}\n")
     return 0
 
 
 def _run_node_bench(options: argparse.Namespace) -> int:
+    from lowlight_enhance.core.files import write_text
     from lowlight_enhance.tools.benchmark import node_benchmark
-    from lowlight_enhance.tools.benchmark.pipeline_benchmark import write_json
 
     settings = node_benchmark.NodeBenchmarkSettings(**_given_options(options, [*BENCH_OPTIONS, "rate_hz", "seconds"]))
     result = node_benchmark.benchmark_node(settings)
     print(result.table())
     if options.json:
-        write_json(result.to_json(), options.json)
+        write_text(options.json, f"{result.to_json()}\n")
     return 0
 
 

@@ -98,12 +98,12 @@ def _settings(options: argparse.Namespace) -> VideoSettings:
 def _run_video(options: argparse.Namespace) -> int:
     from lowlight_enhance.tools.video import enhance
     from lowlight_enhance.tools.video.sources import open_source, source_files
-    from lowlight_enhance.tools.video.writers import check_target
+    from lowlight_enhance.tools.video.writers import check_video_target
 
     from tqdm import tqdm  # isort: skip (if several extras are missing, the error names that of PyAV)
 
     settings = _settings(options)
-    check_target(source_files(options.source), options.target, settings.codec, settings.force)
+    check_video_target(source_files(options.source), options.target, settings.codec, settings.force)
     pipeline = settings.pipeline
     with open_source(options.source, pipeline.fallback, options.fps, options.size, pipeline.max_pixels) as source:
         stop_on_signals = _stop_on_signals(source) if source.is_live else contextlib.nullcontext()

@@ -46,26 +46,27 @@ def dark_region_ssim(image: Image, reference: Image) -> float:
 def noise_ratio(image: Image, reference: Image) -> float:
     """Return the standard deviation of luma in flat blocks, of the image divided by that of the reference.
 
-    Flat blocks are the tenth with the least variance in the reference, without clipped ones; NaN where all are
-    clipped. The variance of rounding is added to both, so that a reference without noise does not divide by zero.
+    Flat blocks are the tenth with the least variance in the reference, without clipped ones. The result is NaN if all
+    are clipped. The variance of rounding is added to both, so that a reference without noise does not divide by zero.
     """
     mean, variance = _block_statistics(luma(reference))
     usable = (mean > 255 - CLIPPED) & (mean < CLIPPED)
     if not usable.any():
         return math.nan
     flat = usable & (variance <= np.quantile(variance[usable], FLAT_SHARE))
-    ours, theirs = (float(v[flat].mean()) + ROUNDING_VARIANCE for v in (_block_statistics(luma(image))[1], variance))
-    return math.sqrt(ours / theirs)
+    image_variance = _block_statistics(luma(image))[1]
+    noise, reference_noise = (float(v[flat].mean()) + ROUNDING_VARIANCE for v in (image_variance, variance))
+    return math.sqrt(noise / reference_noise)
 
 
 def clipped_excess(image: Image, reference: Image) -> float:
     """Return the share of pixels with a clipped channel, of the image minus that of the reference, -1..1."""
-    ours, theirs = ((picture.max(2) >= CLIPPED).mean() for picture in (image, reference))
-    return float(ours - theirs)
+    share, reference_share = ((picture.max(2) >= CLIPPED).mean() for picture in (image, reference))
+    return float(share - reference_share)
 
 
 def _block_statistics(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and variance of each whole block."""
+    """Return the mean and variance of each whole block."""
     rows, columns = (size // BLOCK_SIZE for size in values.shape)
     whole = values[: rows * BLOCK_SIZE, : columns * BLOCK_SIZE].reshape(rows, BLOCK_SIZE, columns, BLOCK_SIZE)
     return np.asarray(whole.mean((1, 3))), np.asarray(whole.var((1, 3)))

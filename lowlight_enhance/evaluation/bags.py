@@ -34,12 +34,12 @@ class BagEvaluationConfig:
         metadata: topics of capture metadata, as in ``TopicOptions``.
         reference_topic: topic of well-lit images with the stamps of the dark ones, of one camera; "": none.
         enhanced_topic: topic of images that are already enhanced; "": the model enhances them.
-        stream: how frames are matched and enhanced.
+        stream: settings of the pipeline.
         every: evaluate every n-th frame.
         max_frames: largest number of frames of each camera; None: no limit.
 
     Raises:
-        ConfigError: a number below 1.
+        ConfigError: a number is below 1.
     """
 
     images: tuple[str, ...] = ()
@@ -56,15 +56,15 @@ class BagEvaluationConfig:
 
     def frame_count(self, camera: Camera) -> int:
         """Return how many frames of a camera are evaluated."""
-        chosen = -(-camera.frames // self.every)
-        return chosen if self.max_frames is None else min(chosen, self.max_frames)
+        count = -(-camera.frames // self.every)
+        return count if self.max_frames is None else min(count, self.max_frames)
 
 
 def find_evaluated_cameras(source: Path, config: BagEvaluationConfig) -> list[Camera]:
     """Return the cameras of a bag that ``evaluate_bag`` evaluates.
 
     Raises:
-        LowlightError: no bag, no camera, or several cameras for one reference or enhanced topic.
+        LowlightError: there is no bag or no camera, or several cameras for one reference or enhanced topic.
     """
     with Bag(source) as bag:
         return _find_cameras(bag, MessageTypes(), config)
@@ -77,16 +77,16 @@ def evaluate_bag(
 
     Args:
         source: the bag.
-        enhance: the model; may be None where ``config`` names an enhanced topic.
-        config: which frames, and how they are enhanced.
+        enhance: the model; may be None if ``config`` names an enhanced topic.
+        config: selection of frames, and settings of the pipeline.
         on_progress: called after every frame.
 
     Returns:
         One section per camera. Except for latencies, the result is the same on every run.
 
     Raises:
-        ConfigError: unknown topics.
-        DataError: a damaged bag, no readable frame, or references of another size.
+        ConfigError: a topic is unknown.
+        DataError: the bag is damaged, has no readable frame, or its references have another size.
         ModelError: the network fails.
     """
     types = MessageTypes()
@@ -133,7 +133,7 @@ def _find_cameras(bag: Bag, types: MessageTypes, config: BagEvaluationConfig) ->
 def _evaluate_frames(
     bag: Bag, evaluations: Mapping[str, CameraEvaluation], config: BagEvaluationConfig, on_progress: OnProgress
 ) -> None:
-    """Pass the chosen messages of the bag to the evaluation of their camera."""
+    """Pass every selected message of the bag to the evaluation of its camera."""
     remaining = {topic: evaluation.expected for topic, evaluation in evaluations.items()}
     counts = {topic: itertools.count() for topic in evaluations}
     connections = [connection for connection in bag.connections if connection.topic in evaluations]

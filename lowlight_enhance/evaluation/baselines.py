@@ -1,4 +1,4 @@
-"""Brightening and denoising without a network: the baselines of every comparison."""
+"""Baselines without a network: brightening and denoising."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def gamma(image: Image) -> Image:
 
 
 def blur(image: Image) -> Image:
-    """Blur an (H, W, 3) uint8 image with a Gaussian of ``BLUR_SIGMA_PX``; the brightness stays."""
+    """Blur an (H, W, 3) uint8 image with a Gaussian of ``BLUR_SIGMA_PX``, without brightening it."""
     return np.asarray(cv2.GaussianBlur(image, (0, 0), BLUR_SIGMA_PX), dtype=np.uint8)
 
 
@@ -69,7 +69,7 @@ BASELINES: dict[str, Callable[[Image], Image]] = {
 
 
 def _curve(exponent: float) -> NDArray[np.float64]:
-    """Output, 0..255, of each input value, shape (256,)."""
+    """Return output, 0..255, of each input value, shape (256,)."""
     return np.asarray(255.0 * (np.arange(256) / 255.0) ** (1.0 / exponent), dtype=np.float64)
 
 

@@ -16,7 +16,7 @@ from lowlight_enhance.core.pipeline import NS_PER_S, EnhancedFrame, PipelineConf
 from lowlight_enhance.evaluation.flicker import luma_change, rms
 from lowlight_enhance.evaluation.image_statistics import image_statistics
 from lowlight_enhance.evaluation.metrics import reference_metrics
-from lowlight_enhance.evaluation.report.content import FrameMetrics, Image, Sample, Section
+from lowlight_enhance.evaluation.report.content import FrameMetrics, Image, SampleFrame, Section
 from lowlight_enhance.evaluation.stage_timer import StageTimer
 from lowlight_enhance.tools.bags.camera_stream import CameraData, CameraStream
 from lowlight_enhance.tools.bags.recording import MessageTypes
@@ -77,8 +77,8 @@ class CameraEvaluation:
             raise ConfigError("no model and no enhanced topic: nothing to evaluate")
         self._camera_stream = CameraStream(report, known, types, chosen, stream)
         self._frames: list[FrameMetrics] = []
-        self._samples: dict[int, Sample] = {}
-        self._darkest: tuple[int, Sample] | None = None
+        self._samples: dict[int, SampleFrame] = {}
+        self._darkest: tuple[int, SampleFrame] | None = None
         self._sampled = {round(n) for n in np.linspace(0, max(expected - 1, 0), SAMPLES)}
         self._previous: _Images | None = None
         self._first_ns: int | None = None
@@ -107,7 +107,7 @@ class CameraEvaluation:
             measured = self._measure(images, frame, stamp)
         except ImageError as error:
             raise DataError(f"{self._report.camera.image}: {error}") from error
-        self._keep(Sample(measured, images.input, images.output, images.reference))
+        self._keep(SampleFrame(measured, images.input, images.output, images.reference))
         self._previous = images
 
     def _measure(self, images: _Images, frame: EnhancedFrame, stamp: int) -> FrameMetrics:
@@ -154,7 +154,7 @@ class CameraEvaluation:
             change, change_input = change - scene_change, change_input - scene_change
         return rms(change), rms(change_input)
 
-    def _keep(self, sample: Sample) -> None:
+    def _keep(self, sample: SampleFrame) -> None:
         self._frames.append(sample.frame)
         if self._number in self._sampled:
             self._samples[self._number] = sample

@@ -1,4 +1,6 @@
-"""Measure flicker: how brightness and colour change from frame to frame, alone, smoothed, and smoothed and fused.
+"""Measure flicker, the change of brightness and colour from frame to frame, without and with temporal processing.
+
+Three variants are compared: each frame alone, with temporal smoothing, and with smoothing and temporal fusion.
 
 The sequences are made of photographs (``simulation.sequences``): each frame is a window of a photograph, darkened with
 its own noise. A perfect network on noiseless frames would show the photograph in every frame. Flicker is therefore the
@@ -24,12 +26,11 @@ from lowlight_enhance.core.enhancement.motion import scaled
 from lowlight_enhance.core.enhancement.temporal_fusion import TemporalFusion, TemporalFusionConfig
 from lowlight_enhance.core.enhancement.temporal_smoothing import SMOOTHING_S, TemporalSmoother
 from lowlight_enhance.core.errors import ConfigError
-from lowlight_enhance.core.files import atomic_file
 from lowlight_enhance.core.inference.model_input import to_8_bit
 from lowlight_enhance.core.inference.model_zoo import default_model
 from lowlight_enhance.evaluation.metrics import LUMA_WEIGHTS, psnr_db
-from lowlight_enhance.simulation.sequences import SEQUENCES, Frame, Picture, SequenceOptions, sequence
-from lowlight_enhance.tools.image_file import decode, read_file
+from lowlight_enhance.simulation.sequences import SEQUENCES, Picture, SequenceFrame, SequenceOptions, simulate_sequence
+from lowlight_enhance.tools.image_file import decode_image, read_file
 
 LUMA = np.array(LUMA_WEIGHTS)
 
@@ -47,9 +48,9 @@ class FlickerMetrics:
     Attributes:
         flicker: change of the mean luma (0..255) of a block from frame to frame, minus that of the reference.
         colour: the same for R, G and B, minus the change of luma.
-        psnr_db: against the photograph.
-        response_frames: frames from a change until it is followed (0: immediately), see ``response_frames``; None
-            where nothing changes.
+        psnr_db: PSNR against the photograph.
+        response_frames: frames until the output follows a change (0: immediately), see ``response_frames``; None for
+            a sequence without a change.
     """
 
     flicker: float
@@ -64,9 +65,9 @@ class FlickerReport:
 
     Attributes:
         model: file name of the model.
-        sha256: of the model.
+        sha256: digest of the model file.
         photographs: number of photographs.
-        options: how the sequences were made.
+        options: options of the sequences.
         smoothing_s: time constant of the smoothing.
         input_flicker: flicker of the dark frames multiplied by the mean gain in brightness.
         alone: each frame alone.
@@ -122,25 +123,25 @@ def measure_flicker(
 
     Args:
         photographs: files of well-lit photographs.
-        options: how sequences are made; None for the defaults.
+        options: options of the sequences; None for the defaults.
         smoothing_s: time constant of the smoothing in seconds, as in ``PipelineConfig``.
         model: ONNX file; None for the default model.
         threads: as in ``Enhancer``.
 
     Raises:
-        ConfigError: no photograph, or a value out of range.
-        ImageError: a file that is not an image.
+        ConfigError: there is no photograph, or a value is out of range.
+        ImageError: a file is not an image.
         ModelError: the model cannot be used.
     """
     options = options or SequenceOptions()
     _check_arguments(photographs, smoothing_s)
     enhancer = Enhancer(model or default_model(), threads=threads)
-    pictures = [to_8_bit(decode(read_file(path), path)) for path in photographs]
+    pictures = [to_8_bit(decode_image(read_file(path), path)) for path in photographs]
     kinds: dict[str, list[SequenceFlicker]] = {name: [] for name in SEQUENCES}
     for number, picture in enumerate(pictures):
         other = pictures[(number + 1) % len(pictures)]
         for name in SEQUENCES:
-            frames = sequence(name, picture, other, options, number)
+            frames = simulate_sequence(name, picture, other, options, number)
             kinds[name].append(measure_sequence(frames, enhancer, smoothing_s, options.rate_hz))
     return FlickerReport(
         model=enhancer.path.name,
@@ -162,16 +163,6 @@ def _check_arguments(photographs: Sequence[Path], smoothing_s: float) -> None:
         raise ConfigError(f"smoothing_s {smoothing_s}: must be a finite number of seconds above 0")
 
 
-def write_json(report: FlickerReport, target: Path) -> None:
-    """Write the results as JSON.
-
-    Raises:
-        DataError: the target cannot be written.
-    """
-    with atomic_file(target) as temporary:
-        temporary.write_text(report.to_json() + "\n")
-
-
 @dataclass(frozen=True, slots=True)
 class SequenceFlicker:
     """Metrics of one sequence.
@@ -190,9 +181,9 @@ class SequenceFlicker:
 
 
 def measure_sequence(
-    frames: Iterable[Frame], enhance: FrameEnhancer, smoothing_s: float, rate_hz: float
+    frames: Iterable[SequenceFrame], enhance: FrameEnhancer, smoothing_s: float, rate_hz: float
 ) -> SequenceFlicker:
-    """Enhance a sequence alone, smoothed, and smoothed and fused."""
+    """Enhance a sequence in the three variants and measure each."""
     alone, smoothed, fused, dark = _FrameChanges(), _FrameChanges(), _FrameChanges(), _FrameChanges()
     smoother, fusion = TemporalSmoother(), _FusedStream(enhance, smoothing_s)
     stamp_ns = 1_000_000_000
@@ -220,7 +211,7 @@ class _FusedStream:
         self._enhance, self._smoothing_s = enhance, smoothing_s
         self._fusion, self._smoother = TemporalFusion(), TemporalSmoother()
 
-    def __call__(self, frame: Frame, stamp_ns: int) -> NDArray[np.uint8]:
+    def __call__(self, frame: SequenceFrame, stamp_ns: int) -> NDArray[np.uint8]:
         fused = self._fusion(frame.dark, frame.capture, stamp_ns, TemporalFusionConfig())
         maps = self._enhance.maps(fused.rgb, fused.capture, fused.frame_count)
         motion = fused.motion
@@ -240,7 +231,7 @@ class _FrameChanges:
         self._changes: list[NDArray[np.float64]] = []
         self._previous: tuple[Picture, Picture] | None = None
 
-    def add(self, output: Picture, frame: Frame, is_output: bool = True) -> None:
+    def add(self, output: Picture, frame: SequenceFrame, is_output: bool = True) -> None:
         """Add the next frame. The change of the reference is subtracted from that of outputs alone."""
         reference = frame.reference if is_output else np.zeros_like(output)
         if frame.is_change:
@@ -293,7 +284,7 @@ def response_frames(
     Returns:
         Frames from ``change_at`` until the distance between both outputs is at most ``SETTLED`` times the jump of the
         plain one, or at most the largest distance in the last quarter of the sequence: there the distance is the
-        flicker that smoothing removes. None where nothing changes.
+        flicker that smoothing removes. None without a change.
     """
     if change_at is None:
         return None

@@ -88,9 +88,9 @@ def gt_mean_psnr_db(image: Image, reference: Image) -> float:
         ImageError: the images differ in size.
     """
     _check_sizes(image, reference)
-    ours, theirs = as_unit_float(image), as_unit_float(reference)
-    gain = float(luma(theirs).mean()) / max(float(luma(ours).mean()), 1e-6)
-    return psnr_db(np.clip(ours * np.float32(gain), 0.0, 1.0), theirs)
+    unit_image, unit_reference = as_unit_float(image), as_unit_float(reference)
+    gain = float(luma(unit_reference).mean()) / max(float(luma(unit_image).mean()), 1e-6)
+    return psnr_db(np.clip(unit_image * np.float32(gain), 0.0, 1.0), unit_reference)
 
 
 def l1(image: Image, reference: Image) -> float:
@@ -141,8 +141,8 @@ def ssim_map(image: Image, reference: Image) -> NDArray[np.float32]:
 def hue_error_deg(image: Image, reference: Image) -> float:
     """Return the mean absolute difference of the CIELAB hue angle over coloured reference pixels, 0..180 degrees.
 
-    A coloured pixel that became grey counts ``GREY_HUE_ERROR_DEG``, because its hue angle is rounding noise. NaN where
-    no reference pixel has a chroma above ``MIN_CHROMA``.
+    A coloured pixel that became grey counts ``GREY_HUE_ERROR_DEG``, because its hue angle is rounding noise. The
+    result is NaN if no reference pixel has a chroma above ``MIN_CHROMA``.
 
     Raises:
         ImageError: the images differ in size.
@@ -183,5 +183,5 @@ def _window_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _check_sizes(image: Image, reference: Image) -> None:
     if image.shape != reference.shape:
-        ours, theirs = (f"{picture.shape[1]}x{picture.shape[0]}" for picture in (image, reference))
-        raise ImageError(f"the image is {ours} and its reference {theirs}: both must have the same size")
+        sizes = [f"{picture.shape[1]}x{picture.shape[0]}" for picture in (image, reference)]
+        raise ImageError(f"the image is {sizes[0]} and its reference {sizes[1]}: both must have the same size")

@@ -9,7 +9,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from lowlight_enhance.core.files import atomic_file, make_folder
+from lowlight_enhance.core.files import atomic_file, make_folder, write_text
 from lowlight_enhance.evaluation.binning import EXPOSURE_BINS_S, ISO_BINS, by_bin
 from lowlight_enhance.evaluation.json_values import without_nan
 from lowlight_enhance.evaluation.scoring import (
@@ -25,7 +25,7 @@ from lowlight_enhance.evaluation.scoring import (
 _VARIANTS = ("before", "after", "withheld", "shuffled")
 
 
-def summary(scored: Sequence[ScoredImage]) -> dict[str, Any]:
+def summarize_scores(scored: Sequence[ScoredImage]) -> dict[str, Any]:
     """Return means over scenes and over images, by ISO and by exposure time, and of the metadata test."""
     iso, exposure = _by_iso(scored), _by_exposure(scored)
     return {
@@ -61,8 +61,7 @@ def write_scores(scored: Sequence[ScoredImage], folder: Path) -> None:
         for entry in scored:
             scores = [getattr(getattr(entry, variant), name, "") for variant in _VARIANTS for name in names]
             table.writerow([entry.image.name, entry.image.scene, entry.iso, entry.exposure_s, *scores])
-    with atomic_file(folder / "summary.json") as path:
-        path.write_text(json.dumps(without_nan(summary(scored)), indent=1), encoding="utf-8")
+    write_text(folder / "summary.json", json.dumps(without_nan(summarize_scores(scored)), indent=1))
 
 
 def describe(name: str, scored: Sequence[ScoredImage]) -> str:

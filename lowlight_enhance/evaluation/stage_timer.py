@@ -1,4 +1,4 @@
-"""StageTimer: measure how long the two halves of a ``FrameEnhancer`` take."""
+"""StageTimer: measure the duration of both steps of a ``FrameEnhancer``."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def _corners(grey: NDArray[Any]) -> Points:
 
 
 def _visible_points(points: Points, views: Sequence[Homography], shape: tuple[int, ...]) -> Points:
-    """Points that lie in the photograph and in every frame."""
+    """Return the points that lie in the photograph and in every frame."""
     visible = np.ones(len(points), bool)
     for view in (np.eye(3), *views):  # the identity maps to the photograph, which has the size of the frames
         moved = _moved(points, views[0], view)
@@ -86,13 +86,13 @@ def _visible_points(points: Points, views: Sequence[Homography], shape: tuple[in
 
 
 def _moved(points: Points, view: Homography, other: Homography) -> Points:
-    """Positions in another view of points in a view."""
+    """Return the positions in another view of points in a view."""
     through = np.column_stack([points, np.ones(len(points))]) @ (other @ np.linalg.inv(view)).T
     return np.asarray(through[:, :2] / through[:, 2:], dtype=np.float64)
 
 
 def _follow(before: NDArray[Any], after: NDArray[Any], points: Points) -> tuple[Points, NDArray[np.bool_]]:
-    """New positions of the points, and whether tracking them back returns to the start."""
+    """Return the new positions of the points, and whether tracking them back returns to the start."""
     window, start = (WINDOW_PX, WINDOW_PX), points.astype(np.float32).reshape(-1, 1, 2)
     track: Any = partial(cv2.calcOpticalFlowPyrLK, winSize=window, maxLevel=PYRAMID_LEVELS)
     forward, found, _ = track(before, after, start, None)

@@ -1,1 +1,1 @@
-"""A photograph as a camera sees it in low light, and clips with known motion."""
+"""Simulate a camera in low light from well-lit photographs, and clips with known camera motion."""

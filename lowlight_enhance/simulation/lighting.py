@@ -30,7 +30,7 @@ LAMP_INTENSITY = (1.0, 6.0)
 def draw_illumination(height: int, width: int, rng: np.random.Generator) -> Map:
     """Draw a (height, width) map of stops of under-exposure relative to the brightest part, which has 0.
 
-    One pattern, or the darker of two.
+    The map is one random pattern, or the darker of two at each pixel.
     """
     stops = _draw_pattern(height, width, rng) * rng.uniform(0.5, LARGEST_RANGE)
     if rng.random() < 0.3:
@@ -39,7 +39,7 @@ def draw_illumination(height: int, width: int, rng: np.random.Generator) -> Map:
 
 
 def _draw_pattern(height: int, width: int, rng: np.random.Generator) -> Map:
-    """Draw a share of darkness, 0 lit to 1 dark."""
+    """Draw a map of darkness from 0 (lit) to 1 (dark)."""
     sides = (np.linspace(0, 1, side, dtype=np.float32) for side in (height, width))
     y, x = np.meshgrid(*sides, indexing="ij")
     pattern = _PATTERNS[int(rng.choice(len(_PATTERNS), p=_SHARES))]
@@ -48,7 +48,7 @@ def _draw_pattern(height: int, width: int, rng: np.random.Generator) -> Map:
 
 
 def _horizon(grid: Grid, softness: float, rng: np.random.Generator) -> Map:
-    """Bright above, dark below a nearly level line; now and then the other way round."""
+    """Draw a bright part above a nearly level line and a dark part below it, sometimes inverted."""
     y, x = grid
     slope, place = rng.normal(0.0, 0.15), rng.uniform(0.15, 0.85)
     share = _ramp(y + np.float32(slope) * (x - 0.5) - np.float32(place), softness)
@@ -56,15 +56,15 @@ def _horizon(grid: Grid, softness: float, rng: np.random.Generator) -> Map:
 
 
 def _gradient(grid: Grid, softness: float, rng: np.random.Generator) -> Map:
-    """A straight edge or gradient of any direction; dark corners are a special case."""
+    """Draw a straight edge or gradient of any direction, which includes dark corners."""
     y, x = grid
     angle = rng.uniform(0.0, 2.0 * np.pi)
     along = (x - 0.5) * np.float32(np.cos(angle)) + (y - 0.5) * np.float32(np.sin(angle))
     return _ramp(along - np.float32(rng.uniform(-0.35, 0.35)), max(softness, 0.02))
 
 
-def _pool(grid: Grid, softness: float, rng: np.random.Generator) -> Map:
-    """The pool of light of a lamp; now and then a dark spot."""
+def _lamp_spot(grid: Grid, softness: float, rng: np.random.Generator) -> Map:
+    """Draw the area that a lamp lights, sometimes inverted to a dark spot."""
     y, x = grid
     cx, cy, squash = rng.uniform(0.1, 0.9), rng.uniform(0.1, 0.9), float(np.exp(rng.normal(0.0, 0.3)))
     radius = np.hypot((x - np.float32(cx)) * np.float32(squash), y - np.float32(cy))
@@ -73,7 +73,7 @@ def _pool(grid: Grid, softness: float, rng: np.random.Generator) -> Map:
 
 
 def _shadow(grid: Grid, softness: float, rng: np.random.Generator) -> Map:
-    """Polygons with hard or soft edges: shadows of things, openings, windows."""
+    """Draw polygons with hard or soft edges, such as shadows of objects, openings and windows."""
     height, width = grid[0].shape
     mask = np.zeros((height, width), np.float32)
     for _ in range(int(rng.integers(1, 4))):
@@ -87,8 +87,8 @@ def _shadow(grid: Grid, softness: float, rng: np.random.Generator) -> Map:
     return mask if rng.random() < 0.5 else np.asarray(1.0 - mask, dtype=np.float32)
 
 
-def _field(grid: Grid, _softness: float, rng: np.random.Generator) -> Map:
-    """A smooth random field."""
+def _smooth_noise(grid: Grid, _softness: float, rng: np.random.Generator) -> Map:
+    """Draw a smooth random map."""
     cells = int(rng.integers(2, 6))
     coarse = rng.uniform(0.0, 1.0, (cells, cells)).astype(np.float32)
     field = cv2.resize(coarse, grid[0].shape[::-1], interpolation=cv2.INTER_CUBIC)
@@ -98,15 +98,15 @@ def _field(grid: Grid, _softness: float, rng: np.random.Generator) -> Map:
 _PATTERNS: tuple[Callable[[Grid, float, np.random.Generator], Map], ...] = (
     _horizon,
     _gradient,
-    _pool,
+    _lamp_spot,
     _shadow,
-    _field,
+    _smooth_noise,
 )
 _SHARES = (0.3, 0.2, 0.2, 0.2, 0.1)
 
 
 def _ramp(distance: Map, width: float) -> Map:
-    """0 below 0, 1 above ``width``, linear between."""
+    """Return 0 for distances below 0, 1 above ``width``, and a linear ramp between."""
     return np.asarray(np.clip(distance / np.float32(width), 0.0, 1.0), dtype=np.float32)
 
 

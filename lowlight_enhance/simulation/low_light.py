@@ -95,7 +95,7 @@ def develop_16_bit(linear: Linear) -> NDArray[np.uint16]:
 
 
 def tukey_lambda(shape: float, size: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Samples of the Tukey-lambda distribution (unit scale): (u^s - (1-u)^s) / s, logistic at s = 0."""
+    """Return the samples of the Tukey-lambda distribution (unit scale): (u^s - (1-u)^s) / s, logistic at s = 0."""
     u = rng.random(size, dtype=np.float32).clip(1e-6, 1.0 - 1e-6)
     if abs(shape) < 1e-4:
         return np.asarray(np.log(u / (1.0 - u)), dtype=np.float32)
@@ -233,7 +233,7 @@ def dark_frame(width: int, height: int, capture: CaptureMetadata, seed: int = 0)
 
 
 def mosaic(rgb: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(H, W, 3) -> (H, W), an RGGB colour filter array."""
+    """Convert (H, W, 3) to the (H, W) samples of an RGGB colour filter array."""
     raw: NDArray[np.float32] = rgb[:, :, 1].copy()
     raw[0::2, 0::2] = rgb[0::2, 0::2, 0]
     raw[1::2, 1::2] = rgb[1::2, 1::2, 2]
@@ -245,7 +245,10 @@ AVERAGE_STEPS = 4.0
 
 
 def demosaic(raw: NDArray[np.float32], steps: float = 1.0) -> NDArray[np.float32]:
-    """RGGB (H, W) -> (H, W, 3) by bilinear interpolation in ``1 / steps`` DN; negative values survive."""
+    """Convert RGGB samples, (H, W), to (H, W, 3) by bilinear interpolation, rounded to ``1 / steps`` DN.
+
+    Negative values down to -512 DN are kept.
+    """
     levels = np.clip((raw + 512.0) * steps, 0.0, 65535.0).astype(np.uint16)
     rgb = cv2.cvtColor(levels, cv2.COLOR_BayerBG2RGB)  # OpenCV names patterns from the second row on: RGGB is BG
     return np.asarray(rgb / np.float32(steps) - np.float32(512.0), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Sequences of dark frames made of photographs: each frame is a window of one, with noise of its own."""
+"""Simulate sequences of dark frames from photographs: each frame is a window of a photograph with its own noise."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ from lowlight_enhance.simulation.sensors import SENSORS
 SEQUENCES = {
     "static": "nothing moves",
     "pan": "the camera pans",
-    "metadata gaps": "nothing moves; every fifth frame comes without metadata",
-    "exposure step": "nothing moves; halfway the exposure is cut",
-    "scene change": "nothing moves; halfway another photograph comes",
+    "metadata gaps": "nothing moves; every fifth frame has no metadata",
+    "exposure step": "nothing moves; halfway the exposure time is shortened",
+    "scene change": "nothing moves; halfway another photograph is shown",
 }
-"""What is made of each photograph."""
+"""The kinds of sequence that are made from each photograph, with a description."""
 
-PAN = (4, 1)
-"""Pixels that the camera moves right and down from frame to frame."""
+PAN_STEP_PX = (4, 1)
+"""Motion of the camera from frame to frame, in pixels right and down."""
 
-GAP_EVERY = 5
-"""Frames from one without metadata to the next."""
+METADATA_GAP_PERIOD = 5
+"""Every frame of this number has no metadata."""
 
-LEAST_FRAMES, LEAST_PIXELS = 4, 16
-"""Fewer frames of a sequence, or pixels of a frame's side, tell nothing."""
+MIN_FRAMES, MIN_SIDE_PX = 4, 16
+"""Smallest number of frames of a sequence, and smallest side of a frame; less gives no useful result."""
 
 Picture = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
 class SequenceOptions:
-    """How sequences are made.
+    """Settings of a sequence.
 
     Attributes:
         width: columns of a frame.
         height: rows of a frame.
-        frames: of each sequence.
-        rate_hz: frames a second, by their stamps.
-        iso: of the sensor whose noise is drawn.
-        stops: how far below the photograph's own exposure the frames are.
-        step_stops: how much further the exposure step goes.
+        frames: number of frames.
+        rate_hz: frames per second.
+        iso: ISO of the simulated camera.
+        stops: under-exposure of the frames relative to the photograph.
+        step_stops: additional under-exposure after the exposure step.
     """
 
     width: int = 640
@@ -59,10 +59,10 @@ class SequenceOptions:
     step_stops: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.frames < LEAST_FRAMES or min(self.width, self.height) < LEAST_PIXELS:
+        if self.frames < MIN_FRAMES or min(self.width, self.height) < MIN_SIDE_PX:
             raise ConfigError(
-                f"{self.frames} frames of {self.width}x{self.height}: give at least {LEAST_FRAMES} of "
-                f"{LEAST_PIXELS}x{LEAST_PIXELS}"
+                f"{self.frames} frames of {self.width}x{self.height}: give at least {MIN_FRAMES} of "
+                f"{MIN_SIDE_PX}x{MIN_SIDE_PX}"
             )
         for name in ("rate_hz", "iso"):
             value = getattr(self, name)
@@ -71,15 +71,15 @@ class SequenceOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class SequenceFrame:
     """One frame of a sequence.
 
     Attributes:
-        reference: (H, W, 3) the window of the photograph.
-        dark: what the camera makes of it.
-        capture: its metadata, as far as it comes with it.
-        shift: (x, y) pixels by which the window has moved since the frame before.
-        is_change: exposure or scene is another than in the frame before.
+        reference: (H, W, 3) uint8, the window of the photograph.
+        dark: (H, W, 3) uint8, the window as the camera sees it.
+        capture: ISO and exposure time; unknown for a frame without metadata.
+        shift: (x, y) motion of the window in pixels since the previous frame.
+        is_change: exposure or scene differ from the previous frame.
     """
 
     reference: Picture
@@ -89,15 +89,17 @@ class Frame:
     is_change: bool = False
 
 
-def sequence(name: str, picture: Picture, other: Picture, options: SequenceOptions, seed: int) -> Iterator[Frame]:
-    """The frames of a kind of sequence.
+def simulate_sequence(
+    name: str, picture: Picture, other: Picture, options: SequenceOptions, seed: int
+) -> Iterator[SequenceFrame]:
+    """Yield the frames of a kind of sequence.
 
     Args:
         name: one of ``SEQUENCES``.
-        picture: (H, W, 3) uint8 photograph; it is enlarged or shrunk to what the frames need.
-        other: the photograph that a scene change leads to; where it is the same, that is shown upside down.
+        picture: (H, W, 3) uint8 photograph; it is resized to the size that the frames need.
+        other: photograph after a scene change; if it equals ``picture``, it is shown upside down.
         options: size, light and noise.
-        seed: of the noise.
+        seed: seed of the noise.
     """
     rng = np.random.default_rng(seed)
     moves = name == "pan"
@@ -111,21 +113,21 @@ def sequence(name: str, picture: Picture, other: Picture, options: SequenceOptio
         cut_s = 2.0**-options.step_stops / options.rate_hz
         after = replace(before, stops=before.stops + options.step_stops, capture=CaptureMetadata(options.iso, cut_s))
     change_at = options.frames // 2 if name in ("exposure step", "scene change") else options.frames
-    shift = PAN if moves else (0, 0)
+    shift = PAN_STEP_PX if moves else (0, 0)
     for number in range(options.frames):
         exposure, shown = (after, changed) if number >= change_at else (before, scene)
         x, y = shift[0] * number, shift[1] * number
         reference = np.ascontiguousarray(shown[y : y + options.height, x : x + options.width])
         dark = darken(reference, exposure, rng)
-        is_gap = name == "metadata gaps" and number % GAP_EVERY == GAP_EVERY - 1
+        is_gap = name == "metadata gaps" and number % METADATA_GAP_PERIOD == METADATA_GAP_PERIOD - 1
         capture = UNKNOWN if is_gap else exposure.capture
-        yield Frame(reference, dark, capture, shift if number else (0, 0), number == change_at)
+        yield SequenceFrame(reference, dark, capture, shift if number else (0, 0), number == change_at)
 
 
 def _covering(picture: Picture, options: SequenceOptions, moves: bool) -> Picture:
-    """``picture`` as large as the window, and the way that it goes where it ``moves``."""
-    width = options.width + moves * PAN[0] * (options.frames - 1)
-    height = options.height + moves * PAN[1] * (options.frames - 1)
+    """Resize ``picture`` so that it covers the window, and the path of the window if it ``moves``."""
+    width = options.width + moves * PAN_STEP_PX[0] * (options.frames - 1)
+    height = options.height + moves * PAN_STEP_PX[1] * (options.frames - 1)
     scale = max(width / picture.shape[1], height / picture.shape[0])
     size = (max(width, round(picture.shape[1] * scale)), max(height, round(picture.shape[0] * scale)))
     how = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_CUBIC

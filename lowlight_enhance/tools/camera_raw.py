@@ -1,4 +1,4 @@
-"""Camera raw files (DNG, NEF, CR2, ...), developed to the image that a camera topic would carry.
+"""Develop camera raw files (DNG, NEF, CR2, ...) to the image that a camera would publish.
 
 Most raw files are TIFF files whose first page is a small preview, already brightened by the camera. A TIFF reader
 takes that preview for the image, so raw files are recognised by their content and developed with LibRaw.
@@ -46,22 +46,22 @@ SRGB_CURVE = (2.4, 12.92)
 """Power and slope at black, in LibRaw's form."""
 
 _CR2_START = b"II*\0\x10\0\0\0CR"
-"""Its directories have no mark of sensor data."""
+"""Start of a CR2 file, whose directories do not mark sensor data."""
 
 _SUBFILE_TYPE, _PHOTOMETRIC, _SUB_DIRECTORIES, _DNG_VERSION = 254, 262, 330, 50706
 _SENSOR_DATA = (32803, 34892)
 """Values of PhotometricInterpretation: colour filter array and LinearRaw."""
 
 _MAX_DIRECTORIES = 64
-"""Of a TIFF file; raw files have up to about ten."""
+"""Largest number of directories to read of a TIFF file; raw files have up to about ten."""
 
 
 def is_camera_raw(content: bytes, suffix: str = "") -> bool:
-    """Whether a file holds a camera's sensor data.
+    """Return whether a file holds a camera's sensor data.
 
     Args:
         content: the whole file.
-        suffix: of the file name, with the dot.
+        suffix: suffix of the file name, with the dot.
     """
     if suffix.lower() in RAW_SUFFIXES or content.startswith(_CR2_START):
         return True
@@ -72,29 +72,29 @@ def is_camera_raw(content: bytes, suffix: str = "") -> bool:
 
 
 def is_preview_first(content: bytes) -> bool:
-    """Whether the first page of a TIFF file is a reduced version of another page."""
+    """Return whether the first page of a TIFF file is a reduced version of another page."""
     first = next(_tiff_directories(content), {})
     return bool(first.get(_SUBFILE_TYPE, 0) & 1)
 
 
-def develop(
+def develop_raw(
     source: Path, bits: Bits = 8, upright: bool = False, content: bytes | None = None, max_pixels: int | None = None
 ) -> tuple[Rgb, CaptureMetadata]:
     """Develop a raw file.
 
     Args:
         source: the file.
-        bits: of the result.
-        upright: rotate the image as the camera was held; False: as the sensor is read out, so that the two frames of
-            a training pair always fit.
-        content: what ``source`` holds, where it was read already.
-        max_pixels: a larger image is refused; None: any size.
+        bits: bits per sample of the result.
+        upright: rotate the image by the orientation of the camera. False keeps the orientation of the sensor, so that
+            both frames of a training pair always match.
+        content: content of ``source``, if it was read already.
+        max_pixels: larger images are rejected; None: any size.
 
     Returns:
-        (H, W, 3) R, G, B in sRGB, uint8 or uint16, and the exposure that the camera noted.
+        (H, W, 3) R, G, B in sRGB, uint8 or uint16, and the exposure that the camera recorded.
 
     Raises:
-        ImageError: no such file, no raw file that LibRaw knows, a damaged one, too large, or rawpy is not installed.
+        ImageError: the file does not exist, LibRaw cannot read it, it is too large, or rawpy is not installed.
     """
     if content is None and not source.is_file():
         raise ImageError(f"{source} does not exist; check the path")
@@ -122,7 +122,7 @@ def develop(
 
 @contextlib.contextmanager
 def _opened(source: Path, content: bytes | None) -> Iterator[rawpy.RawPy]:
-    """``rawpy.imread`` with LibRaw's errors, those of the block too, turned into ``ImageError``."""
+    """Open a raw file. Errors of LibRaw, also those inside the block, become ``ImageError``."""
     try:
         import rawpy
     except ImportError as error:
@@ -138,16 +138,16 @@ def _opened(source: Path, content: bytes | None) -> Iterator[rawpy.RawPy]:
 
 
 def _capture(raw: rawpy.RawPy) -> CaptureMetadata:
-    """ISO and exposure time, to the six digits that LibRaw's single precision holds."""
+    """Return ISO and exposure time, to the six digits that LibRaw's single precision holds."""
     try:
-        noted = raw.other
-    except (ValueError, OverflowError, OSError):  # rawpy also converts the date, which may be none
+        recorded = raw.other
+    except (ValueError, OverflowError, OSError):  # rawpy also converts the date, which may be invalid
         return CaptureMetadata()
-    return CaptureMetadata.sanitized(float(f"{noted.iso_speed:.6g}"), float(f"{noted.shutter_speed:.6g}"))
+    return CaptureMetadata.sanitized(float(f"{recorded.iso_speed:.6g}"), float(f"{recorded.shutter_speed:.6g}"))
 
 
 def _tiff_directories(content: bytes) -> Iterator[dict[int, int]]:
-    """The directories of a TIFF file: first value of every tag that holds 16- or 32-bit integers or bytes."""
+    """Yield the directories of a TIFF file: first value of every tag that holds 16- or 32-bit integers or bytes."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(content[:4])
     if order is None:
         return
@@ -171,11 +171,11 @@ def _tiff_directories(content: bytes) -> Iterator[dict[int, int]]:
 
 
 def _offsets(content: bytes, order: str, entry: int, count: int) -> list[int]:
-    """Offsets of sub-directories: one stands in the entry itself, several elsewhere."""
+    """Return the offsets of sub-directories: a single one is stored in the entry itself, several elsewhere."""
     first = _integer(content, order, entry + 8)
     return [first] if count == 1 else [_integer(content, order, first + 4 * i) for i in range(min(count, 16))]
 
 
 def _integer(content: bytes, order: str, at: int) -> int:
-    """The 32-bit integer at an offset; 0 past the end."""
+    """Return the 32-bit integer at an offset; 0 past the end."""
     return int(struct.unpack_from(order + "I", content, at)[0]) if 0 <= at <= len(content) - 4 else 0

@@ -27,23 +27,23 @@ ISO_TAGS = (0x8827, 0x8832, 0x8833)
 """PhotographicSensitivity, then RecommendedExposureIndex and ISOSpeed, which hold values above 65534."""
 
 ISO_BEYOND_16_BITS = 65535.0
-"""PhotographicSensitivity of a value that stands in another tag."""
+"""Value of PhotographicSensitivity if the actual value is stored in another tag."""
 
 MAX_APEX = 64.0
 
 
 def exif_capture(content: bytes) -> CaptureMetadata:
-    """ISO and exposure time of an image file.
+    """Return ISO and exposure time of an image file.
 
-    Cameras write 0 into tags that they do not use, and some writers put the tags into the main directory instead of
-    the EXIF directory. The first plausible value counts.
+    Cameras write 0 into tags that they do not use, and some programs write the tags into the main directory instead of
+    the EXIF directory. Therefore the first plausible value is used.
 
     Args:
         content: the whole file.
 
     Returns:
-        What stands there; unknown where there is no EXIF, where it is damaged, or where Pillow is not installed. The
-        last two are logged.
+        The recorded values; unknown if there is no EXIF, if it is damaged, or if Pillow is not installed. The last two
+        are logged.
     """
     try:
         from PIL import Image
@@ -59,7 +59,7 @@ def exif_capture(content: bytes) -> CaptureMetadata:
             with Image.open(io.BytesIO(content)) as image:
                 exif = image.getexif()
                 directories: list[dict[int, Any]] = [dict(exif.get_ifd(EXIF_IFD)), dict(exif)]
-    except Exception as error:  # Pillow raises many types for a damaged block, which must not cost the image
+    except Exception as error:  # Pillow raises many types for a damaged block; the image is still usable
         logger.warning("EXIF cannot be read (%s): ISO and exposure time count as unknown", error)
         return UNKNOWN
     iso = _first_plausible(_values(directories, ISO_TAGS), ISO_LIMITS, ISO_BEYOND_16_BITS)
@@ -71,7 +71,7 @@ def exif_capture(content: bytes) -> CaptureMetadata:
 
 
 def _values(directories: list[dict[int, Any]], tags: tuple[int, ...]) -> Iterator[float]:
-    """All finite numbers of these tags, tag by tag."""
+    """Yield all finite numbers of these tags, tag by tag."""
     for tag in tags:
         for directory in directories:
             value = directory.get(tag)

@@ -11,7 +11,7 @@ from lowlight_enhance.core.inference.session import Runtime
 from lowlight_enhance.core.metadata.capture import EXPOSURE_LIMITS_S, ISO_LIMITS, CaptureMetadata, plausible
 from lowlight_enhance.core.paths import check_sources_not_overwritten
 from lowlight_enhance.tools.exif import exif_capture
-from lowlight_enhance.tools.image_file import IMAGE_SUFFIXES, MAX_PIXELS, decode, read_file, write_image
+from lowlight_enhance.tools.image_file import IMAGE_SUFFIXES, MAX_PIXELS, decode_image, read_file, write_image
 
 
 def enhance_file(
@@ -25,46 +25,46 @@ def enhance_file(
     runtime: Runtime = "onnxruntime",
     max_pixels: int = MAX_PIXELS,
 ) -> CaptureMetadata:
-    """Write the enhanced ``source`` as ``target``.
+    """Enhance the image file ``source`` and write the result to ``target``.
 
     Args:
-        source: any image that ``decode`` reads.
+        source: any image that ``decode_image`` reads.
         target: file with one of ``IMAGE_SUFFIXES``; an existing one is replaced.
-        iso: ISO of the exposure; None takes it from EXIF where it stands there.
-        exposure_s: exposure time in seconds; None takes it from EXIF where it stands there.
+        iso: ISO of the exposure; None: from EXIF, if it is recorded there.
+        exposure_s: exposure time in seconds; None: from EXIF, if it is recorded there.
         model: ONNX file; None for the default model.
         working_size: as in ``Enhancer``.
         threads: as in ``Enhancer``.
         runtime: as in ``Enhancer``.
-        max_pixels: a larger image is refused.
+        max_pixels: larger images are rejected.
 
     Returns:
         The capture metadata that was used.
 
     Raises:
-        ConfigError: an implausible ISO or exposure time, a target of no known format, or a runtime that is not
+        ConfigError: ISO or exposure time is implausible, the format of the target is unknown, or the runtime is not
             installed.
         ImageError: the source is not a readable image, or too large.
         DataError: the target is the source, or cannot be written.
-        ModelError: no usable model.
+        ModelError: the model cannot be used.
     """
-    given = capture_from_options(iso, exposure_s)
-    check_target(source, target)
+    user_capture = capture_from_options(iso, exposure_s)
+    check_image_target(source, target)
     content = read_file(source)
-    rgb = decode(content, source, max_pixels)
-    capture = given
-    if given.iso is None or given.exposure_s is None:
-        capture = given.filled_from(exif_capture(content))
+    rgb = decode_image(content, source, max_pixels)
+    capture = user_capture
+    if user_capture.iso is None or user_capture.exposure_s is None:
+        capture = user_capture.filled_from(exif_capture(content))
     enhancer = Enhancer(model, threads=threads, working_size=working_size, runtime=runtime)
     write_image(enhancer(rgb, capture), target)
     return capture
 
 
 def capture_from_options(iso: float | None, exposure_s: float | None) -> CaptureMetadata:
-    """The values of ``--iso`` and ``--exposure``; unlike a camera's, implausible ones are an error.
+    """Return the values of ``--iso`` and ``--exposure``. Implausible values are an error, unlike those of a camera.
 
     Raises:
-        ConfigError: a value out of range.
+        ConfigError: a value is out of range.
     """
     for flag, value, limits, unit in (
         ("--iso", iso, ISO_LIMITS, ""),
@@ -78,12 +78,12 @@ def capture_from_options(iso: float | None, exposure_s: float | None) -> Capture
     return CaptureMetadata.sanitized(iso, exposure_s)
 
 
-def check_target(source: Path, target: Path) -> None:
+def check_image_target(source: Path, target: Path) -> None:
     """Check a target before the work starts.
 
     Raises:
-        ConfigError: its suffix is no known format.
-        DataError: it is the source, or cannot be written.
+        ConfigError: the suffix of the target is not a known format.
+        DataError: the target is the source, or cannot be written.
     """
     if target.suffix.lower() not in IMAGE_SUFFIXES:
         raise ConfigError(f"cannot write {target}: the name must end in one of {', '.join(IMAGE_SUFFIXES)}")

@@ -1,4 +1,4 @@
-"""Reading image files into arrays, and writing arrays as image files."""
+"""Read image files into arrays, and write arrays as image files."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from lowlight_enhance.core.files import write_bytes
 from lowlight_enhance.core.imaging.encodings import check_image_size
 from lowlight_enhance.core.inference.model_input import Rgb
 from lowlight_enhance.core.pipeline import PipelineConfig
-from lowlight_enhance.tools.camera_raw import develop, is_camera_raw, is_preview_first
+from lowlight_enhance.tools.camera_raw import develop_raw, is_camera_raw, is_preview_first
 from lowlight_enhance.tools.image_header import TOO_LARGE, declared_size, is_cut_short, sample_maximum
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
-"""Formats that are written, and that are read from folders."""
+"""Suffixes of the formats that can be written, and of the files that are read from folders."""
 
 MAX_PIXELS = PipelineConfig().max_pixels
-"""The node's limit."""
+"""Largest number of pixels of an image, as in the node."""
 
 MAX_FILE_BYTES = 1 << 30
 
 
 def read_file(source: Path) -> bytes:
-    """The content of an image file.
+    """Return the content of an image file.
 
-    Only regular files are read: a pipe may never deliver, and ``/dev/zero`` never ends.
+    Only regular files are read: reading a pipe may block forever, and ``/dev/zero`` never ends.
 
     Raises:
-        ImageError: it cannot be read, is empty or no regular file, or exceeds ``MAX_FILE_BYTES``.
+        ImageError: the file cannot be read, is empty or not a regular file, or exceeds ``MAX_FILE_BYTES``.
     """
     try:
         status = source.stat()
         if stat.S_ISREG(status.st_mode):
             if status.st_size > MAX_FILE_BYTES:
                 raise ImageError(f"{source} has {status.st_size >> 20} MiB, more than an image file of any camera")
-            # Files of /proc claim no bytes, and some of them block.
+            # Files in /proc report a size of 0, and reading some of them blocks.
             content = source.read_bytes() if status.st_size else b""
         elif stat.S_ISDIR(status.st_mode):
             raise ImageError(f"cannot read {source}: it is a directory; give an image file")
@@ -53,23 +53,23 @@ def read_file(source: Path) -> bytes:
     return content
 
 
-def decode(content: bytes, source: Path, max_pixels: int = MAX_PIXELS) -> Rgb:
+def decode_image(content: bytes, source: Path, max_pixels: int = MAX_PIXELS) -> Rgb:
     """Decode an image file.
 
     Args:
-        content: the whole file: any format that OpenCV reads, or a camera raw file where rawpy is installed.
-        source: its name, for the format and for messages.
-        max_pixels: a larger image is refused before memory is allocated for it.
+        content: the whole file: any format that OpenCV reads, or a camera raw file if rawpy is installed.
+        source: name of the file, for the format and for messages.
+        max_pixels: larger images are rejected before memory is allocated for them.
 
     Returns:
-        (H, W, 3) R, G, B, uint8 or uint16, rotated upright as EXIF asks. Alpha is dropped. Samples of 10 or 12 bits
-        are scaled to 16.
+        (H, W, 3) R, G, B, uint8 or uint16, rotated upright by EXIF. Alpha is dropped. Samples of 10 or 12 bits are
+        scaled to 16.
 
     Raises:
-        ImageError: not an image of 8 to 16 bits, damaged, too large, or only a preview of one.
+        ImageError: the content is not an image of 8 to 16 bits, is damaged or too large, or only a preview.
     """
     if is_camera_raw(content, source.suffix):
-        return develop(source, 16, upright=True, content=content, max_pixels=max_pixels)[0]
+        return develop_raw(source, 16, upright=True, content=content, max_pixels=max_pixels)[0]
     if is_preview_first(content):
         raise ImageError(f"the first page of {source} is a preview; save the full image as a file of its own")
     if content.startswith(b"P7"):
@@ -101,7 +101,7 @@ def _check_size(content: bytes, source: Path, max_pixels: int) -> None:
 
 
 def _full_scale(rgb: Rgb, maximum: int) -> Rgb:
-    """Samples from 0 to ``maximum`` scaled to the whole range of their type."""
+    """Scale samples from 0..``maximum`` to the whole range of their type."""
     full = np.iinfo(rgb.dtype).max
     if maximum >= full:
         return rgb
@@ -109,15 +109,15 @@ def _full_scale(rgb: Rgb, maximum: int) -> Rgb:
     return cast(Rgb, table.astype(rgb.dtype)[rgb])
 
 
-def encode(rgb: NDArray[np.uint8], target: Path) -> bytes:
-    """The file of an image.
+def encode_image(rgb: NDArray[np.uint8], target: Path) -> bytes:
+    """Encode an image and return the content of the file.
 
     Args:
-        rgb: (H, W, 3).
-        target: its name, whose suffix is the format.
+        rgb: (H, W, 3) uint8, R, G, B.
+        target: name of the file, whose suffix is the format.
 
     Raises:
-        DataError: too large for the format.
+        DataError: the image is too large for the format.
     """
     try:
         is_encoded, content = cv2.imencode(target.suffix, np.ascontiguousarray(rgb[:, :, ::-1]))
@@ -131,11 +131,11 @@ def encode(rgb: NDArray[np.uint8], target: Path) -> bytes:
 
 
 def write_image(rgb: NDArray[np.uint8], target: Path) -> None:
-    """Write (H, W, 3) as ``target``, whose suffix is the format; an existing file is replaced when all is written.
+    """Write (H, W, 3) R, G, B to ``target``, whose suffix is the format. An existing file is replaced at the end.
 
-    The file is encoded in memory, because ``cv2.imwrite`` does not report a full disk in several formats.
+    The file is encoded in memory, because ``cv2.imwrite`` does not report a full disk for several formats.
 
     Raises:
-        DataError: it cannot be written, or is too large for the format.
+        DataError: the file cannot be written, or the image is too large for the format.
     """
-    write_bytes(target, encode(rgb, target))
+    write_bytes(target, encode_image(rgb, target))

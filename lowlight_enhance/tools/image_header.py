@@ -1,6 +1,6 @@
-"""What an image file declares before it is decoded: its size, and the value of full scale.
+"""Read size and full scale of an image file from its header, before it is decoded.
 
-OpenCV allocates what a header asks for, and does not scale samples of 10 or 12 bits to 16.
+OpenCV allocates the memory that a header declares, and does not scale samples of 10 or 12 bits to 16.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 import struct
 import warnings
 
-_PNG_START = b"\x89PNG\r\n\x1a\n"
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_FRAME = re.compile(rb"\xff[\xc0-\xc2]..\x08(....)", re.DOTALL)
 _JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
 
@@ -23,14 +23,14 @@ _JP2_DEPTH_AT = 4 + 38
 """Offset of the first component's depth from the start of the codestream."""
 
 TOO_LARGE = (1 << 31, 1 << 31)
-"""Stands for a size that Pillow refuses to tell because it is a decompression bomb."""
+"""Stands for a size that Pillow rejects as a decompression bomb."""
 
 
 def declared_size(content: bytes) -> tuple[int, int] | None:
-    """(height, width) that the header declares; None where it is not known.
+    """Return the (height, width) that the header declares; None if it is not known.
 
-    Pillow reads the header of every format. Without Pillow only those of PNG and JPEG are read, in which a few bytes
-    can declare gigabytes.
+    Pillow reads the header of every format. Without Pillow only PNG and JPEG headers are read, because a few bytes of
+    these formats can declare gigabytes.
     """
     try:
         from PIL import Image
@@ -48,7 +48,7 @@ def declared_size(content: bytes) -> tuple[int, int] | None:
 
 
 def _png_or_jpeg_size(content: bytes) -> tuple[int, int] | None:
-    if content.startswith(_PNG_START) and len(content) >= 24:
+    if content.startswith(_PNG_SIGNATURE) and len(content) >= 24:
         width, height = struct.unpack_from(">II", content, 16)
         return height, width
     if content.startswith(b"\xff\xd8") and (frame := _JPEG_FRAME.search(content)):
@@ -58,18 +58,18 @@ def _png_or_jpeg_size(content: bytes) -> tuple[int, int] | None:
 
 
 def is_cut_short(content: bytes) -> bool:
-    """Whether a JPEG file ends before its image does; OpenCV fills the rest with grey."""
+    """Return whether a JPEG file ends before its image does; OpenCV fills the rest with grey."""
     if not content.startswith(b"\xff\xd8\xff"):
         return False
     return content.rfind(_JPEG_END) < content.find(_JPEG_SCAN)
 
 
 def sample_maximum(content: bytes, bits: int) -> int:
-    """Value of full scale of the samples that OpenCV decodes from a file.
+    """Return the value of full scale of the samples that OpenCV decodes from a file.
 
     Args:
         content: the whole file.
-        bits: of the decoded array, 8 or 16.
+        bits: bits of the decoded array, 8 or 16.
 
     Returns:
         ``2**bits - 1``, or less for PNM, AVIF and JPEG 2000 files of another depth, whose samples OpenCV returns
@@ -85,7 +85,7 @@ def sample_maximum(content: bytes, bits: int) -> int:
 
 
 def _avif_depth(content: bytes) -> int | None:
-    """Bits of a sample, from the AV1 configuration (AV1-ISOBMFF, section 2.3)."""
+    """Return the bits of a sample, from the AV1 configuration (AV1-ISOBMFF, section 2.3)."""
     if content[4:8] != b"ftyp":
         return None
     at = content.find(b"av1C")
@@ -98,7 +98,7 @@ def _avif_depth(content: bytes) -> int | None:
 
 
 def _jp2_depth(content: bytes) -> int | None:
-    """Bits of a sample of the first component, from the SIZ marker (ISO/IEC 15444-1, A.5.1)."""
+    """Return the bits of a sample of the first component, from the SIZ marker (ISO/IEC 15444-1, A.5.1)."""
     at = content.find(_JP2_SIZE_MARKER)
     is_jp2 = at == 0 or content[4:8] == b"jP  "
     if not is_jp2 or at < 0 or at + _JP2_DEPTH_AT >= len(content):

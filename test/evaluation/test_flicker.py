@@ -20,7 +20,13 @@ from lowlight_enhance.core.errors import ConfigError, ImageError
 from lowlight_enhance.core.inference.model_input import ModelInput
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.evaluation import flicker
-from lowlight_enhance.simulation.sequences import PAN, SEQUENCES, Frame, SequenceOptions, sequence
+from lowlight_enhance.simulation.sequences import (
+    PAN_STEP_PX,
+    SEQUENCES,
+    SequenceFrame,
+    SequenceOptions,
+    simulate_sequence,
+)
 
 SMALL = SequenceOptions(width=64, height=48, frames=8)
 
@@ -53,14 +59,14 @@ class Alternating:
         return rgb
 
 
-def noiseless(count: int = 12, shift: tuple[int, int] = (0, 0)) -> Iterator[Frame]:
+def noiseless(count: int = 12, shift: tuple[int, int] = (0, 0)) -> Iterator[SequenceFrame]:
     """Frames at a third of a photograph's brightness, without noise."""
     wide = photograph(120, 200)
     for number in range(count):
         x, y = shift[0] * number, shift[1] * number
         reference = np.ascontiguousarray(wide[y : y + 96, x : x + 128])
         moved = shift if number else (0, 0)
-        yield Frame(reference, np.rint(reference / 3.0).astype(np.uint8), UNKNOWN, moved)
+        yield SequenceFrame(reference, np.rint(reference / 3.0).astype(np.uint8), UNKNOWN, moved)
 
 
 # Sequences
@@ -68,7 +74,7 @@ def noiseless(count: int = 12, shift: tuple[int, int] = (0, 0)) -> Iterator[Fram
 
 def test_frames_have_the_requested_size_and_their_own_noise() -> None:
     for name in SEQUENCES:
-        frames = list(sequence(name, photograph(), photograph(seed=1), SMALL, 0))
+        frames = list(simulate_sequence(name, photograph(), photograph(seed=1), SMALL, 0))
         assert len(frames) == 8
         assert {frame.dark.shape for frame in frames} == {frame.reference.shape for frame in frames} == {(48, 64, 3)}
         assert frames[0].dark.mean() < 0.6 * frames[0].reference.mean()
@@ -76,28 +82,28 @@ def test_frames_have_the_requested_size_and_their_own_noise() -> None:
 
 
 def test_a_pan_moves_by_its_shift() -> None:
-    frames = list(sequence("pan", photograph(), photograph(), SMALL, 0))
-    assert [frame.shift for frame in frames] == [(0, 0)] + 7 * [PAN]
+    frames = list(simulate_sequence("pan", photograph(), photograph(), SMALL, 0))
+    assert [frame.shift for frame in frames] == [(0, 0)] + 7 * [PAN_STEP_PX]
     for before, after in itertools.pairwise(frames):
-        assert np.abs(flicker.block_change(before.reference, after.reference, PAN)).max() < 1e-9
+        assert np.abs(flicker.block_change(before.reference, after.reference, PAN_STEP_PX)).max() < 1e-9
         assert np.abs(flicker.block_change(before.reference, after.reference, (0, 0))).max() > 1.0
 
 
 def test_changes_are_halfway() -> None:
     for name in ("exposure step", "scene change"):
-        frames = list(sequence(name, photograph(), photograph(seed=1), SMALL, 0))
+        frames = list(simulate_sequence(name, photograph(), photograph(seed=1), SMALL, 0))
         assert [frame.is_change for frame in frames] == [number == 4 for number in range(8)]
-    step = list(sequence("exposure step", photograph(), photograph(), SMALL, 0))
+    step = list(simulate_sequence("exposure step", photograph(), photograph(), SMALL, 0))
     assert step[3].capture.exposure_s == pytest.approx(1 / 30)
     assert step[4].capture.exposure_s == pytest.approx(1 / 60)
     assert step[4].dark.mean() < 0.8 * step[3].dark.mean()
-    cut = list(sequence("scene change", photograph(), photograph(), SMALL, 0))
+    cut = list(simulate_sequence("scene change", photograph(), photograph(), SMALL, 0))
     assert not np.array_equal(cut[3].reference, cut[4].reference)
     np.testing.assert_array_equal(cut[4].reference, cut[7].reference)
 
 
 def test_every_fifth_frame_lacks_metadata() -> None:
-    frames = list(sequence("metadata gaps", photograph(), photograph(), SMALL, 0))
+    frames = list(simulate_sequence("metadata gaps", photograph(), photograph(), SMALL, 0))
     assert [frame.capture == UNKNOWN for frame in frames] == [number == 4 for number in range(8)]
 
 
@@ -137,7 +143,7 @@ def test_a_panning_camera_does_not_flicker() -> None:
 
 def test_fusion_removes_the_noise_of_single_frames() -> None:
     options = SequenceOptions(width=128, height=96, frames=10, iso=12800.0, stops=4.0)
-    frames = sequence("static", photograph(120, 200), photograph(), options, 0)
+    frames = simulate_sequence("static", photograph(120, 200), photograph(), options, 0)
     found = flicker.measure_sequence(frames, Alternating(8.0, 0.0), 0.1, 30.0)
     assert found.fused.flicker < 0.8 * found.alone.flicker
     assert found.fused.colour < 0.8 * found.alone.colour
@@ -188,8 +194,7 @@ def test_a_report_as_table_and_json(folder: Path) -> None:
         assert len(cells) == (12 if name in ("exposure step", "scene change") else 10)
     assert report.smoothed["static"].flicker < report.alone["static"].flicker
     assert "smoothing 0.2 s" in lines[1]
-    flicker.write_json(report, folder / "flicker.json")
-    values = json.loads((folder / "flicker.json").read_text())
+    values = json.loads(report.to_json())
     assert values["fused"]["pan"]["flicker"] == report.fused["pan"].flicker
     assert (values["photographs"], values["options"]["width"]) == (2, 64)
 

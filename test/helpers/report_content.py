@@ -9,7 +9,7 @@ import numpy as np
 
 from lowlight_enhance.evaluation.image_statistics import ImageStatistics
 from lowlight_enhance.evaluation.metrics import ReferenceMetrics
-from lowlight_enhance.evaluation.report.content import FrameMetrics, ModelCard, Report, Sample, Section
+from lowlight_enhance.evaluation.report.content import FrameMetrics, ModelCard, Report, SampleFrame, Section
 
 HOSTILE = "/cam<script>document.title='taken'</script>&amp;"
 
@@ -39,9 +39,9 @@ def frame(number: int = 0, **changed: Any) -> FrameMetrics:
     return FrameMetrics(**(values | changed))
 
 
-def sample(number: int = 0, side: int = 48) -> Sample:
+def sample(number: int = 0, side: int = 48) -> SampleFrame:
     dark = np.full((side, side * 4 // 3, 3), 20, np.uint8)
-    return Sample(frame(number), dark, dark * 5, dark * 6)
+    return SampleFrame(frame(number), dark, dark * 5, dark * 6)
 
 
 def report(frames: int = 10, title: str = "night", sections: int = 1) -> Report:

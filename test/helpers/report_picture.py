@@ -20,7 +20,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from lowlight_enhance.cli import main
-from lowlight_enhance.simulation.sequences import SequenceOptions, sequence
+from lowlight_enhance.simulation.sequences import SequenceOptions, simulate_sequence
 
 FRAMES = 20
 WIDTH, HEIGHT = 640, 480
@@ -45,7 +45,7 @@ def messages() -> Iterator[BagMessage]:
     number = 0
     for photograph, iso, stops in SCENES:
         options = SequenceOptions(WIDTH, HEIGHT, FRAMES, iso=iso, stops=stops)
-        for frame in sequence("pan", photograph(), photograph(), options, seed=number):
+        for frame in simulate_sequence("pan", photograph(), photograph(), options, seed=number):
             ns = FIRST_NS + number * PERIOD_NS
             exposure_us, gain = round(1e6 * (frame.capture.exposure_s or 0)), round(iso / 100)
             text = f'{{"actual_exposure":{exposure_us},"gain_level":{gain},"auto_exposure":0}}'

@@ -15,7 +15,7 @@ from dng import flat_mosaic, write_dng
 from lowlight_enhance.core.errors import ImageError
 from lowlight_enhance.tools import image_file, image_header
 from lowlight_enhance.tools.camera_raw import is_camera_raw, is_preview_first
-from lowlight_enhance.tools.image_file import decode, encode, read_file
+from lowlight_enhance.tools.image_file import decode_image, encode_image, read_file
 from lowlight_enhance.tools.image_header import declared_size
 
 SAMPLES = (0.25, 0.5, 1.0)
@@ -34,7 +34,7 @@ def pnm(kind: str, maximum: int, binary: bool) -> bytes:
 @pytest.mark.parametrize("maximum", [100, 255, 300, 1023, 4095, 65535])
 @pytest.mark.parametrize("kind", ["P2", "P3", "P5", "P6"])
 def test_pnm_samples_are_scaled_from_their_maximum(kind: str, maximum: int) -> None:
-    rgb = decode(pnm(kind, maximum, kind in ("P5", "P6")), Path(f"x.{'pgm' if kind in ('P2', 'P5') else 'ppm'}"))
+    rgb = decode_image(pnm(kind, maximum, kind in ("P5", "P6")), Path(f"x.{'pgm' if kind in ('P2', 'P5') else 'ppm'}"))
     assert rgb.dtype == (np.uint8 if maximum < 256 else np.uint16)
     expected = SAMPLES if kind in ("P3", "P6") else SAMPLES[:1] * 3
     np.testing.assert_allclose(rgb[0, 0] / np.iinfo(rgb.dtype).max, expected, atol=0.011)
@@ -47,7 +47,7 @@ def test_avif_samples_are_scaled_from_their_depth(depth: int) -> None:
     image = np.full((64, 64, 3), (1 << depth) // 4, np.uint8 if depth == 8 else np.uint16)
     written, content = cv2.imencode(".avif", image, [cv2.IMWRITE_AVIF_DEPTH, depth, cv2.IMWRITE_AVIF_QUALITY, 100])
     assert written
-    rgb = decode(content.tobytes(), Path("x.avif"))
+    rgb = decode_image(content.tobytes(), Path("x.avif"))
     assert rgb.mean() / np.iinfo(rgb.dtype).max == pytest.approx(0.25, abs=0.01)
 
 
@@ -64,7 +64,7 @@ def test_jpeg_2000_samples_are_scaled_from_their_depth(depth: int) -> None:
     start = content.index(b"\xff\x4f\xff\x51")
     for component in range(3):
         content[start + 42 + 3 * component] = depth - 1
-    rgb = decode(bytes(content), Path("x.jp2"))
+    rgb = decode_image(bytes(content), Path("x.jp2"))
     assert rgb.mean() / np.iinfo(rgb.dtype).max == pytest.approx(0.25, abs=0.01)
 
 
@@ -105,7 +105,7 @@ def test_a_declared_size_is_checked_before_memory_is_allocated(
     content = file(*size)  # type: ignore[operator]
     assert declared_size(content) == size[::-1]
     with pytest.raises(ImageError, match=f"x of {size[0]}x{size[1]}"):
-        decode(content, Path("x"))
+        decode_image(content, Path("x"))
 
 
 def test_a_size_that_pillow_refuses_to_tell_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +113,7 @@ def test_a_size_that_pillow_refuses_to_tell_is_too_large(monkeypatch: pytest.Mon
     content = b"P6\n32000 32000\n255\n"
     assert declared_size(content) == image_header.TOO_LARGE
     with pytest.raises(ImageError, match="more pixels than any camera"):
-        decode(content, Path("x.ppm"))
+        decode_image(content, Path("x.ppm"))
 
 
 @pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "pipe"])
@@ -141,14 +141,14 @@ def test_a_jpeg_that_is_cut_short_is_rejected() -> None:
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
     content = cv2.imencode(".jpg", noise)[1].tobytes()
     with pytest.raises(ImageError, match="cut short"):
-        decode(content[: len(content) // 2], Path("x.jpg"))
-    assert decode(content + b"\0trailer", Path("x.jpg")).shape == (64, 64, 3)
+        decode_image(content[: len(content) // 2], Path("x.jpg"))
+    assert decode_image(content + b"\0trailer", Path("x.jpg")).shape == (64, 64, 3)
 
 
 def test_a_pam_file_is_rejected() -> None:
     header = b"P7\nWIDTH 1\nHEIGHT 1\nDEPTH 3\nMAXVAL 255\nTUPLTYPE RGB\nENDHDR\n"
     with pytest.raises(ImageError, match="PAM file"):
-        decode(header + b"abc", Path("x.pam"))
+        decode_image(header + b"abc", Path("x.pam"))
 
 
 # Camera raw files
@@ -164,7 +164,7 @@ def raw(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", ["x.dng", "x.nef", "x.tif"])
 def test_a_raw_file_is_developed_and_not_its_preview(raw: Path, name: str) -> None:
     pytest.importorskip("rawpy")
-    rgb = decode(raw.read_bytes(), Path(name))
+    rgb = decode_image(raw.read_bytes(), Path(name))
     assert (rgb.shape, rgb.dtype) == ((64, 96, 3), np.uint16)
     centre = rgb[32, 48].astype(float) / 65535
     np.testing.assert_allclose(((centre + 0.055) / 1.055) ** 2.4, (0.1, 0.2, 0.3), atol=0.005)
@@ -173,25 +173,25 @@ def test_a_raw_file_is_developed_and_not_its_preview(raw: Path, name: str) -> No
 def test_a_raw_file_is_rotated_upright(tmp_path: Path) -> None:
     pytest.importorskip("rawpy")
     write_dng(tmp_path / "x.dng", flat_mosaic((0.1, 0.2, 0.3)), orientation=6)
-    assert decode((tmp_path / "x.dng").read_bytes(), Path("x.dng")).shape == (96, 64, 3)
+    assert decode_image((tmp_path / "x.dng").read_bytes(), Path("x.dng")).shape == (96, 64, 3)
 
 
 def test_without_rawpy_a_raw_file_is_rejected(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "rawpy", None)
     with pytest.raises(ImageError, match="install rawpy"):
-        decode(raw.read_bytes(), Path("x.tif"))
+        decode_image(raw.read_bytes(), Path("x.tif"))
 
 
 def test_a_raw_file_has_the_limit_of_other_images(raw: Path) -> None:
     pytest.importorskip("rawpy")
     with pytest.raises(ImageError, match="96x64"):
-        decode(raw.read_bytes(), raw, max_pixels=96 * 64 - 1)
+        decode_image(raw.read_bytes(), raw, max_pixels=96 * 64 - 1)
 
 
 def test_a_damaged_raw_file_is_named(raw: Path) -> None:
     pytest.importorskip("rawpy")
     with pytest.raises(ImageError, match=r"cannot develop x\.dng"):
-        decode(raw.read_bytes()[:300], Path("x.dng"))
+        decode_image(raw.read_bytes()[:300], Path("x.dng"))
 
 
 def test_a_preview_page_of_another_tiff_is_rejected(raw: Path) -> None:
@@ -202,7 +202,7 @@ def test_a_preview_page_of_another_tiff_is_rejected(raw: Path) -> None:
     assert not is_camera_raw(bytes(content))
     assert is_preview_first(bytes(content))
     with pytest.raises(ImageError, match=r"first page of .* is a preview"):
-        decode(bytes(content), Path("x.tif"))
+        decode_image(bytes(content), Path("x.tif"))
 
 
 def test_other_images_are_not_raw() -> None:
@@ -228,4 +228,4 @@ def test_hostile_directories_end(start: bytes) -> None:
 @pytest.mark.parametrize("suffix", image_file.IMAGE_SUFFIXES)
 def test_encode_keeps_the_channel_order(suffix: str) -> None:
     rgb = np.full((16, 16, 3), (200, 100, 50), np.uint8)
-    np.testing.assert_allclose(decode(encode(rgb, Path("x" + suffix)), Path("x")), rgb, atol=6)
+    np.testing.assert_allclose(decode_image(encode_image(rgb, Path("x" + suffix)), Path("x")), rgb, atol=6)

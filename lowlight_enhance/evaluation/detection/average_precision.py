@@ -1,4 +1,4 @@
-"""Detection metrics as COCO defines them, for any weights of the images, so that intervals can be bootstrapped.
+"""Detection metrics as COCO defines them, with weighted images, so that intervals can be bootstrapped.
 
 Mean average precision (mAP, mAP50), recall by object size, and false boxes per frame. The tests compare mAP with
 pycocotools. This implementation exists because resampling images needs the metrics hundreds of times, for which
@@ -25,7 +25,7 @@ RECALLS = np.linspace(0.0, 1.0, 101)
 """Recalls at which precision is interpolated."""
 
 MAX_DETECTIONS = 100
-"""Boxes of the highest scores per image and class that count."""
+"""Number of boxes per image and class that count, those with the highest scores."""
 
 SIZES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, math.inf)}
 """Object sizes of COCO: lower and upper limit of the area in square pixels."""
@@ -80,7 +80,7 @@ def match_boxes(detections: Boxes, labels: Boxes, confidence: float) -> _Matches
 
 
 def _assign(overlap: Floats, crowd: NDArray[np.bool_], threshold: float) -> NDArray[np.int64]:
-    """(N,) index of the label that each detection takes; -1 where it takes none."""
+    """Return the (N,) index of the label that each detection is assigned; -1 for none."""
     free = ~crowd
     takes = np.full(len(overlap), -1, np.int64)
     for index, row in enumerate(overlap):
@@ -112,8 +112,8 @@ class DetectionResults:
         """Match the detections of each image.
 
         Args:
-            detections: of each image.
-            labels: of each image.
+            detections: boxes found on each image.
+            labels: true boxes of each image.
             confidence: lowest score of a box that counts in recall and in false boxes.
         """
         self.images = len(labels)
@@ -172,13 +172,13 @@ class DetectionResults:
         precisions = self._class_precisions(np.asarray(weights, np.float64), 1)
         return float(np.mean(precisions)) if precisions else math.nan
 
-    def _recall(self, chosen: NDArray[np.bool_], image_weights: Floats) -> float:
-        weights = image_weights[self._label_image] * chosen
+    def _recall(self, selected: NDArray[np.bool_], image_weights: Floats) -> float:
+        weights = image_weights[self._label_image] * selected
         total = float(weights.sum())
         return float((weights * self._label_found).sum()) / total if total else math.nan
 
     def _class_precisions(self, image_weights: Floats, thresholds: int) -> list[list[float]]:
-        """Average precisions at the first IoU thresholds of each class that has labels."""
+        """Return the average precisions at the first IoU thresholds of each class that has labels."""
         found = []
         for rows, labels in self._by_class.values():
             positives = float(image_weights[self._label_image[labels]].sum())
@@ -209,7 +209,7 @@ def average_precision(true: Floats, seen: Floats, positives: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A difference of two renderings with its bootstrap interval; NaN bounds where there is a single scene."""
+    """A difference of two renderings with its bootstrap interval; the bounds are NaN for a single scene."""
 
     value: float
     low: float
@@ -233,7 +233,7 @@ def bootstrap_differences(
     All renderings use the same resamples, so that differences of images cancel.
 
     Args:
-        results: by rendering, of the same images.
+        results: results of the same images by rendering.
         scenes: number of the scene of each image.
         over: rendering from which the others are subtracted.
     """
@@ -252,7 +252,7 @@ def bootstrap_differences(
 
 
 def make_interval(value: float, drawn: Sequence[float]) -> Interval:
-    """Return the interval of bootstrapped values; NaN bounds where there are none."""
+    """Return the interval of bootstrapped values; the bounds are NaN without values."""
     known = np.array([v for v in drawn if math.isfinite(v)])
     tail = 50.0 * (1.0 - CONFIDENCE_LEVEL)
     low, high = np.percentile(known, [tail, 100.0 - tail]) if known.size else (math.nan, math.nan)

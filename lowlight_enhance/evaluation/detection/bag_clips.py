@@ -27,11 +27,11 @@ def bag_clips(source: Path, config: BagEvaluationConfig, enhance: Enhance | None
 
     Args:
         source: the bag.
-        config: which topics, and how frames are enhanced.
-        enhance: the model; may be None where ``config`` names an enhanced topic.
+        config: topics, and settings of the enhancement.
+        enhance: the model; may be None if ``config`` names an enhanced topic.
 
     Raises:
-        LowlightError: no bag, or no camera.
+        LowlightError: there is no bag, or it has no camera.
     """
 
     def clip(camera: Camera) -> Clip:
@@ -41,7 +41,7 @@ def bag_clips(source: Path, config: BagEvaluationConfig, enhance: Enhance | None
 
 
 def _frames(source: Path, camera: Camera, config: BagEvaluationConfig, enhance: Enhance | None) -> Iterator[ClipFrame]:
-    """Yield frames in the order of the bag, without unreadable ones and those without an enhanced partner."""
+    """Yield frames in the order of the bag. Skip unreadable frames and those without an enhanced image."""
     types, report = MessageTypes(), CameraReport(camera)
     with contextlib.ExitStack() as stack:
         bag = stack.enter_context(Bag(source))

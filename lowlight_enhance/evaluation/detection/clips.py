@@ -22,7 +22,7 @@ from lowlight_enhance.simulation.camera_motion import (
     view_homographies,
 )
 from lowlight_enhance.simulation.low_light import DarkExposure, darken
-from lowlight_enhance.tools.image_file import IMAGE_SUFFIXES, decode, read_file
+from lowlight_enhance.tools.image_file import IMAGE_SUFFIXES, decode_image, read_file
 
 Image = NDArray[np.uint8]
 
@@ -78,7 +78,7 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class ClipSettings:
-    """How a clip is made of a photograph.
+    """Settings of the clip that is simulated from a photograph.
 
     Attributes:
         frames: number of frames; 1 for a single dark photograph.
@@ -97,7 +97,7 @@ def read_image(path: Path) -> Image:
     Raises:
         ImageError: the file is not a readable image.
     """
-    return to_8_bit(decode(read_file(path), path))
+    return to_8_bit(decode_image(read_file(path), path))
 
 
 def pair_clip(dark: Path, reference: Path, capture: CaptureMetadata, scene: str) -> Clip:

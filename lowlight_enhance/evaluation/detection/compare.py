@@ -1,4 +1,4 @@
-"""Run detectors on every rendering of clips, and collect what they find."""
+"""Run detectors on every rendering of clips and collect their results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Image = NDArray[np.uint8]
 
 AGAINST_REFERENCE, KNOWN_MOTION, UNKNOWN_MOTION = "against the reference", "known motion", "unknown motion"
 TRACKING, TEXT, BOXES = "tracking", "words", "boxes"
-"""What is measured: keypoints in a frame and its reference or in consecutive frames, tracks, words, and boxes."""
+"""Measures: keypoints in a frame and its reference, or in consecutive frames; tracks; words; boxes."""
 
 TRACKER = "klt"
 """Name of the tracker in reports."""
@@ -33,17 +33,17 @@ SAMPLES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class FrameCounts:
     """Counts of one detector on one rendering of a frame, of two consecutive frames, or of a clip.
 
     Attributes:
-        detector: its name.
-        measure: what is measured.
+        detector: name of the detector.
+        measure: one of the measures above.
         condition: light of simulated frames; "" for real ones.
         frame: name of the frame.
-        scene: what it shows.
-        rendering: how the frame was shown.
-        counts: as ``Keypoints.compare``, ``track_counts`` or ``word_counts`` return them.
+        scene: name of the scene.
+        rendering: name of the rendering.
+        counts: counts as ``Keypoints.compare``, ``track_counts`` or ``word_counts`` return them.
     """
 
     detector: str
@@ -62,7 +62,7 @@ class BoxFrames:
     Attributes:
         confidence: lowest score of a box that counts.
         frames: names of the frames.
-        scenes: what each frame shows.
+        scenes: scene of each frame.
         truth: labels, or the boxes found on the reference.
         found: by rendering, the boxes of each frame.
     """
@@ -95,18 +95,18 @@ class BoxSample:
 
 
 @dataclass(slots=True)
-class Comparison:
-    """Everything that was found.
+class DetectorComparison:
+    """Results of all detectors on all clips.
 
     Attributes:
-        entries: counts.
-        boxes: by detector and condition.
-        samples: frames with their boxes.
-        has_labels: whether the truth of the boxes are labels.
-        unlabelled: frames that were left out, because they have neither labels nor a reference.
+        entries: counts of keypoints, tracks and words.
+        boxes: boxes by detector and condition.
+        samples: frames with their boxes, for the report.
+        has_labels: whether boxes are compared with labels; else with the boxes found on the reference.
+        unlabelled: number of frames that were skipped, because they have neither labels nor a reference.
     """
 
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[FrameCounts] = field(default_factory=list)
     boxes: dict[tuple[str, str], BoxFrames] = field(default_factory=dict)
     samples: list[BoxSample] = field(default_factory=list)
     has_labels: bool = False
@@ -115,7 +115,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Detectors:
-    """What runs on the frames.
+    """The detectors that run on the frames.
 
     Attributes:
         keypoints: detectors of keypoints.
@@ -130,22 +130,22 @@ class Detectors:
     tracks: bool = False
 
 
-def compare(
+def compare_renderings(
     clips: Iterable[Clip], renderings: Sequence[Rendering], detectors: Detectors, labels: Labels | None = None
-) -> Comparison:
+) -> DetectorComparison:
     """Run detectors on every rendering of every clip.
 
     Args:
         clips: frames; scored ones are measured by themselves, consecutive ones in pairs.
-        renderings: how frames are shown; the well-lit reference is added where there is one.
-        detectors: what runs on the frames.
+        renderings: renderings to compare; the well-lit reference is added if there is one.
+        detectors: detectors to run.
         labels: true boxes; None: the boxes found on the reference are taken as true.
 
     Raises:
         DataError: nothing could be measured.
         ImageError: an image cannot be read.
     """
-    comparison = Comparison(has_labels=labels is not None)
+    comparison = DetectorComparison(has_labels=labels is not None)
     for clip in clips:
         _ClipComparison(clip, renderings, detectors, labels, comparison).run()
     if not comparison.entries and not comparison.boxes:
@@ -162,7 +162,7 @@ class _ClipComparison:
         renderings: Sequence[Rendering],
         detectors: Detectors,
         labels: Labels | None,
-        comparison: Comparison,
+        comparison: DetectorComparison,
     ) -> None:
         self._clip, self._detectors, self._labels, self._comparison = clip, detectors, labels, comparison
         self._renderers = {rendering.name: (rendering.start(), rendering.needs_all_frames) for rendering in renderings}
@@ -193,7 +193,7 @@ class _ClipComparison:
             self._add(TRACKER, TRACKING, self._clip.name, rendering, counts)
 
     def _render(self, frame: ClipFrame, index: int) -> dict[str, Image]:
-        """Images of a frame by rendering; empty where only the stream needs it."""
+        """Return the images of a frame by rendering; empty if the frame only feeds the stream."""
         is_needed = frame.is_scored or self._is_paired(index) or index >= self._first_tracked
         images = {
             name: renderer(frame) for name, (renderer, needs_all) in self._renderers.items() if is_needed or needs_all
@@ -203,9 +203,9 @@ class _ClipComparison:
         return images if frame.reference is None else images | {WELL_LIT: frame.reference}
 
     def _is_paired(self, index: int) -> bool:
-        """Whether keypoints are measured: on all frames, but on the last two where the motion is known.
+        """Return whether keypoints are measured: on all frames of a recording, on the last two of a simulated clip.
 
-        The last view is the whole photograph, so mirrored borders of the view before do not count.
+        The last view is the whole photograph, so the mirrored borders of earlier views do not count.
         """
         return bool(self._detectors.keypoints) and (not self._clip.views or index >= len(self._clip.views) - 2)
 
@@ -241,7 +241,7 @@ class _ClipComparison:
         boxes.frames.append(name)
         boxes.scenes.append(self._clip.scene)
         boxes.truth.append(truth)
-        found = {rendering: detector(image) for rendering, image in self._shown_to(images)}
+        found = {rendering: detector(image) for rendering, image in self._images_for_boxes(images)}
         for rendering, own in found.items():
             boxes.found.setdefault(rendering, []).append(own)
         shown_before = [s for s in self._comparison.samples if (s.detector, s.condition) == key]
@@ -250,14 +250,14 @@ class _ClipComparison:
             sample = BoxSample(detector.name, self._clip.condition, name, truth, detector.confidence, shown)
             self._comparison.samples.append(sample)
 
-    def _shown_to(self, images: Mapping[str, Image]) -> Iterator[tuple[str, Image]]:
-        """Renderings on which boxes are detected; without labels the reference itself is the truth."""
+    def _images_for_boxes(self, images: Mapping[str, Image]) -> Iterator[tuple[str, Image]]:
+        """Yield the renderings on which boxes are detected. Without labels, the reference is not one of them."""
         for rendering, image in images.items():
             if rendering != WELL_LIT or self._labels is not None:
                 yield rendering, image
 
     def _truth(self, frame: ClipFrame, images: Mapping[str, Image], detector: BoxDetector) -> Boxes | None:
-        """True boxes: labels, else the boxes found on the reference; None where there is neither."""
+        """Return the labels, or else the boxes found on the reference; None if there is neither."""
         if self._labels is not None:
             height, width = frame.dark.shape[:2]
             truth = self._labels.find(frame.files, width, height)
@@ -268,5 +268,5 @@ class _ClipComparison:
 
     def _add(self, detector: str, measure: str, name: str, rendering: str, counts: Mapping[str, float]) -> None:
         clip = self._clip
-        entry = Entry(detector, measure, clip.condition, name, clip.scene, rendering, counts)
+        entry = FrameCounts(detector, measure, clip.condition, name, clip.scene, rendering, counts)
         self._comparison.entries.append(entry)

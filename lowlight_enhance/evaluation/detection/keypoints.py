@@ -41,7 +41,7 @@ MIN_MATCHES = 8
 
 @dataclass(frozen=True, slots=True)
 class KeypointOptions:
-    """How keypoints are counted.
+    """Settings of keypoint detection and matching.
 
     Attributes:
         count: largest number of keypoints of an image; the strongest are kept.
@@ -77,7 +77,7 @@ class Keypoints:
         self._matcher = cv2.BFMatcher(cv2.NORM_HAMMING if kind == "orb" else cv2.NORM_L2)
 
     def features(self, image: Image) -> Features:
-        """Return the keypoints of an (H, W, 3) uint8 RGB image; none where a side is shorter than ``MIN_SIDE``."""
+        """Return the keypoints of an (H, W, 3) uint8 RGB image; none if a side is shorter than ``MIN_SIDE``."""
         size = (image.shape[0], image.shape[1])
         none = Features(np.zeros((0, 2)), np.zeros((0, 1), np.uint8), size)
         if min(size) < MIN_SIDE:  # OpenCV fails on the empty levels of the pyramid
@@ -102,7 +102,7 @@ class Keypoints:
         Args:
             a: keypoints of the first image.
             b: keypoints of the second image.
-            motion: homography from the first to the second; None where it is not known.
+            motion: homography from the first to the second; None if it is not known.
 
         Returns:
             ``pairs`` (1), ``keypoints`` (mean of both), ``matches``, ``inliers``, ``tracked`` (1 with at least
@@ -113,7 +113,7 @@ class Keypoints:
         if motion is None:
             inliers = epipolar_inliers(a.points[matches[:, 0]], b.points[matches[:, 1]])
         else:
-            off = np.linalg.norm(mapped(a.points[matches[:, 0]], motion) - b.points[matches[:, 1]], axis=1)
+            off = np.linalg.norm(transform_points(a.points[matches[:, 0]], motion) - b.points[matches[:, 1]], axis=1)
             inliers = int((off <= self.options.within_px).sum())
             counts |= repeatability(a, b, motion, self.options.within_px)
         return counts | {"inliers": float(inliers), "tracked": float(inliers >= MIN_TRACKING_INLIERS)}
@@ -123,7 +123,7 @@ class Keypoints:
         return {best.queryIdx: best.trainIdx for best, second in found if best.distance < RATIO * second.distance}
 
 
-def mapped(points: Points, motion: Homography) -> Points:
+def transform_points(points: Points, motion: Homography) -> Points:
     """Apply a homography to points."""
     through = np.column_stack([points, np.ones(len(points))]) @ motion.T
     return np.asarray(through[:, :2] / through[:, 2:], dtype=np.float64)
@@ -136,10 +136,10 @@ def repeatability(a: Features, b: Features, motion: Homography, within_px: float
         ``repeated``: mutual nearest neighbours at most ``within_px`` apart. ``possible``: the larger number of
         keypoints. ``by_chance``: pairs that as many keypoints at random positions would form.
     """
-    moved = mapped(a.points, motion)
+    moved = transform_points(a.points, motion)
     seen_a = np.unique(moved[_inside(moved, b.size)], axis=0)
     back = np.asarray(np.linalg.inv(motion), dtype=np.float64)
-    seen_b = np.unique(b.points[_inside(mapped(b.points, back), a.size)], axis=0)
+    seen_b = np.unique(b.points[_inside(transform_points(b.points, back), a.size)], axis=0)
     most = float(max(len(seen_a), len(seen_b)))
     if not len(seen_a) or not len(seen_b):
         return {"repeated": 0.0, "possible": most, "by_chance": 0.0}
@@ -178,6 +178,6 @@ def _inside(points: Points, size: tuple[int, int]) -> NDArray[np.bool_]:
 
 
 def _common_area(a: tuple[int, int], b: tuple[int, int], motion: Homography) -> float:
-    """Pixels of the second image that the first shows too."""
+    """Return the number of pixels of the second image that the first shows too."""
     seen = cv2.warpPerspective(np.ones(a, np.uint8), motion, (b[1], b[0]), flags=cv2.INTER_NEAREST)
     return float(np.count_nonzero(seen))

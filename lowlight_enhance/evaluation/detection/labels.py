@@ -21,11 +21,11 @@ class Labels:
     """Boxes by image.
 
     Attributes:
-        source: file or folder that they were read from.
-        coco: of COCO, by the base name of the image: its path in the JSON and its boxes.
-        folder: of YOLO, with one text file per image; None for COCO.
-        classes: of YOLO, class names in the order of their numbers; empty: the numbers are the names.
-        format: of the lines of YOLO's files.
+        source: file or folder that the labels were read from.
+        coco: labels of COCO by the base name of the image: its path in the JSON and its boxes.
+        folder: folder of YOLO's text files, one per image; None for COCO.
+        classes: class names of YOLO in the order of their numbers; empty: the numbers are the names.
+        format: format of the lines of YOLO's files.
     """
 
     source: Path
@@ -36,15 +36,15 @@ class Labels:
     _used: dict[Path, Path] = field(default_factory=dict)
 
     def find(self, files: Iterable[Path], width: int, height: int) -> Boxes | None:
-        """Return the boxes of the first labelled one of some image files; None where none is labelled.
+        """Return the boxes of the first of the image files that has labels; None if none has.
 
         Args:
             files: image files of one frame.
-            width: of the frame in pixels.
-            height: of the frame in pixels.
+            width: width of the frame in pixels.
+            height: height of the frame in pixels.
 
         Raises:
-            DataError: unreadable labels, or labels that belong to several images.
+            DataError: the labels cannot be read, or belong to several images.
         """
         for image in files:
             found = self._find_coco(image) if self.folder is None else self._find_yolo(image, width, height)
@@ -113,11 +113,11 @@ def read_labels(
         source: COCO's JSON file, or a folder with YOLO's text files.
         classes: class names in the order of YOLO's numbers; empty: those of ``classes.txt`` or ``data.yaml`` beside
             the labels.
-        fallback: class names where neither exists, for example those of the detector.
-        format: of the lines of YOLO's files.
+        fallback: class names if neither exists, for example those of the detector.
+        format: format of the lines of YOLO's files.
 
     Raises:
-        DataError: unreadable labels.
+        DataError: the labels cannot be read.
     """
     if source.is_dir():
         names = tuple(classes) or read_class_names(source) or tuple(fallback)

@@ -1,4 +1,4 @@
-"""Output layouts of ONNX detectors: how each is recognised, fed and decoded.
+"""Output layouts of ONNX detectors: recognition, input format and decoding of each.
 
 | layout | outputs | exporters |
 |---|---|---|
@@ -88,10 +88,10 @@ def recognise_layout(outputs: Sequence[Output], class_count: int, size: Size, pa
     """Recognise the layout of the outputs of a network.
 
     Args:
-        outputs: of a run on a grey image.
+        outputs: outputs of a run on a grey image.
         class_count: number of classes in the metadata; 0: unknown.
-        size: of the input.
-        path: of the file, for messages.
+        size: size of the input.
+        path: path of the file, for messages.
 
     Raises:
         ModelError: no layout fits, or several do.
@@ -133,7 +133,7 @@ def cell_counts(size: Size) -> list[int]:
 
 
 def _is_decoded(output: Output, size: Size) -> bool:
-    """Whether centres are in pixels. Decoded centres are near the centres of their cells, offsets are near 0."""
+    """Return whether centres are in pixels: decoded centres are near the centres of their cells, offsets near 0."""
     grid, strides = _grid(size, len(output))
     centres = (grid + 0.5) * strides[:, None]
     distance = float(np.median(np.abs(output[:, :2] - centres)))
@@ -141,7 +141,7 @@ def _is_decoded(output: Output, size: Size) -> bool:
 
 
 def split_detr(outputs: Sequence[Output]) -> tuple[Output, Output] | None:
-    """Return (boxes, logits) of two outputs with the same number of queries; None where they are not such."""
+    """Return (boxes, logits) of two outputs with the same number of queries; None for any other outputs."""
     shapes = [output.shape for output in outputs]
     if any(len(shape) != 3 or shape[0] != 1 for shape in shapes) or shapes[0][1] != shapes[1][1]:
         return None
@@ -153,7 +153,7 @@ def split_detr(outputs: Sequence[Output]) -> tuple[Output, Output] | None:
 
 
 def class_count_of(outputs: Sequence[Output], layout: Layout, path: Path) -> int:
-    """Return the number of classes that the outputs score; 0 for ``nms``, which does not say it.
+    """Return the number of classes that the outputs score; 0 for ``nms``, whose outputs do not contain it.
 
     Raises:
         ModelError: the outputs do not have the layout.
@@ -175,9 +175,9 @@ def decode(outputs: Sequence[Output], layout: Layout, size: Size) -> Decoded:
     """Decode the outputs of one run.
 
     Args:
-        outputs: of the network.
-        layout: their layout.
-        size: of the input.
+        outputs: outputs of the network.
+        layout: layout of the outputs.
+        size: size of the input.
     """
     if layout == "rtdetr":
         return _decode_detr(outputs, size)
@@ -196,7 +196,7 @@ def decode(outputs: Sequence[Output], layout: Layout, size: Size) -> Decoded:
 
 
 def _best_class(boxes: NDArray[np.float64], scores: NDArray[np.float64]) -> Decoded:
-    """Boxes of (N, 4) centre and size with the best of (N, C) scores."""
+    """Return the boxes of (N, 4) centre and size with the best of (N, C) scores."""
     numbers = np.asarray(scores.argmax(1), dtype=np.int64)
     half = boxes[:, 2:] / 2.0
     corners = np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], 1)
@@ -214,7 +214,7 @@ def _decode_detr(outputs: Sequence[Output], size: Size) -> Decoded:
 
 
 def _grid(size: Size, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(N, 2) column and row of each cell, and (N,) its stride, in the order of YOLOX.
+    """Return (N, 2) column and row of each cell, and (N,) its stride, in the order of YOLOX.
 
     Raises:
         ModelError: the input does not have that many cells.

@@ -34,7 +34,7 @@ FLOAT16 = 10
 """TensorProto.FLOAT16."""
 
 DEFAULT_SIZE, MAX_SIZE = 640, 8192
-"""Side of the input where neither the file nor the user gives it, and the largest side."""
+"""Side of the input if neither the file nor the user defines it, and the largest side."""
 
 GREY = 114
 """Value of the padding, as in Ultralytics and YOLOX."""
@@ -50,14 +50,14 @@ REMEDY = "export the detector again as one ONNX file of standard operators"
 
 @dataclass(frozen=True, slots=True)
 class DetectorOptions:
-    """How a detector is run.
+    """Options of a detector.
 
     Attributes:
-        layout: of its outputs; None: recognised.
+        layout: layout of its outputs; None: it is recognised.
         classes: class names; empty: those of the file.
         confidence: lowest score of a box that counts.
         iou: overlap above which the box with the lower score is suppressed.
-        size: side of the input in pixels; 0: as the file says.
+        size: side of the input in pixels; 0: as in the file.
         threads: CPU threads; None: the runtime decides.
 
     Raises:
@@ -116,12 +116,12 @@ class OnnxDetector:
 
     def __call__(self, image: Image) -> Boxes:
         """Return the boxes with a score of at least ``MIN_SCORE`` of an (H, W, 3) uint8 RGB image."""
-        how = INPUT_FORMATS[self.layout]
-        fitted, scale, offset = fit_image(image, self._size, how)
-        found = decode(self._infer(fitted, how), self.layout, self._size)
+        input_format = INPUT_FORMATS[self.layout]
+        fitted, scale, offset = fit_image(image, self._size, input_format)
+        found = decode(self._infer(fitted, input_format), self.layout, self._size)
         kept = np.flatnonzero((found.scores >= MIN_SCORE) & np.isfinite(found.corners).all(1))
         kept = kept[np.argsort(-found.scores[kept], kind="stable")[:MAX_CANDIDATES]]
-        if how.needs_suppression and len(kept):
+        if input_format.needs_suppression and len(kept):
             kept = kept[_suppress(found.corners[kept], found.scores[kept], found.classes[kept], self.options.iou)]
         kept = kept[:MAX_BOXES]
         if not len(kept):
@@ -130,10 +130,10 @@ class OnnxDetector:
         corners = ((found.corners[kept] - [*offset, *offset]) / [*scale, *scale]).clip(0, limits)
         return Boxes(corners, found.scores[kept], tuple(self._name(number) for number in found.classes[kept].tolist()))
 
-    def _infer(self, fitted: Image, how: InputFormat) -> list[Output]:
-        ordered = fitted[:, :, ::-1] if how.is_bgr else fitted
+    def _infer(self, fitted: Image, input_format: InputFormat) -> list[Output]:
+        ordered = fitted[:, :, ::-1] if input_format.is_bgr else fitted
         tensor: Any = np.ascontiguousarray(ordered.transpose(2, 0, 1)[None], self._dtype)
-        tensor *= self._dtype(how.scale / 255.0)
+        tensor *= self._dtype(input_format.scale / 255.0)
         try:
             outputs = self._session.run(None, {self._input_name: tensor})
         except Exception as error:  # ONNX Runtime raises its own types
@@ -144,24 +144,26 @@ class OnnxDetector:
         return self.classes[number] if 0 <= number < len(self.classes) else str(number)
 
 
-def fit_image(image: Image, size: Size, how: InputFormat) -> tuple[Image, tuple[float, float], tuple[int, int]]:
+def fit_image(
+    image: Image, size: Size, input_format: InputFormat
+) -> tuple[Image, tuple[float, float], tuple[int, int]]:
     """Resize an image to the input of a network.
 
     Args:
         image: (H, W, 3) uint8.
-        size: of the input.
-        how: placement.
+        size: size of the input.
+        input_format: placement of the image.
 
     Returns:
         The (height, width, 3) input; input pixels per image pixel in x and y; and (left, top) of the image in it.
     """
     height, width = size
-    if how.placement == "stretch":
+    if input_format.placement == "stretch":
         stretched = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
         return np.asarray(stretched, dtype=np.uint8), (width / image.shape[1], height / image.shape[0]), (0, 0)
     scale = min(height / image.shape[0], width / image.shape[1])
     rows, columns = (max(1, round(side * scale)) for side in image.shape[:2])
-    left, top = (0, 0) if how.placement == "corner" else _centred(width - columns, height - rows)
+    left, top = (0, 0) if input_format.placement == "corner" else _centred(width - columns, height - rows)
     fitted = np.full((height, width, 3), GREY, np.uint8)
     shrunk = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_LINEAR)
     fitted[top : top + rows, left : left + columns] = shrunk
@@ -169,12 +171,12 @@ def fit_image(image: Image, size: Size, how: InputFormat) -> tuple[Image, tuple[
 
 
 def _centred(free_columns: int, free_rows: int) -> tuple[int, int]:
-    """Left and top padding, rounded as in Ultralytics' LetterBox."""
+    """Return the left and top padding, rounded as in Ultralytics' LetterBox."""
     return round(free_columns / 2 - 0.1), round(free_rows / 2 - 0.1)
 
 
 def class_names(file: ModelFile) -> tuple[str, ...]:
-    """Return the class names in the metadata, which Ultralytics writes as ``{0: 'person', ...}``; empty where none.
+    """Return the class names in the metadata, which Ultralytics writes as ``{0: 'person', ...}``; empty if none.
 
     Raises:
         ModelError: the metadata cannot be parsed.
@@ -188,7 +190,7 @@ def class_names(file: ModelFile) -> tuple[str, ...]:
             names = [names[number] for number in range(len(names))]
         return tuple(str(name) for name in names)
     except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError) as error:
-        raise ModelError(f"{file.path}: the metadata 'names' lists no classes; name them with --classes") from error
+        raise ModelError(f"{file.path}: the metadata 'names' lists no classes; give them with --classes") from error
 
 
 def _open_session(file: ModelFile, threads: int | None) -> ort.InferenceSession:
@@ -229,7 +231,7 @@ def _input_size(file: ModelFile, wanted: int) -> Size:
 
 
 def _exported_size(text: str) -> Size:
-    """Size from the metadata ``imgsz`` of Ultralytics, such as ``[640, 640]``."""
+    """Return the size from the metadata ``imgsz`` of Ultralytics, such as ``[640, 640]``."""
     sides = [int(part) for part in text.strip("[]() ").split(",") if part.strip().isdigit()]
     return (sides[0], sides[-1]) if sides and min(sides) > 0 else (DEFAULT_SIZE, DEFAULT_SIZE)
 
@@ -237,9 +239,9 @@ def _exported_size(text: str) -> Size:
 def _suppress(
     corners: NDArray[np.float64], scores: NDArray[np.float64], classes: NDArray[np.int64], iou: float
 ) -> NDArray[np.int64]:
-    """Indices of the boxes that non-maximum suppression within each class keeps, highest score first."""
+    """Return the indices of the boxes that non-maximum suppression within each class keeps, highest score first."""
     rectangles = np.column_stack([corners[:, :2], corners[:, 2:] - corners[:, :2]])
-    # Own offsets per class instead of NMSBoxesBatched, which OpenCV 4.5 does not have.
+    # Each class is shifted to an area of its own, because OpenCV 4.5 has no NMSBoxesBatched.
     shift = classes[:, None] * (float(np.abs(corners).max()) + 1.0) * 2.0
     rectangles[:, :2] += shift
     chosen = cv2.dnn.NMSBoxes(rectangles.tolist(), scores.tolist(), MIN_SCORE, iou)

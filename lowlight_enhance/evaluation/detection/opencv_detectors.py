@@ -87,7 +87,7 @@ def cascade_file(name: str = CASCADE) -> Path:
 
 
 def resize_for_search(image: Image) -> tuple[Image, float]:
-    """Return the image at ``SHORT_SIDE``, and the image pixels per pixel of it."""
+    """Return the image resized to ``SHORT_SIDE``, and the number of original pixels per resized pixel."""
     height, width = image.shape[:2]
     scale = min(SHORT_SIDE / min(height, width), LONG_SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -96,7 +96,7 @@ def resize_for_search(image: Image) -> tuple[Image, float]:
 
 
 def _boxes(found: object, scores: object, scale: float, name: str) -> Boxes:
-    """Boxes from left, top, width and height, which OpenCV returns as an empty tuple where there are none."""
+    """Convert (N, 4) left, top, width and height to boxes. OpenCV returns an empty tuple if it finds nothing."""
     rectangles = np.array(found, np.float64).reshape(-1, 4) * scale
     if not len(rectangles):
         return NO_BOXES

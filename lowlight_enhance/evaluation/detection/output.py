@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lowlight_enhance.core.files import atomic_file, make_folder
+from lowlight_enhance.core.files import atomic_file, make_folder, write_text
 from lowlight_enhance.evaluation.detection.average_precision import match_boxes
 from lowlight_enhance.evaluation.detection.boxes import Boxes
-from lowlight_enhance.evaluation.detection.compare import BOXES, BoxSample, Comparison
+from lowlight_enhance.evaluation.detection.compare import BOXES, BoxSample, DetectorComparison
 from lowlight_enhance.evaluation.detection.tables import ResultTable
 from lowlight_enhance.evaluation.json_values import without_nan
 from lowlight_enhance.evaluation.report.content import Picture, Section, Table
@@ -29,7 +29,7 @@ TRUE_COLOUR, FALSE_COLOUR, MISSED_COLOUR = (60, 220, 60), (255, 70, 70), (255, 2
 
 
 def write_comparison(
-    comparison: Comparison, tables: Sequence[ResultTable], settings: Mapping[str, Any], folder: Path
+    comparison: DetectorComparison, tables: Sequence[ResultTable], settings: Mapping[str, Any], folder: Path
 ) -> None:
     """Write ``frames.csv`` with the counts of every frame and ``summary.json`` with tables and settings.
 
@@ -45,20 +45,19 @@ def write_comparison(
         for key, counts in rows:
             sheet.writerow([*key, *(f"{counts[name]:.6g}" if name in counts else "" for name in names)])
     content = {"settings": dict(settings), "tables": [asdict(table) for table in tables]}
-    with atomic_file(folder / "summary.json") as path:
-        path.write_text(json.dumps(without_nan(content), indent=1) + "\n", encoding="utf-8")
+    write_text(folder / "summary.json", json.dumps(without_nan(content), indent=1) + "\n")
 
 
 _Row = tuple[tuple[str, ...], Mapping[str, float]]
 
 
-def _entry_rows(comparison: Comparison) -> list[_Row]:
+def _entry_rows(comparison: DetectorComparison) -> list[_Row]:
     return [
         ((e.detector, e.measure, e.condition, e.frame, e.scene, e.rendering), e.counts) for e in comparison.entries
     ]
 
 
-def _box_rows(comparison: Comparison) -> list[_Row]:
+def _box_rows(comparison: DetectorComparison) -> list[_Row]:
     rows: list[_Row] = []
     for (detector, condition), boxes in comparison.boxes.items():
         for rendering, found in boxes.found.items():
@@ -77,13 +76,13 @@ def _box_counts(found: Boxes, truth: Boxes, confidence: float) -> dict[str, floa
     return {"labels": float(len(single)), "found": float(found_labels.sum()), "false": float(false.sum())}
 
 
-def comparison_section(title: str, comparison: Comparison, tables: Sequence[ResultTable]) -> Section:
+def comparison_section(title: str, comparison: DetectorComparison, tables: Sequence[ResultTable]) -> Section:
     """Return the section of the HTML report."""
     notes = ["truth: labels" if comparison.has_labels else "truth: what is found on the well-lit reference"]
     if comparison.samples:
         notes.append("boxes: green true, red false, yellow not found")
     if comparison.unlabelled:
-        notes.append(f"frames left out without labels or reference: {comparison.unlabelled}")
+        notes.append(f"frames skipped without labels or reference: {comparison.unlabelled}")
     return Section(
         title,
         (),

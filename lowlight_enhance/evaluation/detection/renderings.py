@@ -41,10 +41,10 @@ class Rendering:
 
 
 def renderings(enhance: Enhance | None, baselines: Iterable[str], config: PipelineConfig) -> list[Rendering]:
-    """Return the dark frame, baselines, the frame enhanced alone, and enhanced as the last of the frames before.
+    """Return the renderings: the dark frame, baselines, the frame enhanced alone, and enhanced in the stream.
 
     Args:
-        enhance: the model; None where the clips contain enhanced frames.
+        enhance: the model; None if the clips contain enhanced frames.
         baselines: names in ``BASELINES``.
         config: strength, smoothing and the other settings of the stream.
     """
@@ -65,10 +65,10 @@ class StreamRenderer:
         self._stream = None if enhance is None else Pipeline(enhance, self._config)
 
     def __call__(self, frame: ClipFrame) -> Image:
-        """Return the enhanced frame of the source where it has one; else enhance the next frame.
+        """Return the enhanced frame of the source, or else enhance the next frame.
 
         Raises:
-            DataError: no model, and the source has no enhanced frame.
+            DataError: there is no model, and the source has no enhanced frame.
         """
         return self.enhance(frame) if frame.enhanced is None else frame.enhanced
 
@@ -76,7 +76,7 @@ class StreamRenderer:
         """Enhance the next frame.
 
         Raises:
-            DataError: no model.
+            DataError: there is no model.
         """
         if self._stream is None:
             raise DataError("a frame has no enhanced image, and no model is given")
@@ -85,7 +85,7 @@ class StreamRenderer:
 
 
 def _message(frame: ClipFrame) -> SimpleNamespace:
-    """The frame as a sensor_msgs/Image."""
+    """Return the frame as a sensor_msgs/Image."""
     height, width = frame.dark.shape[:2]
     stamp = SimpleNamespace(sec=frame.stamp_ns // NS_PER_S, nanosec=frame.stamp_ns % NS_PER_S)
     return SimpleNamespace(

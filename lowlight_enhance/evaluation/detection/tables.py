@@ -24,8 +24,8 @@ from lowlight_enhance.evaluation.detection.compare import (
     TRACKING,
     UNKNOWN_MOTION,
     BoxFrames,
-    Comparison,
-    Entry,
+    DetectorComparison,
+    FrameCounts,
 )
 from lowlight_enhance.evaluation.detection.renderings import STREAM
 
@@ -76,7 +76,7 @@ UNITS = {
     KNOWN_MOTION: "pairs of consecutive frames",
     UNKNOWN_MOTION: "pairs of consecutive frames",
 }
-"""What a measure counts."""
+"""Unit in which each measure counts."""
 
 FRACTIONS = ("mAP50", "mAP", "recall", "recall small", "recall medium", "recall large", "words read")
 """Columns of values from 0 to 1, shown with three decimals; others have two."""
@@ -87,9 +87,9 @@ class ResultTable:
     """Metrics of one detector in one measure.
 
     Attributes:
-        detector: its name.
-        measure: what is measured.
-        condition: light of simulated frames; "".
+        detector: name of the detector.
+        measure: one of the measures of ``compare``.
+        condition: light of simulated frames; "" for real ones.
         frames: number of frames, pairs or clips.
         scenes: number of scenes.
         columns: names of the metrics.
@@ -131,9 +131,9 @@ class ResultTable:
         return "\n".join([*lines, self.difference_text()]).rstrip()
 
 
-def result_tables(comparison: Comparison) -> list[ResultTable]:
+def result_tables(comparison: DetectorComparison) -> list[ResultTable]:
     """Return one table per detector, measure and condition."""
-    groups: dict[tuple[str, str, str], list[Entry]] = {}
+    groups: dict[tuple[str, str, str], list[FrameCounts]] = {}
     for entry in comparison.entries:
         groups.setdefault((entry.detector, entry.measure, entry.condition), []).append(entry)
     return [
@@ -155,7 +155,7 @@ def _box_table(detector: str, condition: str, boxes: BoxFrames) -> ResultTable:
     )
 
 
-def _count_table(detector: str, measure: str, condition: str, entries: Sequence[Entry]) -> ResultTable:
+def _count_table(detector: str, measure: str, condition: str, entries: Sequence[FrameCounts]) -> ResultTable:
     scenes = {scene: number for number, scene in enumerate(dict.fromkeys(entry.scene for entry in entries))}
     per_scene: dict[str, dict[str, NDArray[np.float64]]] = {}
     for entry in entries:
@@ -176,7 +176,7 @@ def _count_table(detector: str, measure: str, condition: str, entries: Sequence[
 def _count_differences(
     per_scene: Mapping[str, Mapping[str, NDArray[np.float64]]], metric: Callable[[Sums], Any], scenes: int
 ) -> Iterator[tuple[str, Interval]]:
-    """Differences of the stream to each other rendering, with intervals by resampling scenes."""
+    """Yield the differences of the stream to each other rendering, with intervals by resampling scenes."""
 
     def values(rendering: str, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         sums = {name: weights @ counts for name, counts in per_scene[rendering].items()}

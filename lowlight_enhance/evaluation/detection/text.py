@@ -1,4 +1,4 @@
-"""Read text with RapidOCR: which share of the words of a well-lit image is read in a dark or enhanced one."""
+"""Read text with RapidOCR: measure how many words of a well-lit image can be read in a dark or enhanced one."""
 
 from __future__ import annotations
 
@@ -66,6 +66,6 @@ def word_counts(found: list[tuple[str, float]], truth: list[tuple[str, float]]) 
         found: words of one rendering, of any confidence.
         truth: words of the well-lit image; those below ``MIN_CONFIDENCE`` or ``MIN_LETTERS`` do not count.
     """
-    wanted = Counter(word for word, score in truth if score >= MIN_CONFIDENCE and len(word) >= MIN_LETTERS)
-    read = Counter(word for word, _ in found) & wanted
-    return {"frames": 1.0, "words": float(wanted.total()), "read": float(read.total())}
+    expected = Counter(word for word, score in truth if score >= MIN_CONFIDENCE and len(word) >= MIN_LETTERS)
+    read = Counter(word for word, _ in found) & expected
+    return {"frames": 1.0, "words": float(expected.total()), "read": float(read.total())}

@@ -1,4 +1,4 @@
-"""Label files of YOLO: one line per object, in one of several formats that only the number of values tells apart.
+"""Label files of YOLO: one line per object, in one of several formats that differ only in the number of values.
 
 | format | values after the class number |
 |---|---|
@@ -26,7 +26,7 @@ LabelFormat = Literal["auto", "box", "polygon", "pose"]
 LABEL_FORMATS: tuple[LabelFormat, ...] = get_args(LabelFormat)
 
 MARGIN = 0.05
-"""How far a value may lie outside 0..1; annotation tools round."""
+"""How far a value may lie outside 0..1, because annotation tools round."""
 
 CLASS_FILES = ("classes.txt", "obj.names")
 DATA_FILES = ("data.yaml", "data.yml")
@@ -75,13 +75,13 @@ def read_yolo_file(path: Path, width: int, height: int, classes: Sequence[str], 
 
     Args:
         path: text file.
-        width: of the image in pixels.
-        height: of the image in pixels.
+        width: width of the image in pixels.
+        height: height of the image in pixels.
         classes: class names in the order of their numbers.
-        label_format: of the lines.
+        label_format: format of the lines.
 
     Raises:
-        DataError: a line that is not of that format, or that fits several formats.
+        DataError: a line does not have that format, or fits several formats.
     """
     corners, names = [], []
     try:
@@ -144,7 +144,7 @@ def _line_format(values: Values) -> LabelFormat:
 
 
 def _fits_pose(values: Values, per_point: int) -> bool:
-    """Whether the values after the box are keypoints within it (0, 0 stands for a missing one)."""
+    """Return whether the values after the box are keypoints within it (0, 0 stands for a missing one)."""
     if values[2] <= 0.0 or values[3] <= 0.0:
         return False
     points = values[4:].reshape(-1, per_point)

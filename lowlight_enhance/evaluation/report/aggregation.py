@@ -22,7 +22,7 @@ class Metric:
     """A value of the input and of the output of a frame.
 
     Attributes:
-        label: with the unit.
+        label: name and unit.
         input: value of the dark frame.
         output: value of the enhanced frame.
         digits: decimals that are shown.
@@ -75,7 +75,7 @@ def has_references(frames: Iterable[FrameMetrics]) -> bool:
 def mean(frames: Iterable[FrameMetrics], value: Value) -> float | None:
     """Return the mean over the frames of each scene, then over the scenes.
 
-    None and NaN are left out. None where nothing is left.
+    None and NaN are ignored. The result is None if nothing is left.
     """
     scenes: dict[str, list[float]] = {}
     for frame in frames:
@@ -86,7 +86,7 @@ def mean(frames: Iterable[FrameMetrics], value: Value) -> float | None:
 
 
 def rms(values: Iterable[float | None]) -> float | None:
-    """Return the root mean square without None; None where nothing is left."""
+    """Return the root mean square, ignoring None; None if nothing is left."""
     kept = [value for value in values if value is not None]
     return math.sqrt(statistics.fmean(value * value for value in kept)) if kept else None
 
@@ -102,8 +102,8 @@ def total_ms(frames: Iterable[FrameMetrics]) -> list[float]:
     return [frame.latency_ms["total"] for frame in frames if "total" in frame.latency_ms]
 
 
-def summary(section: Section) -> dict[str, Any]:
-    """Return the means of a section as plain values, None where there is none."""
+def section_summary(section: Section) -> dict[str, Any]:
+    """Return the means of a section as plain values, with None for missing ones."""
     frames = section.frames
     metrics = (*REFERENCE_METRICS, *STATISTICS)
     latencies = total_ms(frames)

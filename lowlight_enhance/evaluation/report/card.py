@@ -68,7 +68,7 @@ def _parameters(content: bytes) -> int:
 
 
 def _shipped_name(sha256: str) -> str:
-    """Name of the shipped model with this digest, or ""."""
+    """Return the name of the shipped model with this digest, or ""."""
     for name in INCLUDED_MODELS:
         if hashlib.sha256(find_model(name).read_bytes()).hexdigest() == sha256:
             return name

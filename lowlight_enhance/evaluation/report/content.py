@@ -1,4 +1,4 @@
-"""Content of a report as plain values. Evaluations fill these classes in, ``page`` shows them."""
+"""Content of a report as plain values. Evaluations create these objects, ``page`` renders them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class FrameMetrics:
     """Measurements of one frame: the dark input and the enhanced output.
 
     Attributes:
-        name: of the frame.
+        name: name of the frame.
         scene: frames of one scene count once together in means over scenes.
         input: statistics of the dark frame.
         output: statistics of the enhanced frame.
@@ -29,13 +29,13 @@ class FrameMetrics:
         input_metrics: the dark frame against the reference; None without a reference.
         output_metrics: the enhanced frame against the reference; None without a reference.
         time_s: seconds since the first frame of a recording; None for photographs.
-        match: how the metadata was found, as in ``core.pipeline.Match``; "" for photographs.
+        match: source of the metadata, as in ``core.pipeline.Match``; "" for photographs.
         metadata_age_s: difference between the stamps of frame and metadata; None without a metadata message.
         bypassed: the frame was passed through unchanged.
         flicker: root mean square over 8x8 blocks of the change of luma since the previous frame, minus the change of
-            the reference where there is one; None for the first frame and for photographs.
-        flicker_input: the same of the dark frame, multiplied by the gain in brightness.
-        latency_ms: milliseconds of each stage, and ``total``; empty where no model ran.
+            the reference if there is one; None for the first frame and for photographs.
+        flicker_input: the same for the dark frame, multiplied by the gain in brightness.
+        latency_ms: milliseconds of each stage, and ``total``; empty if no model ran.
     """
 
     name: str
@@ -56,8 +56,8 @@ class FrameMetrics:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """A frame that is shown: dark input, enhanced output, and reference where there is one."""
+class SampleFrame:
+    """A frame that the report shows: dark input, enhanced output, and reference if there is one."""
 
     frame: FrameMetrics
     input: Image
@@ -70,10 +70,10 @@ class Table:
     """A table of texts; the first column names the row.
 
     Attributes:
-        title: of the table.
+        title: title of the table.
         columns: headers, as many as each row has entries.
-        rows: texts.
-        note: shown below the table.
+        rows: cells of each row.
+        note: text below the table.
         groups: headers above the columns, each with the number of columns below it; empty: none.
     """
 
@@ -97,8 +97,8 @@ class Section:
     """One camera, one set of photographs, or one detector comparison.
 
     Attributes:
-        title: of the section.
-        frames: in their order.
+        title: title of the section.
+        frames: frames in their order.
         samples: frames that are shown with a movable line between input and output.
         notes: remarks below the title.
         tables: further tables.
@@ -107,7 +107,7 @@ class Section:
 
     title: str
     frames: tuple[FrameMetrics, ...]
-    samples: tuple[Sample, ...]
+    samples: tuple[SampleFrame, ...]
     notes: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
     pictures: tuple[tuple[Picture, ...], ...] = ()
@@ -129,8 +129,8 @@ class Report:
     Attributes:
         title: what was evaluated.
         facts: how it was evaluated, by name.
-        sections: at least one.
-        model_card: None where no model ran.
+        sections: sections, at least one.
+        model_card: card of the model; None if no model ran.
     """
 
     title: str

@@ -9,10 +9,10 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from lowlight_enhance.core.files import atomic_file, make_folder
+from lowlight_enhance.core.files import atomic_file, make_folder, write_text
 from lowlight_enhance.evaluation.image_statistics import ImageStatistics
 from lowlight_enhance.evaluation.metrics import ReferenceMetrics
-from lowlight_enhance.evaluation.report.aggregation import summary
+from lowlight_enhance.evaluation.report.aggregation import section_summary
 from lowlight_enhance.evaluation.report.content import FrameMetrics, Section
 
 _PLAIN = ("name", "time_s", "iso", "exposure_s", "match", "metadata_age_s", "bypassed", "flicker_input", "flicker")
@@ -26,7 +26,7 @@ _PARTS = (
 
 
 def write_files(sections: Sequence[Section], folder: Path) -> None:
-    """Write both files into ``folder``, which is created where it does not exist.
+    """Write both files into ``folder``, which is created if it does not exist.
 
     Raises:
         DataError: the folder cannot be written.
@@ -40,8 +40,8 @@ def write_files(sections: Sequence[Section], folder: Path) -> None:
             for frame in section.frames:
                 latencies = [frame.latency_ms.get(stage, "") for stage in stages]
                 table.writerow([section.title, *_values(frame), *latencies])
-    with atomic_file(folder / "summary.json") as path:
-        path.write_text(json.dumps([summary(section) for section in sections], indent=1) + "\n", encoding="utf-8")
+    summaries = [section_summary(section) for section in sections]
+    write_text(folder / "summary.json", json.dumps(summaries, indent=1) + "\n")
 
 
 def _columns() -> list[str]:
@@ -49,7 +49,7 @@ def _columns() -> list[str]:
 
 
 def _values(frame: FrameMetrics) -> list[Any]:
-    """Values in the order of the columns; "" for unknown ones."""
+    """Return the values in the order of the columns; "" for unknown ones."""
     values = [getattr(frame, name) for name in _PLAIN]
     for attribute, _, kind in _PARTS:
         found = getattr(frame, attribute)

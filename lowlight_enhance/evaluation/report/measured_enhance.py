@@ -15,7 +15,7 @@ from lowlight_enhance.evaluation.image_statistics import ImageStatistics, image_
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class MeasuredCall:
     """Statistics of the input and the output of one call, and its latency."""
 
     input: ImageStatistics
@@ -32,7 +32,7 @@ class MeasuredEnhance:
     """
 
     def __init__(self, enhance: Enhance) -> None:
-        self.calls: list[Call] = []
+        self.calls: list[MeasuredCall] = []
         self.enhance = enhance
 
     def __call__(self, rgb: Rgb, capture: CaptureMetadata) -> NDArray[np.uint8]:
@@ -40,5 +40,5 @@ class MeasuredEnhance:
         start = time.perf_counter_ns()
         enhanced = self.enhance(rgb, capture)
         latency_ms = (time.perf_counter_ns() - start) / 1e6
-        self.calls.append(Call(image_statistics(to_8_bit(rgb)), image_statistics(enhanced), latency_ms))
+        self.calls.append(MeasuredCall(image_statistics(to_8_bit(rgb)), image_statistics(enhanced), latency_ms))
         return enhanced

@@ -17,10 +17,10 @@ from markupsafe import Markup
 
 from lowlight_enhance import __version__
 from lowlight_enhance.core.errors import DataError
-from lowlight_enhance.core.files import atomic_file
+from lowlight_enhance.core.files import write_text
 from lowlight_enhance.core.process_info import processor_name
 from lowlight_enhance.evaluation.report.aggregation import exposure_text, frame_label, iso_text
-from lowlight_enhance.evaluation.report.content import Image, Picture, Report, Sample
+from lowlight_enhance.evaluation.report.content import Image, Picture, Report, SampleFrame
 from lowlight_enhance.evaluation.report.plots import plots
 from lowlight_enhance.evaluation.report.tables import section_tables, tiles
 
@@ -46,8 +46,7 @@ def write_page(report: Report, target: Path) -> None:
         DataError: the target cannot be written.
     """
     text = render_page(report)
-    with atomic_file(target) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(target, text)
 
 
 def render_page(report: Report) -> str:
@@ -82,7 +81,7 @@ def render_page(report: Report) -> str:
 
 
 def _sections(report: Report) -> Iterator[dict[str, Any]]:
-    """Values of each section for the template."""
+    """Yield the values of each section for the template."""
     samples = [sample for section in report.sections for sample in section.samples]
     pictures = [picture for section in report.sections for row in section.pictures for picture in row]
     encoded = iter(_encode_all([_sample_images(sample) for sample in samples] + [_picture_image(p) for p in pictures]))
@@ -107,7 +106,7 @@ def _sections(report: Report) -> Iterator[dict[str, Any]]:
         }
 
 
-def _sample_values(sample: Sample, uris: Mapping[str, str]) -> dict[str, Any]:
+def _sample_values(sample: SampleFrame, uris: Mapping[str, str]) -> dict[str, Any]:
     frame = sample.frame
     facts = [
         f"ISO {iso_text(frame.iso)}" if frame.iso else "ISO unknown",
@@ -122,7 +121,7 @@ def _sample_values(sample: Sample, uris: Mapping[str, str]) -> dict[str, Any]:
     return {"name": frame_label(frame), "facts": facts, "pictures": uris, "width": width, "height": height}
 
 
-def _sample_images(sample: Sample) -> dict[str, Image]:
+def _sample_images(sample: SampleFrame) -> dict[str, Image]:
     images = {"input": sample.input, "output": sample.output}
     return images if sample.reference is None else images | {"reference": sample.reference}
 

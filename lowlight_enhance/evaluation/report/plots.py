@@ -31,7 +31,7 @@ MAX_POINTS = 4000
 
 MAX_BARS = 60
 SHOWN_SHARE = 0.99
-"""Share of the latencies in the histogram. A few long ones would compress the rest."""
+"""Share of the latencies in the histogram, because a few long ones would compress the rest."""
 
 MAX_TICKS = 5
 """Ticks of an axis in stops."""
@@ -54,11 +54,11 @@ class Plot:
     """One plot.
 
     Attributes:
-        title: of the figure.
+        title: title of the figure.
         alt: description for screen readers.
         data: plotly.js traces.
         layout: plotly.js layout, added to the common layout of the page.
-        note: shown below the plot.
+        note: text below the plot.
         is_tall: whether the plot is higher than the others.
     """
 

@@ -1,4 +1,4 @@
-"""The section of a report for scored images: metrics, sample images, artifacts and the metadata test."""
+"""Section of a report for scored images: metrics, sample images, artifacts and the metadata test."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from lowlight_enhance.core.enhancement.enhancer import Enhance
 from lowlight_enhance.evaluation.metrics import ReferenceMetrics
-from lowlight_enhance.evaluation.report.content import FrameMetrics, Sample, Section, Table
-from lowlight_enhance.evaluation.report.measured_enhance import Call, MeasuredEnhance
-from lowlight_enhance.evaluation.score_summary import summary
+from lowlight_enhance.evaluation.report.content import FrameMetrics, SampleFrame, Section, Table
+from lowlight_enhance.evaluation.report.measured_enhance import MeasuredCall, MeasuredEnhance
+from lowlight_enhance.evaluation.score_summary import summarize_scores
 from lowlight_enhance.evaluation.scoring import METADATA_TEST, ScoredImage, Scores, darkest_fifth, mean_over_scenes
 
 SAMPLES = 6
@@ -19,9 +19,9 @@ def score_section(title: str, scored: Sequence[ScoredImage], measured: MeasuredE
     """Return a section of scored images.
 
     Args:
-        title: of the section.
-        scored: what ``score_images`` returned.
-        measured: what enhanced them.
+        title: title of the section.
+        scored: result of ``score_images``.
+        measured: the ``Enhance`` that ``score_images`` called.
     """
     calls = measured.calls[:: len(measured.calls) // len(scored)]  # the metadata test makes three calls per image
     frames = tuple(_frame_metrics(entry, call) for entry, call in zip(scored, calls, strict=True))
@@ -29,7 +29,7 @@ def score_section(title: str, scored: Sequence[ScoredImage], measured: MeasuredE
     return Section(title, frames, tuple(samples), (), tuple(_tables(scored)))
 
 
-def _frame_metrics(entry: ScoredImage, call: Call) -> FrameMetrics:
+def _frame_metrics(entry: ScoredImage, call: MeasuredCall) -> FrameMetrics:
     return FrameMetrics(
         name=entry.image.name,
         scene=entry.image.scene,
@@ -47,20 +47,20 @@ def _reference_metrics(scores: Scores) -> ReferenceMetrics:
     return ReferenceMetrics(scores.psnr, scores.ssim, scores.hue_deg)
 
 
-def _samples(scored: Sequence[ScoredImage], frames: Sequence[FrameMetrics], enhance: Enhance) -> list[Sample]:
-    """Images at regular intervals in the order of their PSNR."""
+def _samples(scored: Sequence[ScoredImage], frames: Sequence[FrameMetrics], enhance: Enhance) -> list[SampleFrame]:
+    """Return the images at regular intervals in the order of their PSNR."""
     order = sorted(range(len(scored)), key=lambda index: scored[index].after.psnr)
     count = min(SAMPLES, len(order))
     samples = []
     for index in (order[round(n * (len(order) - 1) / max(count - 1, 1))] for n in range(count)):
         pair = scored[index].image.load()
         enhanced = enhance(pair.dark, scored[index].image.capture)
-        samples.append(Sample(frames[index], pair.dark, enhanced, pair.bright))
+        samples.append(SampleFrame(frames[index], pair.dark, enhanced, pair.bright))
     return samples
 
 
 def _tables(scored: Sequence[ScoredImage]) -> list[Table]:
-    metadata = summary(scored)["metadata"]
+    metadata = summarize_scores(scored)["metadata"]
     if not metadata:
         return [_artifact_table(scored)]
     test = Table(

@@ -1,1 +1,1 @@
-"""Enhance the cameras of rosbag2 recordings."""
+"""Read, enhance and write rosbag2 recordings."""

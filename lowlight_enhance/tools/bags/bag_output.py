@@ -16,7 +16,7 @@ from lowlight_enhance.tools.bags.settings import BagSettings
 from lowlight_enhance.tools.bags.topics import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE
 from lowlight_enhance.tools.bags.writer import BagWriter
 
-_PNG_START = b"\x89PNG"
+_PNG_SIGNATURE = b"\x89PNG"
 
 
 class BagOutput:
@@ -61,7 +61,7 @@ class BagOutput:
         return self._writer.add_topic(topic, type_name, definition, getattr(model.ext, "offered_qos_profiles", ()))
 
     def is_copied(self, connection: Connection) -> bool:
-        """Whether messages of this topic are copied."""
+        """Return whether messages of this topic are copied."""
         return connection.id in self._copies
 
     def copy_message(self, connection: Connection, received_ns: int, raw: bytes) -> None:
@@ -98,7 +98,7 @@ class BagOutput:
     def _compressed_image(self, message: Any, frame: EnhancedFrame) -> Any:
         file_format: str = self._format
         if file_format == "same":
-            file_format = "png" if bytes(message.data[: len(_PNG_START)]) == _PNG_START else "jpeg"
+            file_format = "png" if bytes(message.data[: len(_PNG_SIGNATURE)]) == _PNG_SIGNATURE else "jpeg"
         image = self._types.message_class(COMPRESSED_IMAGE)(frame.header, "", np.empty(0, np.uint8))
         fill_compressed(image, frame.rgb, frame.encoding, frame.header, file_format, self._quality)
         return image

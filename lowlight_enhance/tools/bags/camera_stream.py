@@ -50,7 +50,7 @@ def read_camera_data(
         Each report with the data of its camera. Repeated calibrations are kept once.
 
     Raises:
-        DataError: a damaged bag, or one that does not define the type of its metadata.
+        DataError: the bag is damaged, or does not define the type of its metadata.
     """
     pairs = [(report, CameraData()) for report in reports]
     receivers: defaultdict[str, list[tuple[CameraReport, CameraData]]] = defaultdict(list)
@@ -90,7 +90,7 @@ def _add_message(message: Any, type_name: str, received_ns: int, camera: Camera,
 
 
 class CameraStream:
-    """The images of one camera, which pass through a ``Pipeline`` in the order of the bag."""
+    """Passes the images of one camera through a ``Pipeline``, in the order of the bag."""
 
     def __init__(
         self, report: CameraReport, data: CameraData, types: MessageTypes, enhance: Enhance, config: PipelineConfig
@@ -104,7 +104,7 @@ class CameraStream:
         self._added_captures = 0
 
     def begin(self, raw: bytes, received_ns: int) -> PendingFrame | None:
-        """Run the network on a serialized image. Returns None for a damaged image, which the report counts.
+        """Run the network on a serialized image. Return None for a damaged image, which the report counts.
 
         Raises:
             ModelError: the network fails.
@@ -119,7 +119,7 @@ class CameraStream:
             return None
 
     def finish(self, pending: PendingFrame) -> EnhancedFrame:
-        """Render a frame. Another thread than that of ``begin`` may call this, in the same order."""
+        """Render a frame. Call this in the order of ``begin``; it may run in another thread."""
         frame = self._pipeline.finish(pending)
         self.report.enhanced += 1
         self.report.bypassed += frame.bypassed
@@ -127,7 +127,7 @@ class CameraStream:
         return frame
 
     def process(self, raw: bytes, received_ns: int) -> tuple[Any, EnhancedFrame | None]:
-        """Call ``begin`` and ``finish``. Returns the message and its frame; (None, None) for a damaged image.
+        """Call ``begin`` and ``finish``. Return the message and its frame; (None, None) for a damaged image.
 
         Raises:
             ModelError: the network fails.
@@ -136,14 +136,14 @@ class CameraStream:
         return (None, None) if pending is None else (pending.message, self.finish(pending))
 
     def _add_data(self, stamp: int) -> None:
-        """Give the pipeline the captures up to a stamp, and the calibration that is valid at it."""
+        """Add the captures up to a stamp to the pipeline, and the calibration that is valid at it."""
         self._add_captures(bisect_right(self._capture_stamps, stamp + self._tolerance_ns))
         if self._data.calibrations:
             index = max(bisect_right(self._calibration_stamps, stamp) - 1, 0)
             self._pipeline.add_camera_info(self._data.calibrations[index][1])
 
     def _add_captures(self, end: int) -> None:
-        """Give the pipeline captures up to index ``end``: the live node has not received later ones either."""
+        """Add captures up to index ``end`` to the pipeline, because the live node would not know later ones either."""
         start = self._added_captures if end >= self._added_captures else max(0, end - RESENT_CAPTURES)
         for stamp, capture in self._data.captures[start:end]:
             self._pipeline.add_capture(stamp, capture)

@@ -39,7 +39,7 @@ SAMPLED_MESSAGES = 8
 """Number of messages of a topic that are tried until one can be read."""
 
 _DEPTH_ENCODING = re.compile(r"(16|32|64)[USF]C1")
-_PNG_START = b"\x89PNG"
+_PNG_SIGNATURE = b"\x89PNG"
 _PNG_GREY_16 = bytes([16, 0])
 """Bit depth and colour type, bytes 24 and 25 of a PNG file."""
 
@@ -93,8 +93,9 @@ def find_cameras(bag: Bag, types: MessageTypes, options: TopicOptions, settings:
         settings: options of the metadata reader.
 
     Raises:
-        ConfigError: no camera; a chosen topic that does not exist or has a wrong type; an output topic that exists.
-        DataError: a damaged bag.
+        ConfigError: there is no camera, a selected topic does not exist or has the wrong type, or an output topic
+            exists already.
+        DataError: the bag is damaged.
     """
     topics = {connection.topic: connection.msgtype for connection in bag.connections}
     for topic in options.images:
@@ -130,7 +131,7 @@ def find_cameras(bag: Bag, types: MessageTypes, options: TopicOptions, settings:
 
 
 def _first_readable(bag: Bag, types: MessageTypes, topic: str) -> Any | None:
-    """The first readable message of a topic; None if the first ``SAMPLED_MESSAGES`` are damaged, or there are none."""
+    """Return the first readable message of a topic; None if there is none among the first ``SAMPLED_MESSAGES``."""
     for connection, _, raw in itertools.islice(bag.messages(bag.connections_of(topic)), SAMPLED_MESSAGES):
         with contextlib.suppress(LowlightError):
             return types.deserialize(raw, connection.msgtype)
@@ -138,18 +139,18 @@ def _first_readable(bag: Bag, types: MessageTypes, topic: str) -> Any | None:
 
 
 def _skipped_topics(samples: Mapping[str, Any], topics: Mapping[str, str]) -> dict[str, str]:
-    """Reasons why image topics are skipped, by topic. Of several variants of one image, the least processed stays."""
+    """Return why image topics are skipped, by topic. Of several variants of one image the least processed is kept."""
     reasons = {topic: reason for topic, sample in samples.items() if (reason := _skip_reason(topic, sample, topics))}
-    chosen: dict[str, str] = {}
+    kept: dict[str, str] = {}
     for topic in sorted(set(samples) - set(reasons), key=variant_rank):
         is_variant = variant_rank(topic) < len(IMAGE_VARIANTS)
-        if is_variant and (first := chosen.setdefault(namespace_of(topic), topic)) != topic:
+        if is_variant and (first := kept.setdefault(namespace_of(topic), topic)) != topic:
             reasons[topic] = f"the same camera as {first}"
     return reasons
 
 
 def _skip_reason(topic: str, sample: Any, topics: Mapping[str, str]) -> str:
-    """Why a topic is not taken for a camera; "" if it is."""
+    """Return why a topic is not taken for a camera; "" if it is."""
     if sample is None:
         return "no readable image"
     word = next((word for word in SKIPPED_NAMES if word in topic.lower()), "")
@@ -167,7 +168,7 @@ def _skip_reason(topic: str, sample: Any, topics: Mapping[str, str]) -> str:
 
 
 def _compressed_depth(sample: Any) -> str:
-    """Why a CompressedImage seems to hold depth; "" if it does not.
+    """Return why a CompressedImage seems to hold depth; "" if it does not.
 
     image_transport's plain compressed plugin also accepts depth images, and names their encoding before the semicolon.
     Other publishers write only ``png``, which for 16-bit grey says nothing about the content.
@@ -178,7 +179,7 @@ def _compressed_depth(sample: Any) -> str:
     if _DEPTH_ENCODING.fullmatch(encoding):
         return f"encoding {encoding}"
     header = bytes(sample.data[:26])
-    if encoding not in SUPPORTED_ENCODINGS and header.startswith(_PNG_START) and header[24:] == _PNG_GREY_16:
+    if encoding not in SUPPORTED_ENCODINGS and header.startswith(_PNG_SIGNATURE) and header[24:] == _PNG_GREY_16:
         return "16-bit grey PNG, usually depth"
     return ""
 
@@ -186,7 +187,10 @@ def _compressed_depth(sample: Any) -> str:
 def _camera_settings(
     topic: str, metadata: str, sample: Any, settings: MetadataSettings, topics: Mapping[str, str]
 ) -> MetadataSettings:
-    """Options of the metadata reader. Diagnostics outside the image's namespace are filtered by its ``frame_id``."""
+    """Return the options of the metadata reader.
+
+    Diagnostics outside the namespace of the image are filtered by the ``frame_id`` of the image.
+    """
     is_shared = topics.get(metadata) == DIAGNOSTICS and namespace_of(metadata) != namespace_of(topic)
     if not is_shared or sample is None or settings.frame_id or settings.hardware_id or settings.has_fields:
         return settings

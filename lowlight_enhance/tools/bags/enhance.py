@@ -1,7 +1,7 @@
-"""Enhance one recording: a new bag with all recorded messages and the frames that the node would publish.
+"""Enhance one recording: write a new bag with all recorded messages and the frames that the node would publish.
 
 All calibrations and capture metadata are read before the first image. Each frame therefore finds its metadata even
-where it was recorded later, and every run has the same result.
+if it was recorded later, and every run gives the same result.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def enhance_bag(source: Path, folder: Path, settings: BagSettings, on_progress: 
         on_progress: called after every frame.
 
     Raises:
-        ConfigError: topics that do not exist, or settings that contradict each other.
-        DataError: a damaged bag, or no space for the new one.
-        ModelError: no usable model.
+        ConfigError: a topic does not exist, or settings contradict each other.
+        DataError: the bag is damaged, or there is no space for the new one.
+        ModelError: the model cannot be used.
     """
     reuse_image_buffers()
     enhancer = settings.open()
@@ -87,7 +87,7 @@ def enhance_open_bag(
 
 
 def _select_cameras(bag: Bag, types: MessageTypes, settings: BagSettings) -> CameraSelection:
-    """Return the cameras. Raises ConfigError where storage and compression do not fit either."""
+    """Return the cameras. Raise ConfigError also if storage and compression do not fit together."""
     _storage_and_compression(bag, settings)
     return find_cameras(bag, types, settings.topics, settings.stream.metadata)
 
@@ -109,9 +109,9 @@ def _write_messages(
     replace: bool,
     on_progress: ProgressCallback,
 ) -> int:
-    """Copy every message, and write each enhanced image behind its input. Returns the number of copied messages.
+    """Copy every message, and write each enhanced image after its input. Return the number of copied messages.
 
-    The network runs in this thread and never waits for the disk: one thread reads ahead, another renders and writes.
+    The network runs in this thread and does not wait for the disk: one thread reads ahead, another renders and writes.
     """
     copied = 0
 

@@ -1,4 +1,4 @@
-"""Which bag is written where, checked before any work starts."""
+"""Assign a target to every bag, and check all targets before any work starts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def plan_jobs(sources: Sequence[Path], target: Path, force: bool, other_inputs: 
 
     Args:
         sources: bags, and folders that contain bags at any depth. Of such a folder, each bag keeps its relative path.
-        target: where to write.
+        target: folder to write.
         force: whether an existing bag may be replaced.
         other_inputs: other files that are read and must not be replaced, such as the model.
 
@@ -56,9 +56,15 @@ def plan_jobs(sources: Sequence[Path], target: Path, force: bool, other_inputs: 
     return jobs
 
 
+class StoppedError(Exception):
+    """Raised inside ``job_output`` to remove the scratch folder of a job that is stopped."""
+
+
 @contextlib.contextmanager
 def job_output(job: Job) -> Iterator[Path]:
-    """``atomic_folder`` of the job's target. Missing parent folders are created, and removed again after an error.
+    """Yield the scratch folder of ``atomic_folder`` for the job's target.
+
+    Missing parent folders are created, and removed again after an error.
 
     Raises:
         DataError: the target cannot be written.
@@ -76,7 +82,7 @@ def job_output(job: Job) -> Iterator[Path]:
 
 
 def _find_bags(source: Path, target: Path) -> list[tuple[Path, Path]]:
-    """The bag, or all bags in a folder that is not one itself, each with its relative path below the target.
+    """Return the bag, or all bags in a folder that is not one itself, each with its relative path below the target.
 
     Bags below ``target`` and in hidden folders are skipped.
     """
@@ -111,7 +117,7 @@ def _check_targets_outside_sources(jobs: Sequence[Job]) -> None:
 
 
 def _read_paths(jobs: Sequence[Job], other_inputs: Sequence[Path]) -> list[Path]:
-    """All paths that the jobs read.
+    """Return all paths that the jobs read.
 
     Links count twice: the file that a link points to must survive, and so must the link itself, which lies in its
     parent folder. The files of a bag are listed because they may be links to files elsewhere.

@@ -19,7 +19,7 @@ from typing import Any
 from lowlight_enhance.core.errors import ConfigError, DataError, LowlightError
 from lowlight_enhance.core.process_info import available_cores
 from lowlight_enhance.tools.bags.enhance import ProgressCallback, enhance_bag
-from lowlight_enhance.tools.bags.jobs import Job, job_output
+from lowlight_enhance.tools.bags.jobs import Job, StoppedError, job_output
 from lowlight_enhance.tools.bags.scheduler import JobCallback
 from lowlight_enhance.tools.bags.settings import BagReport, BagSettings
 
@@ -45,7 +45,7 @@ def ray_cluster(address: str, threads: int) -> Iterator[None]:
         threads: CPUs of each task. A local cluster has at least as many.
 
     Raises:
-        ConfigError: no cluster at this address.
+        ConfigError: there is no cluster at this address.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # by default Ray sends usage reports
     import ray
@@ -143,9 +143,9 @@ def _enhance(
 
     frames, last = 0, time.monotonic()
 
-    def report(more: int) -> None:
+    def report(new_frames: int) -> None:
         nonlocal frames, last
-        frames += more
+        frames += new_frames
         if time.monotonic() - last >= PROGRESS_PERIOD_S:
             last = time.monotonic()
             with contextlib.suppress(ray.exceptions.RayError):  # progress is optional
@@ -215,9 +215,5 @@ def _stop(running: dict[Any, _Task]) -> None:
     if running:
         ray.wait(list(running), num_returns=len(running), timeout=CANCEL_TIMEOUT_S)
     for task in reversed(running.values()):  # the first job may have created the parent folder of the others
-        with contextlib.suppress(_StoppedError), task.output:
-            raise _StoppedError
-
-
-class _StoppedError(Exception):
-    """Makes ``job_output`` remove the scratch folder."""
+        with contextlib.suppress(StoppedError), task.output:
+            raise StoppedError

@@ -50,7 +50,7 @@ class Bag:
         """Check that the path may be a bag. Nothing is read yet.
 
         Raises:
-            DataError: it does not exist, or has an unsupported format.
+            DataError: the path does not exist, or has an unsupported format.
         """
         self.path = path
         self.version: Literal[8, 9] = _version(path)
@@ -60,7 +60,7 @@ class Bag:
         """Open the bag.
 
         Raises:
-            DataError: it is damaged, incomplete, or in an unsupported format.
+            DataError: the bag is damaged, incomplete, or in an unsupported format.
         """
         try:
             _open(self._reader)
@@ -80,7 +80,7 @@ class Bag:
         return self._reader.connections
 
     def connections_of(self, topic: str) -> list[Connection]:
-        """The connections of one topic; empty if the bag does not have it."""
+        """Return the connections of one topic; empty if the bag does not have it."""
         return [connection for connection in self.connections if connection.topic == topic]
 
     @property
@@ -164,7 +164,7 @@ class MessageTypes:
         """Add the message type of a topic, unless it is known.
 
         Raises:
-            DataError: the bag has no definition of it, or an unreadable one.
+            DataError: the bag has no definition of the type, or an unreadable one.
         """
         name, definition = connection.msgtype, connection.msgdef
         if name in self._store.types:

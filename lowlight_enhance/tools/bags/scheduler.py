@@ -16,7 +16,7 @@ from pathlib import Path
 from lowlight_enhance.core.errors import DataError, LowlightError
 from lowlight_enhance.core.process_info import available_cores
 from lowlight_enhance.tools.bags.enhance import ProgressCallback, enhance_bag
-from lowlight_enhance.tools.bags.jobs import Job, job_output
+from lowlight_enhance.tools.bags.jobs import Job, StoppedError, job_output
 from lowlight_enhance.tools.bags.settings import BagReport, BagSettings
 
 TERMINATION_TIMEOUT_S = 10.0
@@ -94,7 +94,7 @@ class _Worker:
         child_pipe.close()
 
     def receive(self, on_progress: ProgressCallback) -> BagReport | LowlightError | None:
-        """Read one message of the process. Returns its result when it has ended, else None."""
+        """Read one message of the process. Return its result when it has ended, else None."""
         try:
             message = self.pipe.recv()
         except EOFError:
@@ -127,19 +127,14 @@ class _Worker:
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
-        with contextlib.suppress(_StoppedError), self._output:
-            raise _StoppedError
-
-
-class _StoppedError(Exception):
-    """Makes ``job_output`` remove the scratch folder."""
+        with contextlib.suppress(StoppedError), self._output:
+            raise StoppedError
 
 
 def _worker_main(source: Path, folder: Path, settings: BagSettings, pipe: Connection) -> None:
     """Enhance one bag in a worker process. The pipe carries frame counts, then the report or the error."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # the parent also receives the terminal's Ctrl-C, and stops this process
+    # The parent also receives the terminal's Ctrl-C, and stops this process.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         pipe.send(enhance_bag(source, folder, settings, pipe.send))

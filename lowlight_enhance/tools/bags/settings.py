@@ -19,7 +19,7 @@ class BagSettings(NetworkSettings):
     """Options of bag enhancement. Those of the network are inherited from ``NetworkSettings``.
 
     Attributes:
-        topics: which cameras are enhanced, and what is written.
+        topics: selection of cameras, and topics of the new bag.
         stream: options of the pipeline.
         jpeg_quality: 1 to 100.
         storage: file format of the new bag; "same": that of the recorded bag.

@@ -32,7 +32,7 @@ OP_SCHEMA, OP_ATTACHMENT, OP_METADATA = 0x03, 0x09, 0x0C
 """Types of MCAP records: https://mcap.dev/spec."""
 
 ROSBAG2_RECORD = "rosbag2"
-"""Name of the metadata record that holds the content of ``metadata.yaml``. Every writer makes its own."""
+"""Name of the metadata record that holds the content of ``metadata.yaml``. Every writer creates its own."""
 
 _ROS_ENCODINGS = ("ros2msg", "ros2idl", "omgidl", "")
 _RECOVERY_SUFFIXES = ("-wal", "-journal")
@@ -113,7 +113,7 @@ class _McapReader(McapReader):
         """Read the whole file, which has no summary.
 
         Raises:
-            DataError: it has foreign schemas.
+            DataError: the file has foreign schemas.
         """
         try:
             super().meta_scan()
@@ -124,7 +124,7 @@ class _McapReader(McapReader):
             ) from error
 
     def extra_records(self) -> list[McapRecord]:
-        """The attachments and metadata records, in the order of the file, without the record of rosbag2."""
+        """Return the attachments and metadata records, in the order of the file, without the record of rosbag2."""
         assert self.bio is not None
         position = self.bio.tell()
         try:
@@ -193,7 +193,7 @@ class StorageReader(Reader):
 
 
 def recovery_files(database: Path) -> list[Path]:
-    """Files that SQLite needs to read ``database`` completely: what its last writer did not write back."""
+    """Return the files with changes that the last writer of ``database`` did not write back into it."""
     found = [database.with_name(database.name + suffix) for suffix in _RECOVERY_SUFFIXES]
     return [path for path in found if path.is_file() and path.stat().st_size > 0]
 
@@ -220,7 +220,7 @@ def _recovered_copy(database: Path) -> Iterator[Path]:
 
 
 def _uri_path(path: Path) -> Path:
-    """The path as a part of a URI. Two slashes at the start would make the first folder a host name."""
+    """Return the path as a part of a URI. Two slashes at the start would make the first folder a host name."""
     return Path("/" + urllib.parse.quote(os.fsencode(path.absolute())).lstrip("/"))
 
 

@@ -125,7 +125,7 @@ class ExtendedMcapWriter(McapWriter):
             file.truncate()
 
     def _completed(self, records: Iterator[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
-        """The records of the summary section with correct schemas and statistics, and the index of extra records."""
+        """Return the records of the summary section with corrected schemas and statistics, and index records added."""
         result: list[tuple[int, bytes]] = []
         for opcode, content in records:
             if opcode == OP_SCHEMA:
@@ -153,7 +153,7 @@ def _records(section: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _index_record(record: McapRecord, offset: int) -> tuple[int, bytes]:
-    """Opcode and content of the index record that a reader finds an attachment or metadata record by."""
+    """Return the opcode and content of the index record of an attachment or metadata record."""
     index = BytesIO()
     write_uint64(index, offset)
     write_uint64(index, 9 + len(record.content))
@@ -190,7 +190,7 @@ def _write_summary_offset(target: BytesIO, opcode: int, start: int, end: int) ->
 
 
 def _at_end(content: bytes) -> BytesIO:
-    """The content as ``write_record`` expects it, which takes the position for the length."""
+    """Return a stream positioned at its end: ``write_record`` uses the position as the length of the record."""
     stream = BytesIO(content)
     stream.seek(len(content))
     return stream

@@ -68,7 +68,7 @@ def check_topic(topic: str, allowed_types: tuple[str, ...], topics: Mapping[str,
         topics: message type of every topic in the bag.
 
     Raises:
-        ConfigError: it does not, with the closest name as a hint.
+        ConfigError: the topic does not exist or has another type; the message names the closest topic.
     """
     if topic not in topics:
         close = difflib.get_close_matches(topic, topics, 1)
@@ -81,22 +81,22 @@ def check_topic(topic: str, allowed_types: tuple[str, ...], topics: Mapping[str,
 
 
 def base_topic(topic: str) -> str:
-    """The image topic without ``/compressed``."""
+    """Return the image topic without ``/compressed``."""
     return topic.removesuffix("/compressed")
 
 
 def compressed_topic(topic: str) -> str:
-    """Topic on which image_transport publishes the compressed form of an image topic."""
+    """Return the topic on which image_transport publishes the compressed form of an image topic."""
     return f"{topic}/compressed"
 
 
 def namespace_of(topic: str) -> str:
-    """Namespace of a topic, without ``/compressed``; "" for a topic in the root namespace."""
+    """Return the namespace of a topic, without ``/compressed``; "" for a topic in the root namespace."""
     return base_topic(topic).rpartition("/")[0]
 
 
 def variant_rank(topic: str) -> int:
-    """Position of the topic's name in ``IMAGE_VARIANTS``; the length of that tuple for any other name."""
+    """Return the position of the topic's name in ``IMAGE_VARIANTS``; the length of that tuple for any other name."""
     name = base_topic(topic).rpartition("/")[2]
     return IMAGE_VARIANTS.index(name) if name in IMAGE_VARIANTS else len(IMAGE_VARIANTS)
 
@@ -104,7 +104,7 @@ def variant_rank(topic: str) -> int:
 def output_topics(
     images: Sequence[str], options: TopicOptions, topics: Mapping[str, str]
 ) -> dict[str, tuple[str, str]]:
-    """Topics of the enhanced images and of their calibration, by image topic.
+    """Return the topics of the enhanced images and of their calibration, by image topic.
 
     They are named as the node names them. Where several cameras share a namespace, the name of the image is added.
 
@@ -131,7 +131,7 @@ def output_topics(
 
 
 def output_type(topic: str, options: TopicOptions, topics: Mapping[str, str]) -> str:
-    """Message type of the enhanced images of a topic.
+    """Return the message type of the enhanced images of a topic.
 
     Raises:
         ConfigError: it differs from the input type, and the enhanced images replace the input.
@@ -143,30 +143,35 @@ def output_type(topic: str, options: TopicOptions, topics: Mapping[str, str]) ->
 
 
 def camera_info_topic(topic: str, options: TopicOptions, topics: Mapping[str, str]) -> str:
-    """Topic of the calibration: the user's choice, else ``camera_info`` in the namespace of the image, else ""."""
-    chosen = _chosen_topic(topic, options.camera_info)
-    if chosen == NONE:
+    """Return the topic of the calibration.
+
+    It is the user's choice, else ``camera_info`` in the namespace of the image, else "".
+    """
+    selected = _selected_topic(topic, options.camera_info)
+    if selected == NONE:
         return ""
-    if chosen:
-        check_topic(chosen, (CAMERA_INFO,), topics)
-        return chosen
+    if selected:
+        check_topic(selected, (CAMERA_INFO,), topics)
+        return selected
     sibling = f"{namespace_of(topic)}/camera_info"
     return sibling if topics.get(sibling) == CAMERA_INFO else ""
 
 
 def metadata_topic(topic: str, options: TopicOptions, settings: MetadataSettings, topics: Mapping[str, str]) -> str:
-    """Topic of the capture metadata: the user's choice, else the one in the closest enclosing namespace, else "".
+    """Return the topic of the capture metadata.
+
+    It is the user's choice, else the topic in the closest enclosing namespace, else "".
 
     Raises:
         ConfigError: the user's choice has no reader, or two topics are equally close.
     """
-    chosen = _chosen_topic(topic, options.metadata)
-    if chosen == NONE:
+    selected = _selected_topic(topic, options.metadata)
+    if selected == NONE:
         return ""
-    if chosen:
-        check_topic(chosen, (options.metadata_type,) if options.metadata_type else (), topics)
-        reader_for_type(topics[chosen], settings)
-        return chosen
+    if selected:
+        check_topic(selected, (options.metadata_type,) if options.metadata_type else (), topics)
+        reader_for_type(topics[selected], settings)
+        return selected
     types = (options.metadata_type,) if options.metadata_type else tuple(READERS)
     if options.metadata_type:
         reader_for_type(options.metadata_type, settings)
@@ -184,14 +189,14 @@ def metadata_topic(topic: str, options: TopicOptions, settings: MetadataSettings
     return best[0]
 
 
-def _chosen_topic(topic: str, values: Iterable[str]) -> str:
-    """The user's choice for an image topic: the last ``IMAGE=TOPIC`` for it, else the last ``TOPIC``, else ""."""
+def _selected_topic(topic: str, values: Iterable[str]) -> str:
+    """Return the user's choice for an image topic: the last ``IMAGE=TOPIC``, else the last ``TOPIC``, else ""."""
     pairs = [text.rpartition("=") for text in values]
     own = [name for image, _, name in pairs if image == topic]
     return (own or [name for image, _, name in pairs if not image] or [""])[-1]
 
 
 def _is_enclosing(topic: str, image: str) -> bool:
-    """Whether the namespace of ``topic`` is that of ``image`` or encloses it."""
+    """Return whether the namespace of ``topic`` is that of ``image`` or encloses it."""
     namespace = namespace_of(topic)
     return not namespace or f"{namespace_of(image)}/".startswith(f"{namespace}/")

@@ -1,4 +1,4 @@
-"""BagWriter: the writer of rosbags, which also copies topics of another bag with all their properties."""
+"""BagWriter: the writer of rosbags, extended to copy topics of another bag with all their properties."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MODES = {
 
 
 class BagWriter(Writer):
-    """A new bag. As a context manager it is closed, or left unfinished after an error."""
+    """A new bag. The context manager closes it, or leaves it unfinished after an error."""
 
     STORAGE_PLUGINS: Mapping[StoragePlugin, Any] = {
         StoragePlugin.SQLITE3: SqliteWriter,
@@ -129,7 +129,7 @@ class BagWriter(Writer):
         return connection
 
     def _serialized_qos(self, connection: Connection) -> str:
-        """QoS profiles in the notation of this metadata version."""
+        """Return QoS profiles in the notation of this metadata version."""
         qos = getattr(connection.ext, "offered_qos_profiles", [])
         if self.version == 8:
             return dump_qos_v8(qos)

@@ -1,8 +1,8 @@
-"""`lowlight bench --node`: the node between a camera and a listener, compared with the pipeline in this process.
+"""`lowlight bench --node`: measure the node between a camera and a listener, and the pipeline in this process.
 
-The reference is an ``Enhancer`` that is called here on the frames that the camera publishes, at the camera's rate.
-Each round streams frames through the node and then runs equally many through the reference, so that a machine that
-slows down slows both.
+The reference is an ``Enhancer`` in this process. It enhances the frames that the camera publishes, at the camera's
+rate. Each round streams frames through the node and then the same number through the reference, so that a change in
+the speed of the machine affects both.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ class NodeBenchmarkSettings:
         sizes: (width, height) of the frames.
         rate_hz: frame rate of the camera, 1 to 240.
         seconds: length of each stream, 0.5 to 600.
-        rounds: of each size.
-        threads: of the inference, in the node and in the reference; None: the runtime decides.
+        rounds: number of rounds for each size.
+        threads: CPU threads of inference, in the node and in the reference; None: the runtime decides.
         model: ONNX file; None: the default model.
         runtime: library that runs the network.
 
     Raises:
-        ConfigError: a value out of range.
+        ConfigError: a value is out of range.
     """
 
     sizes: Sequence[tuple[int, int]] = DEFAULT_SIZES
@@ -78,7 +78,8 @@ def benchmark_node(settings: NodeBenchmarkSettings, progress: Callable[[str], No
         progress: called with one line of text at each step.
 
     Raises:
-        LowlightError: no Linux, no rclpy, no usable model or runtime, or no frame came through.
+        LowlightError: the system is not Linux, rclpy is missing, the model or the runtime cannot be used, or no frame
+            arrives.
     """
     require_proc()
     require_rclpy()
@@ -109,7 +110,7 @@ def benchmark_node(settings: NodeBenchmarkSettings, progress: Callable[[str], No
 
 
 class _Benchmark:
-    """A running harness and the reference."""
+    """Measures the node in a running harness, and the reference."""
 
     def __init__(
         self,
@@ -123,8 +124,8 @@ class _Benchmark:
         self.frames = max(1, round(settings.rate_hz * settings.seconds))
 
     def measure_size(self, width: int, height: int) -> SizeResult:
-        """All rounds of one size, after a warm-up."""
-        self.harness.request("camera", "show", RENDER_TIMEOUT_S, width=width, height=height)
+        """Measure all rounds of one size, after a warm-up."""
+        self.harness.request("camera", "set_frames", RENDER_TIMEOUT_S, width=width, height=height)
         shown: list[Rgb] = [bgr[:, :, ::-1].copy() for bgr in synthetic_frames(width, height)]
         warm_up = max(1, round(WARM_UP_S * self.rate_hz))
         self.harness.stream(self.rate_hz, warm_up)
@@ -156,7 +157,11 @@ class _Benchmark:
         )
 
     def _run_reference(self, shown: Sequence[Rgb], frames: int) -> tuple[tuple[float, ...], float, float]:
-        """Time of each frame in ms, mean CPU time per frame in ms, share of the machine used by other processes."""
+        """Run frames through the pipeline in this process.
+
+        Returns:
+            Time of each frame in ms; mean CPU time per frame in ms; share of the machine that other processes used.
+        """
         times_ns, cpu_ns = [], 0
         busy_before_s, own_before_s, start_s = system_cpu_s(), time.process_time(), time.perf_counter()
         for number in range(frames):

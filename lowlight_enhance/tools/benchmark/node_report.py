@@ -1,4 +1,4 @@
-"""Result of `lowlight bench --node`: figures of each size beside their limits, and whether they can be trusted."""
+"""Result of `lowlight bench --node`: values and limits for each size, and a warning if they are not reliable."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy as np
 from lowlight_enhance.tools.harness.harness import percentile
 
 MAX_OTHER_LOAD = 0.1
-"""Share of the machine used by other processes above which the figures are not trusted."""
+"""If other processes use a larger share of the machine, the results are not reliable."""
 
 MAX_REFERENCE_SPREAD = 0.25
-"""Largest trusted difference of the reference's median between rounds, as a share of it."""
+"""If the median of the reference differs between rounds by a larger share, the results are not reliable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +24,14 @@ class Round:
 
     Attributes:
         sent: frames that the camera published.
-        latencies_ms: from stamp to receipt, of each received frame.
+        latencies_ms: time from stamp to receipt of each received frame.
         output_hz: received frames per second, from the first to the last.
         processing_ms: median time of a frame in the node, from receipt to publication, by the node's diagnostics.
-        age_ms: 99th percentile of the time from stamp to publication, by the node's diagnostics. Both cover the last
-            five seconds.
+        age_ms: 99th percentile of the time from stamp to publication, by the node's diagnostics. Like
+            ``processing_ms`` it covers the last five seconds.
         node_cpu_ms: CPU time of the node per received frame.
         reference_ms: time of each frame in the reference.
-        reference_cpu_ms: its CPU time per frame.
+        reference_cpu_ms: CPU time of the reference per frame.
         other_load: share of the machine that other processes used while the reference ran.
     """
 
@@ -48,18 +48,18 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A figure must be at least ``bound``, or else below it."""
+    """Requirement for a value: below ``bound``, or at least ``bound`` if ``at_least`` is set."""
 
     bound: float
     at_least: bool = False
 
     def verdict(self, value: float) -> str:
-        """Whether ``value`` meets the limit; NaN does not."""
+        """Return ``met`` or ``NOT MET``; NaN does not meet any limit."""
         met = value >= self.bound if self.at_least else value < self.bound
         return "met" if met else "NOT MET"
 
     def text(self, unit: str) -> str:
-        """The limit in words."""
+        """Return the limit in words."""
         return f"{'at least' if self.at_least else 'under'} {self.bound:g}{unit}"
 
 
@@ -73,12 +73,12 @@ LIMITS: dict[tuple[int, int], dict[str, Limit]] = {
     },
     (1280, 720): {"output_hz": Limit(18.0, at_least=True), "age_ratio": Limit(2.0)},
 }
-"""Limits on two cores at ``LIMITS_RATE_HZ``, by (width, height) and the name of the figure."""
+"""Limits on two cores at ``LIMITS_RATE_HZ``, by (width, height) and the name of the value."""
 
 
 @dataclass(frozen=True, slots=True)
 class SizeResult:
-    """Figures of one frame size: medians over the rounds.
+    """Results of one frame size: medians over the rounds.
 
     Attributes:
         width: columns of a frame.
@@ -86,9 +86,9 @@ class SizeResult:
         rate_hz: frame rate of the camera.
         received_percent: received frames among all sent ones.
         output_hz: received frames per second.
-        median_ms: time from stamp to receipt.
-        p99_ms: its 99th percentile.
-        reference_ms: median of the reference.
+        median_ms: median time from stamp to receipt.
+        p99_ms: 99th percentile of the time from stamp to receipt.
+        reference_ms: median time of a frame in the reference.
         median_ratio: ``median_ms / reference_ms`` within each round.
         p99_ratio: ``p99_ms / reference_ms`` within each round.
         processing_ms: time of a frame in the node, from receipt to publication.
@@ -96,8 +96,8 @@ class SizeResult:
         age_ratio: ``age_ms / processing_ms`` within each round.
         node_cpu_ms: CPU time of the node per frame.
         reference_cpu_ms: CPU time of the reference per frame.
-        overhead_cpu_ms: their difference within each round.
-        warning: why the figures cannot be trusted; empty where they can.
+        overhead_cpu_ms: difference of both CPU times within each round.
+        warning: why the results are not reliable; empty if they are.
     """
 
     width: int
@@ -124,11 +124,11 @@ class SizeResult:
         return LIMITS.get((self.width, self.height), {}) if self.rate_hz == LIMITS_RATE_HZ else {}
 
     def verdicts(self) -> dict[str, str]:
-        """``met`` or ``NOT MET`` by the name of each figure that has a limit."""
+        """Return ``met`` or ``NOT MET`` by the name of each value that has a limit."""
         return {name: limit.verdict(getattr(self, name)) for name, limit in self.limits.items()}
 
     def rows(self) -> list[tuple[str, str, str, str]]:
-        """Label, value, limit and verdict of each figure."""
+        """Return label, value, limit and verdict of each row of the table."""
         ratio = f"  divided by the pipeline's {self.reference_ms:.1f} ms"
         figures = [
             ("received frames", "received_percent", " %"),
@@ -154,7 +154,7 @@ class SizeResult:
         ]
 
     def table(self) -> str:
-        """The figures as text."""
+        """Return the results as a text table."""
         lines = [f"{self.width}x{self.height} at {self.rate_hz} Hz"]
         lines += [
             f"{label:<48}{value:>10}  {limit:<16}{verdict}".rstrip() for label, value, limit, verdict in self.rows()
@@ -165,7 +165,7 @@ class SizeResult:
 
 
 def summarize(width: int, height: int, rate_hz: int, rounds: Sequence[Round]) -> SizeResult:
-    """Medians over the rounds; of the received frames, the share of all."""
+    """Return the medians over the rounds; received frames are summed over all rounds."""
 
     def median(figure: Callable[[Round], float]) -> float:
         return float(np.median([figure(one) for one in rounds]))
@@ -198,7 +198,7 @@ def summarize(width: int, height: int, rate_hz: int, rounds: Sequence[Round]) ->
 
 
 def reliability_warning(rounds: Sequence[Round]) -> str:
-    """Why the figures cannot be trusted; empty where they can."""
+    """Return why the results are not reliable; empty if they are."""
     reasons = []
     other_load = float(np.median([one.other_load for one in rounds]))
     if other_load > MAX_OTHER_LOAD:
@@ -225,7 +225,7 @@ class NodeBenchmark:
     sizes: tuple[SizeResult, ...]
 
     def to_json(self) -> str:
-        """Everything, with limits and verdicts."""
+        """Return all values, with limits and verdicts."""
         values = dataclasses.asdict(self)
         for entry, size in zip(values["sizes"], self.sizes, strict=True):
             entry["limits"] = {name: dataclasses.asdict(limit) for name, limit in size.limits.items()}
@@ -233,7 +233,7 @@ class NodeBenchmark:
         return json.dumps(values, indent=2)
 
     def table(self) -> str:
-        """The figures as text, one block per size."""
+        """Return the results as text, one table per size."""
         threads = f"{self.threads} threads" if self.threads else "threads chosen by the runtime"
         head = f"{self.model} ({self.sha256[:12]}), {', '.join(self.providers)}, {threads}, {self.runtime},\n"
         head += f"{self.rounds} rounds of {self.seconds:g} s, {self.machine}"

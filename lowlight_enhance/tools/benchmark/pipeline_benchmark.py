@@ -1,7 +1,7 @@
-"""`lowlight bench`: the time of each stage of a frame, compared with inference alone and with OpenCV's own methods.
+"""`lowlight bench`: time each stage of a frame, and compare with inference alone and with methods of OpenCV.
 
-All calls are timed in interleaved rounds, each once per round, so that a machine that slows down slows all alike. The
-figures are medians. To time another stage, add one line to ``_SizeBenchmark._run_stages``.
+Rounds are interleaved: each call is timed once per round, so that a change in the speed of the machine affects all
+calls alike. The results are medians. To time another stage, add one line to ``_SizeBenchmark._run_stages``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from lowlight_enhance.core.enhancement.enhancer import Enhancer, decode_maps
 from lowlight_enhance.core.enhancement.temporal_smoothing import SMOOTHING_S, TemporalSmoother
 from lowlight_enhance.core.enhancement.upsampling import AffineRenderer, Upsampling, render
 from lowlight_enhance.core.errors import ConfigError
-from lowlight_enhance.core.files import atomic_file
 from lowlight_enhance.core.health import Health
 from lowlight_enhance.core.imaging.messages import fill_message, rgb_from_message
 from lowlight_enhance.core.inference.runtimes import runtime_version
@@ -57,12 +56,12 @@ class SizeTimings:
         width: columns of the frame.
         height: rows of the frame.
         tensor: shape of the network's input.
-        stages_ms: by name of the stage, in the order of their work.
+        stages_ms: by name of the stage, in the order in which they run.
         total_ms: from an image message to the filled output message, through ``Pipeline``.
-        inference_ms: the same session on the same array, and nothing else.
-        onnxruntime_ms: inference in ONNX Runtime, where another runtime is measured.
-        upsampling_ms: ``OTHER_UPSAMPLING`` in place of the stage ``upsample``.
-        opencv_ms: OpenCV's methods to brighten or denoise, for orientation.
+        inference_ms: inference alone, with the same session on the same array.
+        onnxruntime_ms: inference in ONNX Runtime, if another runtime is measured; else None.
+        upsampling_ms: each of ``OTHER_UPSAMPLING`` in place of the stage ``upsample``.
+        opencv_ms: methods of OpenCV that brighten or denoise, for comparison.
     """
 
     width: int
@@ -87,13 +86,13 @@ class SizeTimings:
 
     @property
     def frames_per_s(self) -> float:
-        """Frames per second, one after the other."""
+        """Frames per second if frames are processed one after the other."""
         return 1000.0 / self.total_ms
 
 
 @dataclass(frozen=True, slots=True)
 class PipelineBenchmark:
-    """Timings of all sizes, and what they were measured with."""
+    """Timings of all sizes, and the model, runtime and machine that were measured."""
 
     model: str
     sha256: str
@@ -105,14 +104,14 @@ class PipelineBenchmark:
     sizes: tuple[SizeTimings, ...]
 
     def to_json(self) -> str:
-        """Everything, with ratios and frames per second."""
+        """Return all values, with ratios and frames per second."""
         values = dataclasses.asdict(self)
         for entry, size in zip(values["sizes"], self.sizes, strict=True):
             entry |= {"ratio": size.ratio, "speed_up": size.speed_up, "frames_per_s": size.frames_per_s}
         return json.dumps(values, indent=2)
 
     def table(self) -> str:
-        """The figures as text, one column per size."""
+        """Return the results as a text table, one column per size."""
         sizes = self.sizes
         rows: list[tuple[str, list[str]]] = [
             ("median ms per frame", [f"{size.width}x{size.height}" for size in sizes]),
@@ -152,12 +151,12 @@ class PipelineBenchmarkSettings:
     Attributes:
         sizes: (width, height) of the frames.
         rounds: how often each call is timed.
-        threads: of the inference and of OpenCV.
+        threads: CPU threads of inference and of OpenCV.
         model: ONNX file; None: the default model.
-        runtime: library that runs the network. Another one than ONNX Runtime is compared with it.
+        runtime: library that runs the network. Any other than ONNX Runtime is compared with it.
 
     Raises:
-        ConfigError: a value out of range.
+        ConfigError: a value is out of range.
     """
 
     sizes: Sequence[tuple[int, int]] = DEFAULT_SIZES
@@ -173,7 +172,7 @@ class PipelineBenchmarkSettings:
 
 
 def check_sizes(sizes: Sequence[tuple[int, int]]) -> None:
-    """Raise ConfigError where there is no size, or one is too small."""
+    """Raise ConfigError if there is no size, or one is too small."""
     if not sizes:
         raise ConfigError("--sizes: give at least one")
     for width, height in sizes:
@@ -208,16 +207,6 @@ def benchmark_pipeline(settings: PipelineBenchmarkSettings) -> PipelineBenchmark
     )
 
 
-def write_json(figures: str, target: Path) -> None:
-    """Write the figures of a benchmark.
-
-    Raises:
-        DataError: the target cannot be written.
-    """
-    with atomic_file(target) as temporary:
-        temporary.write_text(figures + "\n")
-
-
 def gamma(bgr: Bgr) -> Any:
     """Brighten by ``x ** (1 / 2.2)`` through a table."""
     return cv2.LUT(bgr, _GAMMA)
@@ -241,25 +230,25 @@ SLOW_OPENCV_METHODS: dict[str, Callable[[Bgr], Any]] = {"fastNlMeansDenoisingCol
 
 
 class Timer:
-    """Times of calls, by name, in the order in which the names were first used."""
+    """Collects the duration of calls by name."""
 
     def __init__(self) -> None:
         self.times_ns: dict[str, list[int]] = defaultdict(list)
 
     def __call__(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call the function; returns its result."""
+        """Call the function and return its result."""
         start_ns = time.perf_counter_ns()
         result = function(*arguments)
         self.times_ns[name].append(time.perf_counter_ns() - start_ns)
         return result
 
     def medians_ms(self) -> dict[str, float]:
-        """The median of each name."""
+        """Return the median of each name."""
         return {name: statistics.median(times) / 1e6 for name, times in self.times_ns.items()}
 
 
 class _SizeBenchmark:
-    """Everything that is timed for one frame size."""
+    """The timed calls for one frame size."""
 
     def __init__(self, enhancer: Enhancer, width: int, height: int, onnxruntime: Enhancer | None = None) -> None:
         self.enhancer, self.width, self.height, self.onnxruntime = enhancer, width, height, onnxruntime
@@ -279,7 +268,7 @@ class _SizeBenchmark:
         self.stages, self.whole, self.upsampling, self.opencv = Timer(), Timer(), Timer(), Timer()
 
     def run_round(self, slow: bool) -> None:
-        """Time each call once, on a frame 1/30 s after the one before."""
+        """Time each call once, on a frame whose stamp is 1/30 s after the previous one."""
         self.stamp_ns += NS_PER_S // 30
         stamp = self.message.header.stamp
         stamp.sec, stamp.nanosec = divmod(self.stamp_ns, NS_PER_S)
@@ -295,7 +284,7 @@ class _SizeBenchmark:
             self.opencv(name, function, bgr)
 
     def _run_stages(self, time_stage: Timer) -> None:
-        """The work of ``Pipeline.process``, one stage after the other."""
+        """Run the stages of ``Pipeline.process`` one after the other."""
         rgb = time_stage("decode", rgb_from_message, self.message)
         tensor = time_stage("encode", self.enhancer.encode, rgb, CAPTURE)
         output = time_stage("inference", self.enhancer.infer, tensor)
@@ -309,7 +298,7 @@ class _SizeBenchmark:
         fill_message(empty_message(), frame.rgb, frame.encoding, frame.header)
 
     def timings(self) -> SizeTimings:
-        """The medians."""
+        """Return the medians."""
         whole_ms = self.whole.medians_ms()
         return SizeTimings(
             width=self.width,
@@ -325,12 +314,12 @@ class _SizeBenchmark:
 
 
 def empty_message() -> SimpleNamespace:
-    """An object with the attributes of a new sensor_msgs/Image; ``data`` is an ``array``, as in rclpy."""
+    """Return an object with the attributes of a new sensor_msgs/Image; ``data`` is an ``array``, as in rclpy."""
     return SimpleNamespace(header=None, height=0, width=0, encoding="", is_bigendian=0, step=0, data=array("B"))
 
 
 def image_message(bgr: Bgr) -> SimpleNamespace:
-    """A bgr8 image message."""
+    """Return a bgr8 image message."""
     message = empty_message()
     message.header = SimpleNamespace(stamp=SimpleNamespace(sec=1, nanosec=0), frame_id="camera")
     message.height, message.width, message.encoding, message.step = *bgr.shape[:2], "bgr8", bgr.shape[1] * 3

@@ -1,4 +1,4 @@
-"""`lowlight soak`: run the node for minutes or hours, change whatever can change at run time, and look for leaks."""
+"""`lowlight soak`: run the node for minutes or hours, change everything that can change at run time, detect leaks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lowlight_enhance.core.enhancement.enhancer import Enhancer
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.inference.model_zoo import DEFAULT_MODEL, default_model
 from lowlight_enhance.core.process_info import process_usage, require_proc
-from lowlight_enhance.tools.benchmark.soak_report import Sample, SoakResult
+from lowlight_enhance.tools.benchmark.soak_report import SoakResult, SoakSample
 from lowlight_enhance.tools.harness.harness import NodeHarness, percentile, require_rclpy
 from lowlight_enhance.tools.harness.processes import ProcessError
 
@@ -31,14 +31,14 @@ WARM_UP_CYCLES = 3
 
 COMMAND_TIMEOUT_S = 90.0
 RECOVERY_TIMEOUT_S = 60.0
-"""Time for frames, or another model, to come out after a change."""
+"""Time limit after a change until frames arrive, and until the node reports the expected model."""
 
 PROGRESS_LINES = 10
 WIDTH, HEIGHT = 640, 480
 """Size of the frames in measured bursts."""
 
 ALTERNATIVE_MODELS = ("tiny", "student")
-"""Shipped models. The first that is not under test replaces it for a while."""
+"""Shipped models. The first one that is not under test replaces it temporarily."""
 
 Command = tuple[str, str, dict[str, Any]]
 """Child process, name of the command, and arguments."""
@@ -52,8 +52,9 @@ class Change:
         name: shown in the report.
         apply: makes the change.
         revert: undoes it.
-        frames_expected: frames come out while it is in effect.
-        models: names of the models that the node must report after each of the two; empty where it stays the same.
+        frames_expected: the node publishes frames while the change is in effect.
+        models: names of the models that the node must report after ``apply`` and ``revert``; empty if it does not
+            change.
     """
 
     name: str
@@ -63,8 +64,8 @@ class Change:
     models: tuple[str, str] = ("", "")
 
 
-def _show(**values: Any) -> Command:
-    return "camera", "show", {"width": WIDTH, "height": HEIGHT, **values}
+def _set_frames(**values: Any) -> Command:
+    return "camera", "set_frames", {"width": WIDTH, "height": HEIGHT, **values}
 
 
 def _set(name: str, value: Any) -> Command:
@@ -72,11 +73,11 @@ def _set(name: str, value: Any) -> Command:
 
 
 CHANGES = (
-    Change("320x240", _show(width=320, height=240), _show()),
+    Change("320x240", _set_frames(width=320, height=240), _set_frames()),
     Change("strength", _set("strength", 0.5), _set("strength", -1.0)),
-    Change("1280x720", _show(width=1280, height=720), _show()),
+    Change("1280x720", _set_frames(width=1280, height=720), _set_frames()),
     Change("enable", ("control", "enable", {"on": False}), ("control", "enable", {"on": True})),
-    Change("metadata", _show(iso=800.0), _show()),
+    Change("metadata", _set_frames(iso=800.0), _set_frames()),
     Change("working size", _set("working_size", 256), _set("working_size", -1)),
     Change(
         "deactivate",
@@ -89,11 +90,11 @@ CHANGES = (
 
 
 def all_changes(model: Path | None) -> tuple[Change, ...]:
-    """Every change, for a node that runs ``model``; None: the default model."""
-    own = model.stem if model else DEFAULT_MODEL
-    other = next(name for name in ALTERNATIVE_MODELS if name != own)
-    back = str(model.resolve()) if model else ""
-    return (*CHANGES, Change("model", _set("model", other), _set("model", back), models=(other, own)))
+    """Return every change, for a node that runs ``model``; None: the default model."""
+    original = model.stem if model else DEFAULT_MODEL
+    other = next(name for name in ALTERNATIVE_MODELS if name != original)
+    value = str(model.resolve()) if model else ""
+    return (*CHANGES, Change("model", _set("model", other), _set("model", value), models=(other, original)))
 
 
 def run_soak(
@@ -103,19 +104,19 @@ def run_soak(
     changes: Sequence[Change] | None = None,
     warm_up_cycles: int = WARM_UP_CYCLES,
 ) -> SoakResult:
-    """Run the node and change it.
+    """Run the node, change it repeatedly, and measure its memory, threads, file handles and latency.
 
     Args:
         minutes: length of the measurement.
         model: ONNX file; None: the default model.
         progress: called with one line of text at each step.
-        changes: to make in turn; None: all of them.
-        warm_up_cycles: how often each is made before measuring.
+        changes: changes to make in turn; None: all of them.
+        warm_up_cycles: how often each change is made before measuring.
 
     Raises:
-        ConfigError: a value out of range, no Linux, or no rclpy.
+        ConfigError: a value is out of range, the system is not Linux, or rclpy is missing.
         ModelError: the model cannot be used.
-        ProcessError: a process ended, a change failed, or frames no longer come out.
+        ProcessError: a process ended, a change failed, or the node no longer publishes frames.
     """
     if not (math.isfinite(minutes) and minutes > 0.0):
         raise ConfigError(f"--minutes {minutes:g}: give a number above 0")
@@ -134,11 +135,11 @@ def run_soak(
 
 
 class _Soak:
-    """A running harness and what has been measured."""
+    """Changes and measures the node in a running harness."""
 
     def __init__(self, harness: NodeHarness, progress: Callable[[str], None]) -> None:
         self.harness, self.progress = harness, progress
-        self.samples: list[Sample] = []
+        self.samples: list[SoakSample] = []
         self.sent = self.received = 0
         self.made: Counter[str] = Counter()
 
@@ -173,7 +174,7 @@ class _Soak:
         )
 
     def burst(self, frames: int) -> int:
-        """Stream frames; returns how many came out."""
+        """Stream frames; return how many arrived enhanced."""
         received = self.harness.stream(RATE_HZ, frames)
         self.sent += frames
         self.received += received
@@ -181,11 +182,11 @@ class _Soak:
 
     def take_sample(self, at_s: float, cycle: int) -> None:
         """Measure the node while it is idle."""
-        held = process_usage(self.harness.node.process.pid)
-        self.samples.append(Sample(at_s, cycle, held, percentile(self.harness.log.latencies_ms(), 50)))
+        usage = process_usage(self.harness.node.process.pid)
+        self.samples.append(SoakSample(at_s, cycle, usage, percentile(self.harness.log.latencies_ms(), 50)))
 
     def make_change(self, change: Change, frames: int) -> None:
-        """Make the change, stream, revert it, and stream until the node is as it was."""
+        """Make the change, stream, revert it, and stream until the node is in its original state."""
         self.send_command(change, change.apply)
         if change.frames_expected:
             self.wait_for_frames(change, frames, change.models[0])
@@ -199,7 +200,7 @@ class _Soak:
         """Send one command.
 
         Raises:
-            ProcessError: it fails.
+            ProcessError: the command fails.
         """
         child, name, arguments = command
         error = self.harness.request(child, name, COMMAND_TIMEOUT_S, **arguments).get("error")
@@ -207,15 +208,15 @@ class _Soak:
             raise self._failure(f"'{change.name}' failed: {error}")
 
     def wait_for_frames(self, change: Change, frames: int, model: str = "") -> None:
-        """Stream until a frame comes out and, if ``model`` is given, the node reports that model.
+        """Stream until a frame arrives and, if ``model`` is given, the node reports that model.
 
         Raises:
-            ProcessError: that does not happen within ``RECOVERY_TIMEOUT_S``.
+            ProcessError: this does not happen within ``RECOVERY_TIMEOUT_S``.
         """
         deadline = time.monotonic() + RECOVERY_TIMEOUT_S
         while not (received := self.burst(frames)) or (model and self.harness.log.diagnostics.get("model") != model):
             if time.monotonic() > deadline:
-                fault = f"the node does not use the model {model}" if received else "no frame came out"
+                fault = f"the node does not use the model {model}" if received else "no enhanced frame arrived"
                 raise self._failure(f"after '{change.name}' {fault}")
 
     def _failure(self, reason: str) -> ProcessError:
@@ -224,7 +225,8 @@ class _Soak:
     def report_progress(self, elapsed_s: float) -> None:
         """Print the newest sample."""
         newest = self.samples[-1]
+        usage = newest.usage
         self.progress(
-            f"{elapsed_s / 60.0:6.1f} min: {newest.held.resident_bytes / 1e6:.1f} MB, {newest.held.threads} threads, "
-            f"{newest.held.handles} file handles, {newest.latency_ms:.1f} ms"
+            f"{elapsed_s / 60.0:6.1f} min: {usage.resident_bytes / 1e6:.1f} MB, {usage.threads} threads, "
+            f"{usage.handles} file handles, {newest.latency_ms:.1f} ms"
         )

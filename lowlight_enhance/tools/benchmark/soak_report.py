@@ -12,36 +12,36 @@ from numpy.typing import NDArray
 from lowlight_enhance.core.process_info import ProcessUsage
 
 MIN_SAMPLES = 8
-"""Fewer samples allow no statement."""
+"""A run with fewer samples is too short for a result."""
 
 MAX_FITTED_POINTS = 200
 """Points per phase between which slopes are taken; more are first reduced to medians of neighbours."""
 
 MAX_MEMORY_GROWTH = 0.01
 MAX_LATENCY_DRIFT = 0.15
-"""Of the median of the last quarter relative to the first."""
+"""Largest accepted increases: of memory by the fitted line, of latency between the first and the last quarter."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """The idle node between two bursts of frames, always in the same state.
+class SoakSample:
+    """Measurement of the idle node between two bursts of frames, always in the same state.
 
     Attributes:
         at_s: time since the measurement began.
         cycle: number of the change that follows, from 0.
-        held: memory, threads and file handles.
-        latency_ms: median from stamp to receipt in the burst before; NaN where no frame came out.
+        usage: memory, threads and file handles.
+        latency_ms: median time from stamp to receipt in the previous burst; NaN if no frame arrived.
     """
 
     at_s: float
     cycle: int
-    held: ProcessUsage
+    usage: ProcessUsage
     latency_ms: float
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One figure that must stay constant; ``fault`` says what is wrong, or is empty."""
+class SoakMetric:
+    """One value that must stay constant, as texts for the report; ``fault`` is empty if it did."""
 
     name: str
     first: str
@@ -56,14 +56,14 @@ class SoakResult:
     """Result of a whole run.
 
     Attributes:
-        samples: all after the warm-up.
+        samples: all samples after the warm-up.
         sent: frames that the camera published.
-        received: of those, that came out.
+        received: sent frames that arrived enhanced.
         changes: how often each change was made.
-        errors: the node's own count of failed frames and messages, and the newest error.
+        errors: number of failed frames and messages that the node counted, and the newest error.
     """
 
-    samples: tuple[Sample, ...]
+    samples: tuple[SoakSample, ...]
     sent: int
     received: int
     changes: dict[str, int]
@@ -75,20 +75,20 @@ class SoakResult:
         passes = self.samples[-1].cycle // max(1, len(self.changes)) if self.samples else 0
         return len(self.samples) >= MIN_SAMPLES and passes >= 1
 
-    def rows(self) -> list[Row]:
-        """The figures that must stay constant."""
+    def rows(self) -> list[SoakMetric]:
+        """Return the values that must stay constant."""
         samples = self.samples
         if not self.is_long_enough:
             return []
         return [
             memory_row(samples, len(self.changes)),
-            constant_row("threads", [sample.held.threads for sample in samples]),
-            constant_row("file handles", [sample.held.handles for sample in samples]),
+            constant_row("threads", [sample.usage.threads for sample in samples]),
+            constant_row("file handles", [sample.usage.handles for sample in samples]),
             latency_row([sample.latency_ms for sample in samples]),
         ]
 
     def failures(self) -> list[str]:
-        """What is wrong with this run; empty after a good one."""
+        """Return a sentence for each failed requirement."""
         if not self.is_long_enough:
             return [f"the run was too short: {len(self.samples)} samples, and not every change was made twice"]
         found = [row.fault for row in self.rows() if row.fault]
@@ -98,7 +98,7 @@ class SoakResult:
         return found
 
     def table(self) -> str:
-        """The figures as text."""
+        """Return the results as a text table."""
         minutes = self.samples[-1].at_s / 60.0 if self.samples else 0.0
         made = ", ".join(f"{name} {count}" for name, count in self.changes.items())
         lines = [
@@ -114,9 +114,9 @@ class SoakResult:
         return "\n".join(lines)
 
 
-def memory_row(samples: Sequence[Sample], phases: int) -> Row:
-    """Resident memory must grow by less than ``MAX_MEMORY_GROWTH`` of its median."""
-    megabytes = [sample.held.resident_bytes / 1e6 for sample in samples]
+def memory_row(samples: Sequence[SoakSample], phases: int) -> SoakMetric:
+    """Return the metric of resident memory, which must grow by less than ``MAX_MEMORY_GROWTH`` of its median."""
+    megabytes = [sample.usage.resident_bytes / 1e6 for sample in samples]
     growth = relative_growth(
         [sample.at_s for sample in samples], megabytes, [sample.cycle for sample in samples], phases
     )
@@ -124,7 +124,7 @@ def memory_row(samples: Sequence[Sample], phases: int) -> Row:
     fault = ""
     if not growth < MAX_MEMORY_GROWTH:
         fault = f"resident memory grew by {100.0 * growth:.1f} % ({first:.1f} to {last:.1f} MB)"
-    return Row(
+    return SoakMetric(
         "resident memory",
         f"{first:.1f} MB",
         f"{last:.1f} MB",
@@ -134,26 +134,26 @@ def memory_row(samples: Sequence[Sample], phases: int) -> Row:
     )
 
 
-def constant_row(name: str, counts: Sequence[int]) -> Row:
-    """A number that must be the same in every sample."""
+def constant_row(name: str, counts: Sequence[int]) -> SoakMetric:
+    """Return the metric of a number that must be the same in every sample."""
     low, high = min(counts), max(counts)
     fault = f"the number of {name} was not constant: {low} to {high}" if low != high else ""
-    return Row(name, str(counts[0]), str(counts[-1]), f"{high - low}", "0", fault)
+    return SoakMetric(name, str(counts[0]), str(counts[-1]), f"{high - low}", "0", fault)
 
 
-def latency_row(latencies_ms: Sequence[float]) -> Row:
-    """The median of the last quarter must not exceed the first one's by ``MAX_LATENCY_DRIFT``."""
+def latency_row(latencies_ms: Sequence[float]) -> SoakMetric:
+    """Return the metric of the latency: its last quarter must not exceed the first by ``MAX_LATENCY_DRIFT``."""
     first, last = quarter_medians(latencies_ms)
     drift = last / first - 1.0
     fault = ""
     if not drift < MAX_LATENCY_DRIFT:
         fault = f"the latency drifted by {100.0 * drift:.0f} %, from {first:.1f} ms to {last:.1f} ms"
     limit = f"under +{100.0 * MAX_LATENCY_DRIFT:g} %"
-    return Row("latency", f"{first:.1f} ms", f"{last:.1f} ms", f"{100.0 * drift:+.1f} %", limit, fault)
+    return SoakMetric("latency", f"{first:.1f} ms", f"{last:.1f} ms", f"{100.0 * drift:+.1f} %", limit, fault)
 
 
 def quarter_medians(values: Sequence[float]) -> tuple[float, float]:
-    """Medians of the first and of the last quarter, without NaN."""
+    """Return the medians of the first and of the last quarter, without NaN."""
     size = max(1, len(values) // 4)
     return _median(values[:size]), _median(values[-size:])
 
@@ -164,20 +164,20 @@ def _median(values: Sequence[float]) -> float:
 
 
 def relative_growth(times: Sequence[float], values: Sequence[float], cycles: Sequence[int], phases: int) -> float:
-    """Increase of a series from its first to its last time, as a share of its median.
+    """Return the increase of a series from its first to its last time, as a share of its median.
 
     Fits a line with the estimator of H. Theil (1950) and P. K. Sen (1968): the median of the slopes between pairs of
     points, which outliers do not affect. Only points of the same phase are paired, because memory depends on the
     change before; each cycle counts with its median.
 
     Args:
-        times: of the samples, rising.
-        values: at those times, above 0.
+        times: increasing times of the samples.
+        values: values at those times, above 0.
         cycles: number of each sample's cycle.
         phases: the changes repeat after this many cycles.
 
     Returns:
-        The share; NaN where no phase occurs twice.
+        The share; NaN if no phase occurs twice.
     """
     x, y, cycle = np.asarray(times, np.float64), np.asarray(values, np.float64), np.asarray(cycles)
     numbers = np.unique(cycle)
@@ -189,13 +189,13 @@ def relative_growth(times: Sequence[float], values: Sequence[float], cycles: Seq
 
 
 def _pairwise_slopes(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Slopes between all pairs of (n, 2) points."""
+    """Return the slopes between all pairs of (n, 2) points."""
     first, second = np.triu_indices(len(points), k=1)
     run, rise = (points[second] - points[first]).T
     return np.asarray(rise / run, np.float64)
 
 
 def _reduce_points(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """At most ``MAX_FITTED_POINTS`` points, each the median of neighbours."""
+    """Return at most ``MAX_FITTED_POINTS`` points, each the median of neighbours."""
     parts = np.array_split(points, max(1, min(MAX_FITTED_POINTS, len(points))))
     return np.array([np.median(part, axis=0) for part in parts if len(part)]).reshape(-1, 2)

@@ -1,8 +1,8 @@
-"""`lowlight demo`: a camera in the dark, the node and a listener, three processes over Fast DDS, with scores.
+"""`lowlight demo`: run a simulated dark camera, the node and a listener as three processes, and score the frames.
 
-The camera pans over photographs that are darkened by a model of the sensor. The listener stands in for a detector.
-Afterwards each frame is scored against the well-exposed original of exactly that frame, which its stamp identifies.
-So is the same frame enhanced alone, without the frames before it.
+The camera pans over photographs that a sensor model darkens. The listener takes the place of a detector. After the run
+each enhanced frame is compared with the well-exposed original of that frame, which the stamp identifies. The same
+frame is also enhanced and scored alone, without the frames before it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lowlight_enhance.core.errors import ConfigError, DataError
 from lowlight_enhance.core.files import check_output_folder, make_folder
 from lowlight_enhance.core.inference.model_zoo import default_model
 from lowlight_enhance.tools.demo.pictures import clip_panels, write_picture, write_video
-from lowlight_enhance.tools.demo.scene import HEIGHT, SHOTS, WIDTH, Clip, load_photo
+from lowlight_enhance.tools.demo.scene import HEIGHT, SHOTS, WIDTH, DemoClip, load_photo
 from lowlight_enhance.tools.demo.score import DemoResult, ScoreFrame, evenly_spaced, middle_frames, score_frames
 from lowlight_enhance.tools.harness.harness import NodeHarness, counter_increase, percentile
 from lowlight_enhance.tools.harness.processes import ProcessError
@@ -34,7 +34,7 @@ VIDEO_RATE_HZ = 10
 MAX_SCORED_FRAMES = 30
 RENDER_TIMEOUT_S = 300.0
 MATCH_KINDS = ("exact", "nearest", "last", "fallback", "none")
-"""How the node can find the capture metadata of a frame, as in its diagnostics ``metadata.*``."""
+"""Sources of a frame's capture metadata, as counted in the node's diagnostics ``metadata.*``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +42,14 @@ class DemoSettings:
     """Options of the demo.
 
     Attributes:
-        out: folder for ``demo.png`` and ``demo.mp4``; created where it is missing.
+        out: folder for ``demo.png`` and ``demo.mp4``; created if it is missing.
         seconds: length of the clip, 0.5 to 120.
         model: ONNX file; None: the default model.
-        working_size: the node's parameter; None: the model's own.
-        rate_hz: frame rate of the camera, 1 to 60; None: the highest rate that the machine keeps up with.
+        working_size: the node's parameter; None: that of the model.
+        rate_hz: frame rate of the camera, 1 to 60; None: the highest rate that the machine can process.
 
     Raises:
-        ConfigError: a value out of range.
+        ConfigError: a value is out of range.
     """
 
     out: Path = Path("out/demo")
@@ -65,7 +65,7 @@ class DemoSettings:
             raise ConfigError(f"--rate {self.rate_hz}: give 1 to 60 frames per second, or leave it out")
 
     def node_parameters(self) -> dict[str, object]:
-        """The node's parameters that these options set."""
+        """Return the node's parameters that these options set."""
         parameters: dict[str, object] = {}
         if self.model is not None:
             parameters["model"] = self.model.resolve()
@@ -79,7 +79,7 @@ def run_demo(settings: DemoSettings, score_frame: ScoreFrame, progress: Callable
 
     Args:
         settings: the options.
-        score_frame: metrics of one frame.
+        score_frame: computes the metrics of one frame.
         progress: called with one line of text at each step.
 
     Raises:
@@ -89,7 +89,7 @@ def run_demo(settings: DemoSettings, score_frame: ScoreFrame, progress: Callable
     with NodeHarness(settings.node_parameters(), module="lowlight_enhance.tools.demo.nodes") as harness:
         progress("starting camera, node and listener, three processes over Fast DDS")
         harness.wait_for_first_frame()
-        clip = Clip(settings.rate_hz or calibrate_rate(harness, progress), settings.seconds)
+        clip = DemoClip(settings.rate_hz or calibrate_rate(harness, progress), settings.seconds)
         before, after = stream_clip(harness, clip, progress)
         harness.processes.stop()
         progress("scoring")
@@ -119,7 +119,7 @@ def run_demo(settings: DemoSettings, score_frame: ScoreFrame, progress: Callable
 
 
 def check_requirements(settings: DemoSettings) -> None:
-    """Fail before any process starts.
+    """Check everything that can be checked before a process starts.
 
     Raises:
         ConfigError: rclpy or scikit-image is not installed.
@@ -141,8 +141,11 @@ def check_requirements(settings: DemoSettings) -> None:
 
 
 def calibrate_rate(harness: NodeHarness, progress: Callable[[str], None]) -> int:
-    """The highest of ``CALIBRATION_RATES_HZ`` at which the frames of one second arrive in time; else the lowest."""
-    render(harness, Clip(CALIBRATION_RATES_HZ[0], 1.0))
+    """Return the highest of ``CALIBRATION_RATES_HZ`` at which the frames of one second arrive in time.
+
+    If none of them does, return the lowest.
+    """
+    render_clip(harness, DemoClip(CALIBRATION_RATES_HZ[0], 1.0))
     harness.stream(CALIBRATION_RATES_HZ[0], count=CALIBRATION_RATES_HZ[0])  # the first frames are slower
     for rate_hz in CALIBRATION_RATES_HZ:
         arrived = harness.stream(rate_hz, count=rate_hz)
@@ -158,13 +161,13 @@ def calibrate_rate(harness: NodeHarness, progress: Callable[[str], None]) -> int
 
 
 def stream_clip(
-    harness: NodeHarness, clip: Clip, progress: Callable[[str], None]
+    harness: NodeHarness, clip: DemoClip, progress: Callable[[str], None]
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """Stream the clip and save the received frames; returns the node's counters before and after."""
+    """Stream the clip and save the received frames; return the node's counters before and after."""
     shots = "; ".join(f"{shot.photo} {shot}" for shot in SHOTS)
     progress(f"darkening {len(clip)} frames of {WIDTH}x{HEIGHT}: {shots}")
-    render(harness, clip)
-    harness.request("listener", "keep", every=keep_every(clip))
+    render_clip(harness, clip)
+    harness.request("listener", "keep", every=keep_interval(clip))
     before = harness.node_counters()
     progress(f"streaming {clip.seconds:g} s at {clip.rate_hz} Hz")
     harness.stream(clip.rate_hz, len(clip))
@@ -173,8 +176,8 @@ def stream_clip(
     return before, after
 
 
-def enhance_alone(clip: Clip, indices: Iterable[int], settings: DemoSettings, folder: Path) -> dict[int, Path]:
-    """Enhance these frames without the frames before them. Returns the ``.npy`` files by index."""
+def enhance_alone(clip: DemoClip, indices: Iterable[int], settings: DemoSettings, folder: Path) -> dict[int, Path]:
+    """Enhance these frames without the frames before them. Return the ``.npy`` files by index."""
     files = {index: folder / f"alone_{index}.npy" for index in indices}
     with closing(Enhancer(settings.model or default_model(), working_size=settings.working_size)) as enhance:
         for index, file in files.items():
@@ -183,22 +186,22 @@ def enhance_alone(clip: Clip, indices: Iterable[int], settings: DemoSettings, fo
 
 
 def write_results(
-    clip: Clip, alone: dict[int, Path], kept: dict[int, Path], out: Path, progress: Callable[[str], None]
+    clip: DemoClip, alone: dict[int, Path], kept: dict[int, Path], out: Path, progress: Callable[[str], None]
 ) -> None:
     """Write ``demo.png``, one row per photograph, and ``demo.mp4``, every kept frame."""
     picture, video = out / "demo.png", out / "demo.mp4"
     rows = middle_frames(clip, list(kept))
     write_picture((clip_panels(clip, index, alone[index], kept[index]) for index in rows), picture)
     frames = (clip_panels(clip, index, alone[index], path)[:-1] for index, path in kept.items())
-    write_video(frames, clip.rate_hz / keep_every(clip), video)
+    write_video(frames, clip.rate_hz / keep_interval(clip), video)
     progress(f"wrote {picture} and {video}")
 
 
-def render(harness: NodeHarness, clip: Clip) -> None:
-    """Let the camera make the dark frames of ``clip``."""
+def render_clip(harness: NodeHarness, clip: DemoClip) -> None:
+    """Make the camera render the dark frames of ``clip``."""
     harness.request("camera", "render", RENDER_TIMEOUT_S, rate_hz=clip.rate_hz, seconds=clip.seconds)
 
 
-def keep_every(clip: Clip) -> int:
-    """The listener keeps each n-th frame, about ``VIDEO_RATE_HZ`` per second."""
+def keep_interval(clip: DemoClip) -> int:
+    """Return n for which every n-th frame of the clip makes about ``VIDEO_RATE_HZ`` per second."""
     return max(1, clip.rate_hz // VIDEO_RATE_HZ)

@@ -1,4 +1,4 @@
-"""The demo's camera and listener: ``python -m lowlight_enhance.tools.demo.nodes ROLE``; see ``harness.nodes``."""
+"""Camera and listener of the demo: ``python -m lowlight_enhance.tools.demo.nodes ROLE``; see ``harness.nodes``."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from sensor_msgs.msg import Image
 
 from lowlight_enhance.core.imaging.messages import rgb_from_message, stamp_ns
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
-from lowlight_enhance.tools.demo.scene import Clip
-from lowlight_enhance.tools.harness.nodes import Camera, Listener, bgr_message, main
+from lowlight_enhance.tools.demo.scene import DemoClip
+from lowlight_enhance.tools.harness.nodes import ScriptedCamera, ScriptedListener, bgr_message, main
 from lowlight_enhance.tools.harness.processes import Message
 
 
-class DemoCamera(Camera):
+class DemoCamera(ScriptedCamera):
     """A camera that pans over photographs in the dark."""
 
-    commands = (*Camera.commands, "render")
+    commands = (*ScriptedCamera.commands, "render")
 
     def render(self, rate_hz: int, seconds: float) -> Message:
-        """Make every frame of a clip in advance: simulating one takes longer than a frame period."""
-        clip = Clip(rate_hz, seconds)
+        """Render every frame of a clip in advance, because simulating one takes longer than a frame period."""
+        clip = DemoClip(rate_hz, seconds)
 
         def frame(index: int) -> tuple[Image, CaptureMetadata]:
             return bgr_message(clip.dark(index)[:, :, ::-1]), clip.shot(index).capture
@@ -34,7 +34,7 @@ class DemoCamera(Camera):
         return {"frames": len(self.frames)}
 
 
-class DemoListener(Listener):
+class DemoListener(ScriptedListener):
     """A listener that keeps some of the frames for scoring."""
 
     commands = ("keep", "save")
@@ -56,7 +56,7 @@ class DemoListener(Listener):
         return {"saved": len(self.kept)}
 
     def on_image(self, message: Image) -> None:
-        """Report the frame, and keep it if it is an ``every``-th one."""
+        """Report the frame, and keep every ``every``-th one."""
         super().on_image(message)
         if self.every and self.count % self.every == 0:
             self.kept.append(message)

@@ -10,19 +10,19 @@ import numpy as np
 
 from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.files import atomic_file
-from lowlight_enhance.tools.demo.scene import Clip, Picture
+from lowlight_enhance.tools.demo.scene import DemoClip, Picture
 from lowlight_enhance.tools.image_file import write_image
 
 Panel = tuple[Picture, str]
 """A picture and its label."""
 
 
-def clip_panels(clip: Clip, index: int, alone: Path, enhanced: Path) -> list[Panel]:
-    """Return the pictures of one frame: dark, enhanced alone, enhanced in the stream, original.
+def clip_panels(clip: DemoClip, index: int, alone: Path, enhanced: Path) -> list[Panel]:
+    """Return the panels of one frame: dark, enhanced alone, enhanced in the stream, original.
 
     Args:
-        clip: the frame's clip.
-        index: of the frame.
+        clip: clip of the frame.
+        index: index of the frame.
         alone: ``.npy`` file of the frame enhanced alone, (H, W, 3) RGB.
         enhanced: ``.npy`` file of the frame that the node enhanced, (H, W, 3) RGB.
     """
@@ -68,12 +68,12 @@ def write_video(frames: Iterable[Sequence[Panel]], rate_hz: float, target: Path)
 
 
 def side_by_side(panels: Iterable[Panel]) -> Picture:
-    """Pictures of equal height next to each other, each with its label."""
+    """Return pictures of equal height side by side, each with its label."""
     return np.concatenate([draw_label(picture, text) for picture, text in panels], axis=1)
 
 
 def draw_label(picture: Picture, text: str) -> Picture:
-    """A copy with ``text`` in the top left corner, white with a black outline."""
+    """Return a copy with ``text`` in the top left corner, white with a black outline."""
     out: Picture = picture.copy()
     for colour, thickness in (((0, 0, 0), 4), ((255, 255, 255), 1)):
         cv2.putText(out, text, (10, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.6, colour, thickness, cv2.LINE_AA)

@@ -1,6 +1,6 @@
-"""The demo's scene: a pan over photographs that scikit-image ships, and the dark frames simulated from it.
+"""Scene of the demo: pans over photographs of scikit-image, and dark frames simulated from them.
 
-Frame ``index`` is a pure function of the clip and the index, so that the score compares with exactly what was sent.
+A frame depends only on the clip and its index, so the parent process can reproduce the original of each sent frame.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ MARGIN = 1.25
 """A photograph is enlarged to at least this multiple of the frame in each direction, so that the camera can pan."""
 
 SENSOR = SENSORS["CanonEOS700D"]
-"""The noisiest of the calibrated sensors; it is still larger than that of a usual robot camera."""
+"""The noisiest of the calibrated sensors; it is still larger than the sensor of a typical robot camera."""
 
 SEED = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Shot:
+class DemoShot:
     """One photograph and its exposure.
 
     Attributes:
@@ -52,16 +52,16 @@ class Shot:
 
 
 SHOTS = (
-    Shot("coffee", 3.0, CaptureMetadata(1600.0, 1.0 / 60.0)),
-    Shot("astronaut", 4.0, CaptureMetadata(3200.0, 1.0 / 60.0)),
-    Shot("chelsea", 3.5, CaptureMetadata(3200.0, 1.0 / 40.0)),
-    Shot("stereo_motorcycle", 4.0, CaptureMetadata(1600.0, 1.0 / 40.0)),
+    DemoShot("coffee", 3.0, CaptureMetadata(1600.0, 1.0 / 60.0)),
+    DemoShot("astronaut", 4.0, CaptureMetadata(3200.0, 1.0 / 60.0)),
+    DemoShot("chelsea", 3.5, CaptureMetadata(3200.0, 1.0 / 40.0)),
+    DemoShot("stereo_motorcycle", 4.0, CaptureMetadata(1600.0, 1.0 / 40.0)),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
-    """``SHOTS`` one after the other, ``seconds`` long at ``rate_hz``."""
+class DemoClip:
+    """The shots of ``SHOTS`` one after the other, ``seconds`` long at ``rate_hz``."""
 
     rate_hz: int
     seconds: float
@@ -69,12 +69,12 @@ class Clip:
     def __len__(self) -> int:
         return max(1, round(self.rate_hz * self.seconds))
 
-    def shot(self, index: int) -> Shot:
-        """The shot that frame ``index`` belongs to."""
+    def shot(self, index: int) -> DemoShot:
+        """Return the shot that frame ``index`` belongs to."""
         return SHOTS[index * len(SHOTS) // len(self)]
 
     def reference(self, index: int) -> Picture:
-        """The well-exposed original of frame ``index``, (480, 640, 3)."""
+        """Return the well-exposed original of frame ``index``, (480, 640, 3)."""
         shot = self.shot(index)
         photo = load_photo(shot.photo)
         first = -(-SHOTS.index(shot) * len(self) // len(SHOTS))
@@ -84,7 +84,7 @@ class Clip:
         return np.ascontiguousarray(photo[top : top + HEIGHT, left : left + WIDTH])
 
     def dark(self, index: int) -> Picture:
-        """The frame that the camera publishes, (480, 640, 3). Each index has its own noise."""
+        """Return the frame that the camera publishes, (480, 640, 3). Each index has its own noise."""
         shot = self.shot(index)
         exposure = DarkExposure(shot.stops, shot.capture, SENSOR)
         return darken(self.reference(index), exposure, np.random.default_rng([SEED, self.rate_hz, index]))
@@ -92,7 +92,7 @@ class Clip:
 
 @lru_cache(maxsize=len(SHOTS))
 def load_photo(name: str) -> Picture:
-    """A photograph of the scikit-image package, enlarged for panning. Nothing is downloaded.
+    """Return a photograph of the scikit-image package, enlarged for panning. Nothing is downloaded.
 
     Raises:
         ConfigError: scikit-image is not installed.

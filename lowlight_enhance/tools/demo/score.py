@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lowlight_enhance.tools.demo.scene import SHOTS, Clip, Picture
+from lowlight_enhance.tools.demo.scene import SHOTS, DemoClip, Picture
 from lowlight_enhance.tools.harness.harness import percentile
 
 MIN_RECEIVED_SHARE = 0.9
@@ -18,7 +18,7 @@ MIN_RECEIVED_SHARE = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Means over the scored frames, against the well-exposed original."""
+    """Mean metrics of the scored frames against the well-exposed originals."""
 
     psnr_db: float
     ssim: float
@@ -34,13 +34,13 @@ class DemoResult:
     Attributes:
         rate_hz: frame rate of the camera.
         sent: frames that the camera published.
-        enhanced: frames that the node counted as enhanced; None where its diagnostics did not come.
+        enhanced: frames that the node counted as enhanced; None if its diagnostics did not arrive.
         received: sent frames that reached the listener.
-        latencies_ms: from image stamp to receipt, of each received frame.
-        matches: frames by the way the node found their capture metadata.
-        dark_score: of the dark frames.
-        alone_score: of the frames enhanced without the frames before them.
-        enhanced_score: of the enhanced frames.
+        latencies_ms: time from image stamp to receipt of each received frame.
+        matches: number of frames by source of their capture metadata.
+        dark_score: score of the dark frames.
+        alone_score: score of the frames enhanced without the frames before them.
+        enhanced_score: score of the frames that the node enhanced.
         scored: number of scored frames.
     """
 
@@ -56,7 +56,7 @@ class DemoResult:
     scored: int
 
     def report(self) -> str:
-        """The figures as text."""
+        """Return the results as text."""
         enhanced = "unknown" if self.enhanced is None else str(self.enhanced)
         matches = ", ".join(f"{kind} {count}" for kind, count in self.matches.items() if count)
         return "\n".join(
@@ -72,7 +72,7 @@ class DemoResult:
         )
 
     def failures(self) -> list[str]:
-        """What is wrong with this run; empty after a good one."""
+        """Return a sentence for each failed requirement."""
         found = []
         if self.received < MIN_RECEIVED_SHARE * self.sent:
             share, required = 100.0 * self.received / self.sent, 100.0 * MIN_RECEIVED_SHARE
@@ -88,7 +88,7 @@ ScoreFrame = Callable[[Picture, Picture], Score]
 
 
 def score_frames(
-    clip: Clip,
+    clip: DemoClip,
     indices: Iterable[int],
     alone: Mapping[int, Path],
     enhanced: Mapping[int, Path],
@@ -97,11 +97,11 @@ def score_frames(
     """Return the mean scores of the dark frames, of those enhanced alone, and of those that the node enhanced.
 
     Args:
-        clip: the frames' clip.
-        indices: frames to score.
-        alone: ``.npy`` files of (H, W, 3) RGB by frame index.
-        enhanced: the same, from the node.
-        score_frame: metrics of one frame; a parameter because ``evaluation`` is a layer above ``tools``.
+        clip: clip of the frames.
+        indices: indices of the frames to score.
+        alone: ``.npy`` files of frames enhanced alone, (H, W, 3) RGB, by frame index.
+        enhanced: ``.npy`` files of frames that the node enhanced, by frame index.
+        score_frame: computes the metrics of one frame; a parameter because ``evaluation`` is a layer above ``tools``.
     """
 
     def scores(index: int) -> tuple[Score, Score, Score]:
@@ -118,18 +118,18 @@ def score_frames(
 
 
 def mean_score(scores: Sequence[Score]) -> Score:
-    """The mean of each figure."""
+    """Return the mean of each metric."""
     return Score(float(np.mean([score.psnr_db for score in scores])), float(np.mean([score.ssim for score in scores])))
 
 
 def evenly_spaced(values: Sequence[int], count: int) -> list[int]:
-    """At most ``count`` of the values, evenly spaced."""
+    """Return at most ``count`` of the values, evenly spaced."""
     if len(values) <= count:
         return list(values)
     return [values[int(position)] for position in np.linspace(0, len(values) - 1, count)]
 
 
-def middle_frames(clip: Clip, kept: Sequence[int]) -> list[int]:
-    """For each shot the kept frame nearest to its middle."""
+def middle_frames(clip: DemoClip, kept: Sequence[int]) -> list[int]:
+    """Return for each shot the kept frame that is nearest to its middle."""
     middles = [(2 * number + 1) * len(clip) / (2 * len(SHOTS)) for number in range(len(SHOTS))]
     return sorted({min(kept, key=lambda index: abs(index - middle)) for middle in middles})

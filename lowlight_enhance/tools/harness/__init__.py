@@ -1,1 +1,1 @@
-"""Run the node beside a scripted camera and listener, each in a process of its own."""
+"""Run the node with a scripted camera and a scripted listener, each in its own process."""

@@ -1,6 +1,6 @@
-"""The node between a scripted camera and a scripted listener: three processes over Fast DDS.
+"""NodeHarness: run the node between a scripted camera and a scripted listener, as three processes over Fast DDS.
 
-The parent sends commands to the camera and the listener and collects what they report. See ``nodes`` for the children.
+The parent sends commands to the camera and the listener and collects their messages. See ``nodes`` for the children.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SCRIPTED_NODES = "lowlight_enhance.tools.harness.nodes"
 """Module that runs one scripted node: ``camera``, ``listener`` or ``control``."""
 
 CAPTURE = CaptureMetadata(iso=3200.0, exposure_s=1.0 / 30.0)
-"""What the camera reports of its synthetic frames."""
+"""Capture metadata that the camera publishes with its synthetic frames."""
 
 DISTINCT_FRAMES = 4
 """The camera repeats this many synthetic frames."""
@@ -44,21 +44,21 @@ STARTUP_TIMEOUT_S = 120.0
 
 ANSWER_TIMEOUT_S = 30.0
 SILENCE_S = 1.0
-"""A frame counts as lost when none has arrived for this long."""
+"""Missing frames count as lost when no frame has arrived for this long."""
 
 
 @dataclass(slots=True)
 class StreamLog:
-    """What the children have reported so far.
+    """The messages of the children so far.
 
     Attributes:
-        answer: the newest answer to a command; None until it comes.
+        answer: the newest answer to a command; None until it arrives.
         sent: frame index by stamp (ns since the epoch) of the newest stream; None until all are sent.
         received: time of receipt (ns since the epoch) by stamp, of the newest stream.
-        last_event_s: monotonic time of the newest change to these two.
+        last_event_s: monotonic time of the newest change of ``sent`` or ``received``.
         diagnostics: the node's newest diagnostics, by key.
-        counters: the whole numbers among them.
-        diagnostics_s: monotonic time of their receipt.
+        counters: the values of ``diagnostics`` that are integers.
+        diagnostics_s: monotonic time at which they were received.
     """
 
     answer: Message | None = None
@@ -84,15 +84,15 @@ class StreamLog:
                 self.sent, self.last_event_s = dict(message["sent"]), time.monotonic()
 
     def missing(self) -> set[int]:
-        """Stamps of the sent frames that have not been received."""
+        """Return the stamps of the sent frames that have not been received."""
         return set(self.sent or {}) - self.received.keys()
 
     def arrived(self) -> dict[int, int]:
-        """Index by stamp of the sent frames that have been received."""
+        """Return the index by stamp of the sent frames that have been received."""
         return {stamp: index for stamp, index in (self.sent or {}).items() if stamp in self.received}
 
     def latencies_ms(self) -> tuple[float, ...]:
-        """Time from stamp to receipt of each received frame."""
+        """Return the time from stamp to receipt of each received frame."""
         return tuple((self.received[stamp] - stamp) / 1e6 for stamp in self.arrived())
 
 
@@ -100,19 +100,19 @@ class NodeHarness:
     """Context manager that runs the node between a camera and a listener.
 
     Attributes:
-        log: what the children have reported.
+        log: the messages of the children.
         processes: the children.
     """
 
     def __init__(
         self, parameters: Mapping[str, object], module: str = SCRIPTED_NODES, with_control: bool = False
     ) -> None:
-        """Prepare.
+        """Prepare the processes; entering the context starts them.
 
         Args:
-            parameters: of the node.
-            module: runs the scripted nodes.
-            with_control: also start a client of the node's services, ``control``.
+            parameters: parameters of the node, by name.
+            module: module that runs the scripted nodes.
+            with_control: also start ``control``, a client of the node's services.
         """
         self.log = StreamLog()
         self.processes = ProcessGroup(child_commands(parameters, module, with_control), self.log.record)
@@ -135,7 +135,7 @@ class NodeHarness:
         """Stream until an enhanced frame arrives.
 
         Raises:
-            ProcessError: none arrives within ``STARTUP_TIMEOUT_S``.
+            ProcessError: no frame arrives within ``STARTUP_TIMEOUT_S``.
         """
         deadline = time.monotonic() + STARTUP_TIMEOUT_S
         while not self.stream(rate_hz=10, count=5):
@@ -146,7 +146,7 @@ class NodeHarness:
                 )
 
     def stream(self, rate_hz: int, count: int) -> int:
-        """Publish ``count`` frames; returns how many of them arrived enhanced."""
+        """Publish ``count`` frames; return how many of them arrived enhanced."""
         self.log.sent, self.log.received = None, {}
         self.request("camera", "stream", 2.0 * count / rate_hz + ANSWER_TIMEOUT_S, rate_hz=rate_hz, count=count)
         self.processes.wait_until(
@@ -155,16 +155,16 @@ class NodeHarness:
         return len(self.log.arrived())
 
     def node_counters(self) -> dict[str, int]:
-        """The counters in the node's next diagnostics message; empty where none comes."""
+        """Return the counters in the node's next diagnostics message; empty if none arrives."""
         start_s = time.monotonic()
-        came = self.processes.wait_until(lambda: self.log.diagnostics_s > start_s, ANSWER_TIMEOUT_S)
-        return dict(self.log.counters) if came else {}
+        has_arrived = self.processes.wait_until(lambda: self.log.diagnostics_s > start_s, ANSWER_TIMEOUT_S)
+        return dict(self.log.counters) if has_arrived else {}
 
     def request(self, child: str, command: str, timeout_s: float = ANSWER_TIMEOUT_S, **arguments: Any) -> Message:
-        """Send one command to a scripted node; returns its answer.
+        """Send one command to a scripted node and return its answer.
 
         Raises:
-            ProcessError: no answer within ``timeout_s``.
+            ProcessError: there is no answer within ``timeout_s``.
         """
         return request(self.processes, self.log, child, command, timeout_s, **arguments)
 
@@ -172,7 +172,7 @@ class NodeHarness:
 def request(
     processes: ProcessGroup, log: StreamLog, child: str, command: str, timeout_s: float, **arguments: Any
 ) -> Message:
-    """As ``NodeHarness.request``, for any group of processes."""
+    """Do the same as ``NodeHarness.request``, for any group of processes."""
     log.answer = None
     processes.children[child].send({"command": command, **arguments})
     processes.wait_until(lambda: log.answer is not None, timeout_s)
@@ -187,7 +187,7 @@ def request(
 def child_commands(
     parameters: Mapping[str, object], module: str = SCRIPTED_NODES, with_control: bool = False
 ) -> dict[str, Sequence[str]]:
-    """Arguments of ``python -m`` for each child, with the node's topics remapped and its parameters set."""
+    """Return the arguments of ``python -m`` for each child, with the node's topics remapped and its parameters set."""
     values = {"metadata.type": METADATA_TYPE, **parameters}
     arguments = [part for topic, name in CAMERA_TOPICS.items() for part in ("-r", f"{topic}:={name}")]
     arguments += [part for name, value in values.items() for part in ("-p", f"{name}:={value}")]
@@ -198,24 +198,24 @@ def child_commands(
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """With linear interpolation; NaN where there are no values."""
+    """Return the percentile with linear interpolation; NaN if there are no values."""
     return float(np.percentile(values, percent)) if values else math.nan
 
 
 def require_rclpy() -> None:
-    """Raise ConfigError where ROS 2 is not installed."""
+    """Raise ConfigError if rclpy is not installed."""
     if importlib.util.find_spec("rclpy") is None:
         raise ConfigError("this needs rclpy: pip install 'lowlight_enhance[ros]', or source a ROS 2 installation")
 
 
 def synthetic_frames(width: int, height: int) -> list[NDArray[np.uint8]]:
-    """What the camera publishes: dark frames, each (height, width, 3) BGR."""
+    """Return the dark frames that the camera publishes, each (height, width, 3) BGR."""
     return [dark_frame(width, height, CAPTURE, seed) for seed in range(DISTINCT_FRAMES)]
 
 
 def counter_increase(before: Mapping[str, int], after: Mapping[str, int], name: str) -> int | None:
-    """Increase of one counter; None where the diagnostics of either time did not come.
+    """Return the increase of one counter; None if either of the diagnostics did not arrive.
 
-    The node's diagnostics leave out a counter until it is above 0.
+    The node's diagnostics do not contain a counter while it is 0.
     """
     return after.get(name, 0) - before.get(name, 0) if before and after else None

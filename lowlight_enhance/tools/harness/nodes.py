@@ -1,7 +1,7 @@
-"""Scripted ROS 2 nodes, each in a process of its own: ``python -m lowlight_enhance.tools.harness.nodes ROLE``.
+"""Scripted ROS 2 nodes, each in its own process: ``python -m lowlight_enhance.tools.harness.nodes ROLE``.
 
-A node takes commands from standard input, one JSON object a line: ``command`` names a method, the other keys are its
-arguments. It answers each with one JSON object on standard output, and ends when its standard input ends.
+A node reads commands from standard input, one JSON object per line: ``command`` names a method, the other keys are its
+arguments. It answers each with one JSON object on standard output, and exits when its standard input ends.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class ScriptedNode:
         self.executor.add_node(self.node)
 
     def serve(self) -> None:
-        """Serve the node's subscriptions, and carry out commands between them, until standard input ends."""
+        """Spin the node and execute commands until standard input ends."""
         lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         threading.Thread(target=_read_lines, args=(lines,), daemon=True).start()
         while True:
@@ -69,7 +69,7 @@ class ScriptedNode:
                 send({"type": "answer", **self.execute(line)})
 
     def execute(self, line: str) -> Message:
-        """Carry out one command; returns its answer."""
+        """Execute one command and return its answer."""
         arguments: Message = json.loads(line)
         command = arguments.pop("command")
         if command not in self.commands:
@@ -78,14 +78,14 @@ class ScriptedNode:
         return answer
 
 
-class Camera(ScriptedNode):
+class ScriptedCamera(ScriptedNode):
     """Publishes image, camera_info and capture metadata with equal stamps, as camera_ros does.
 
     Attributes:
-        frames: images and their capture metadata, made in advance so that publishing costs little.
+        frames: images and their capture metadata, rendered in advance so that publishing is cheap.
     """
 
-    commands: tuple[str, ...] = ("show", "stream")
+    commands: tuple[str, ...] = ("set_frames", "stream")
 
     def __init__(self) -> None:
         super().__init__("camera")
@@ -96,9 +96,9 @@ class Camera(ScriptedNode):
         )
         self.frames: list[tuple[Image, CaptureMetadata]] = []
         self._cache: dict[tuple[int, int], list[Image]] = {}
-        self.show(640, 480)
+        self.set_frames(640, 480)
 
-    def show(self, width: int, height: int, iso: float = 3200.0) -> Message:
+    def set_frames(self, width: int, height: int, iso: float = 3200.0) -> Message:
         """Publish synthetic frames of this size from now on, with ``iso`` in their metadata."""
         if (width, height) not in self._cache:
             self._cache[width, height] = [bgr_message(bgr) for bgr in synthetic_frames(width, height)]
@@ -106,7 +106,7 @@ class Camera(ScriptedNode):
         return {"frames": len(self.frames)}
 
     def stream(self, rate_hz: int, count: int) -> Message:
-        """Publish ``count`` frames, beginning with the first; answers (stamp in ns, index) of each."""
+        """Publish ``count`` frames, beginning with the first; return (stamp in ns, index) of each."""
         sent, start_s = [], time.perf_counter()
         for index in range(count):
             time.sleep(max(0.0, start_s + index / rate_hz - time.perf_counter()))
@@ -124,8 +124,8 @@ class Camera(ScriptedNode):
         return now_ns
 
 
-class Listener(ScriptedNode):
-    """Stands in for a detector: reports when each enhanced frame arrives, and the node's diagnostics."""
+class ScriptedListener(ScriptedNode):
+    """Takes the place of a detector: reports when each enhanced frame arrives, and the node's diagnostics."""
 
     def __init__(self) -> None:
         super().__init__("listener")
@@ -143,7 +143,7 @@ class Listener(ScriptedNode):
 
 
 class ControlClient(ScriptedNode):
-    """Calls the node's services. Each command answers ``error``: why it failed, or an empty string."""
+    """Calls the node's services. Each command returns ``error``: why it failed, or an empty string."""
 
     commands = ("set_parameters", "enable", "change_state")
 
@@ -162,7 +162,7 @@ class ControlClient(ScriptedNode):
         return {"error": "; ".join(result.reason for result in response.results if not result.successful)}
 
     def enable(self, on: bool) -> Message:
-        """Enhance, or pass frames through."""
+        """Enable the enhancement, or make the node publish frames unchanged."""
         response = self._call(self._enable, SetBool.Request(data=on))
         return {"error": "" if response is not None and response.success else "no answer"}
 
@@ -175,7 +175,7 @@ class ControlClient(ScriptedNode):
         return {"error": "" if response.success else "the transition failed"}
 
     def _call(self, client: Any, message: Any) -> Any:
-        """The response, or None after ``SERVICE_TIMEOUT_S``."""
+        """Return the response, or None after ``SERVICE_TIMEOUT_S``."""
         if not client.wait_for_service(SERVICE_TIMEOUT_S):
             return None
         future = client.call_async(message)
@@ -184,12 +184,12 @@ class ControlClient(ScriptedNode):
 
 
 def reliable_qos(depth: int) -> QoSProfile:
-    """RELIABLE, KEEP_LAST ``depth``."""
+    """Return the QoS profile RELIABLE, KEEP_LAST ``depth``."""
     return QoSProfile(depth=depth, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
 
 
 def bgr_message(bgr: NDArray[np.uint8]) -> Image:
-    """A bgr8 image message of (H, W, 3) pixels, without a header."""
+    """Return a bgr8 image message of (H, W, 3) pixels, without a header."""
     height, width = bgr.shape[:2]
     image = Image(height=height, width=width, encoding="bgr8", step=3 * width)
     image.data.frombytes(np.ascontiguousarray(bgr).data)
@@ -197,7 +197,7 @@ def bgr_message(bgr: NDArray[np.uint8]) -> Image:
 
 
 def capture_message(header: Header, capture: CaptureMetadata) -> DiagnosticArray:
-    """Exposure time in microseconds and gains, as camera_ros publishes them."""
+    """Return the exposure time in microseconds and the gains, as camera_ros publishes them."""
     assert capture.iso is not None
     assert capture.exposure_s is not None
     values = {
@@ -210,7 +210,7 @@ def capture_message(header: Header, capture: CaptureMetadata) -> DiagnosticArray
 
 
 def camera_info(header: Header, width: int, height: int) -> CameraInfo:
-    """A pinhole camera with a horizontal field of view of 60 degrees."""
+    """Return the calibration of a pinhole camera with a horizontal field of view of 60 degrees."""
     focal = width / (2.0 * np.tan(np.radians(30.0)))
     cx, cy = (width - 1) / 2.0, (height - 1) / 2.0
     return CameraInfo(
@@ -252,4 +252,4 @@ def main(role: str, roles: Mapping[str, Callable[[], ScriptedNode]]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], {"camera": Camera, "listener": Listener, "control": ControlClient})
+    main(sys.argv[1], {"camera": ScriptedCamera, "listener": ScriptedListener, "control": ControlClient})

@@ -1,4 +1,4 @@
-"""Child processes that exchange JSON with their parent over standard input and output, and always end with it.
+"""Child processes that exchange JSON with their parent over standard input and output, and never outlive it.
 
 Each message is one JSON object on one line. Lines that are not JSON, such as a library's own output, are ignored.
 """
@@ -35,7 +35,7 @@ STOP_TIMEOUT_S = 3.0
 LOG_TAIL_LINES = 40
 
 DOMAIN_ID = str(random.SystemRandom().randint(1, 101))
-"""DDS domain of all children of this process, random so that two runs on one host do not meet."""
+"""DDS domain of all children of this process, random so that two runs on one host do not interfere."""
 
 
 class ProcessError(LowlightError):
@@ -43,7 +43,7 @@ class ProcessError(LowlightError):
 
 
 class ChildProcess:
-    """One ``python -m`` process. What it writes to standard output goes to ``messages``, standard error to ``log``."""
+    """One ``python -m`` process. Its standard output is read into ``messages``, its standard error goes to ``log``."""
 
     def __init__(
         self, name: str, arguments: Sequence[str], folder: Path, messages: queue.SimpleQueue[Message]
@@ -51,7 +51,7 @@ class ChildProcess:
         self.name, self.log = name, folder / f"{name}.log"
         libc, parent = (ctypes.CDLL(None), os.getpid()) if sys.platform == "linux" else (None, 0)
 
-        def die_with_parent() -> None:
+        def end_with_parent() -> None:
             if libc is not None:
                 libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
                 if os.getppid() != parent:  # the parent ended before prctl took effect
@@ -65,12 +65,12 @@ class ChildProcess:
                 stderr=log,
                 env=child_environment(folder),
                 start_new_session=True,  # the terminal's Ctrl-C reaches only the parent, which stops its children
-                preexec_fn=die_with_parent,
+                preexec_fn=end_with_parent,
             )
         threading.Thread(target=self._read_messages, args=(messages,), daemon=True).start()
 
     def send(self, message: Message) -> None:
-        """Write one message to its standard input. ``ProcessGroup.wait_until`` reports a child that has ended."""
+        """Write one message to its standard input. If it has ended, ``ProcessGroup.wait_until`` reports that."""
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps(message).encode() + b"\n")
@@ -93,7 +93,7 @@ class ChildProcess:
             self.process.wait()
 
     def log_tail(self) -> str:
-        """The last lines that it wrote to standard error."""
+        """Return the last lines that it wrote to standard error."""
         lines = self.log.read_text(errors="replace").splitlines()
         return "\n".join(lines[-LOG_TAIL_LINES:])
 
@@ -109,15 +109,15 @@ class ChildProcess:
 
 
 class ProcessGroup:
-    """Context manager that starts child processes and ends them however the block is left.
+    """Context manager that starts child processes. It ends them when the block is left, also after an error.
 
     Attributes:
-        children: by name.
-        folder: temporary folder for logs and files that the children hand over; deleted at the end.
+        children: the processes by name.
+        folder: temporary folder for logs and files of the children; deleted at the end.
     """
 
     def __init__(self, commands: Mapping[str, Sequence[str]], on_message: Callable[[Message], None]) -> None:
-        """Prepare.
+        """Store the commands; entering the context starts them.
 
         Args:
             commands: arguments of ``python -m`` by name of the child.
@@ -144,7 +144,7 @@ class ProcessGroup:
         self._close()
 
     def stop(self) -> None:
-        """End every child: with SIGINT, after ``STOP_TIMEOUT_S`` with SIGKILL."""
+        """End every child with SIGINT, and with SIGKILL if it still runs after ``STOP_TIMEOUT_S``."""
         try:
             for child in self.children.values():
                 child.request_stop()
@@ -163,7 +163,7 @@ class ProcessGroup:
             self._resources.close()
 
     def wait_until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
-        """Handle messages until ``condition()`` holds. Returns False after ``timeout_s``.
+        """Handle messages until ``condition()`` is true. Return False after ``timeout_s``.
 
         Raises:
             ProcessError: a child has ended.
@@ -186,7 +186,7 @@ class ProcessGroup:
 
 
 def child_environment(folder: Path) -> dict[str, str]:
-    """Environment variables: a DDS domain of their own, discovery on this host only, Fast DDS with our profile."""
+    """Return the environment of the children: a DDS domain of their own, local discovery, and our Fast DDS profile."""
     profile = str(resource("config/fastdds.xml"))
     package_root = str(Path(lowlight_enhance.__file__).parents[1])
     values = {

@@ -30,15 +30,16 @@ from lowlight_enhance.tools.bags.recording import Bag
 from lowlight_enhance.tools.replay.restamp import NS_PER_S, HeaderRestamper
 
 MIN_DEPTH, MAX_DEPTH = 10, 1000
-"""Bounds of a publisher's history depth; a latched topic keeps as many messages as the bag has, within these."""
+"""Limits of a publisher's history depth. Within them, a latched topic keeps as many messages as the bag has."""
 
 ACKNOWLEDGE_TIMEOUT_S = 2.0
-"""Time that subscribers get to receive the last messages."""
+"""Time limit for subscribers to receive the last messages."""
 
 SETTLE_S = 0.5
 """Playing starts when the number of topics with subscribers has not changed for this long.
 
-A subscriber finds the publishers one after the other, and sees a publisher a moment after the publisher sees it.
+A subscriber discovers the publishers one after the other, and each of them slightly later than the publisher
+discovers the subscriber.
 """
 
 POLL_S = 0.02
@@ -55,14 +56,14 @@ class ReplaySettings:
         rate: speed; 2 is twice as fast as recorded.
         loop: repeat until interrupted.
         clock_hz: rate of /clock, which carries the bag's time; 0: not published.
-        topics: to publish; empty: all.
+        topics: topics to publish; empty: all.
         start_offset_s: seconds of the bag to skip. Latched messages among them are published at once.
         delay_s: pause before the first message.
         wait_s: longest wait for a first subscriber, after the pause.
-        restamp: replace header stamps by the present time.
+        restamp: replace header stamps by the current time.
 
     Raises:
-        ConfigError: a value out of range, or options that exclude each other.
+        ConfigError: a value is out of range, or options exclude each other.
     """
 
     rate: float = 1.0
@@ -83,7 +84,7 @@ class ReplaySettings:
                 option = name.rpartition("_")[0].replace("_", "-")
                 raise ConfigError(f"--{option} {value:g}: give a number of 0 or more")
         if self.restamp and self.clock_hz:
-            raise ConfigError("--now stamps messages with the present time, --clock publishes the bag's: choose one")
+            raise ConfigError("--now uses the current time and --clock the time of the bag: choose one of them")
 
 
 def replay_bag(path: Path, settings: ReplaySettings) -> None:
@@ -95,7 +96,7 @@ def replay_bag(path: Path, settings: ReplaySettings) -> None:
     """
     context = rclpy.Context()
     with Bag(path) as bag:
-        # Python's own handlers stay: Ctrl-C and SIGTERM end the replay through exceptions.
+        # rclpy must not install its signal handlers: Python's handlers end the replay with an exception.
         initialize(context=context, signal_handler_options=SignalHandlerOptions.NO)
         try:
             with environment_errors():
@@ -115,15 +116,15 @@ class BagPlayer:
     """Publishers of a bag's topics.
 
     Attributes:
-        topics: those that are published.
-        skipped: reason by topic of those that cannot be.
+        topics: topics that are published.
+        skipped: topics that cannot be published, with the reason.
     """
 
     def __init__(self, node: Node, bag: Bag, settings: ReplaySettings) -> None:
         """Create the publishers.
 
         Raises:
-            ConfigError: no topic can be published, or a chosen topic is not in the bag.
+            ConfigError: no topic can be published, or a selected topic is not in the bag.
         """
         self._node, self._bag, self._settings = node, bag, settings
         self.skipped: dict[str, str] = {}
@@ -161,11 +162,11 @@ class BagPlayer:
 
     @property
     def topics(self) -> list[str]:
-        """Those that are published."""
+        """Topics that are published."""
         return list(self._publishers)
 
     def play(self) -> None:
-        """Wait for subscribers, then publish everything at its time. Returns at the end unless it loops."""
+        """Wait for subscribers, then publish every message at its time. Return at the end, unless ``loop`` is set."""
         time.sleep(self._settings.delay_s)
         found = self._wait_for_subscribers()
         print(f"playing {len(self.topics)} topics, {self._bag.duration_ns / NS_PER_S:.1f} s", flush=True)
@@ -176,10 +177,10 @@ class BagPlayer:
         for publisher in self._publishers.values():
             publisher.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_TIMEOUT_S))
         if not found and not self._subscribed_topics():
-            print("no subscriber came until the end; nobody received the messages", file=sys.stderr)
+            print("no topic had a subscriber until the end: the messages were not received", file=sys.stderr)
 
     def _wait_for_subscribers(self) -> bool:
-        """Wait until subscribers have been found; returns False after ``wait_s`` without any."""
+        """Wait until subscribers have been found; return False after ``wait_s`` without any."""
         if self._settings.wait_s == 0.0:
             return bool(self._subscribed_topics())
         print(f"waiting up to {self._settings.wait_s:g} s for subscribers", flush=True)
@@ -199,7 +200,7 @@ class BagPlayer:
         return True
 
     def _subscribed_topics(self) -> set[str]:
-        """Topics whose publisher has a subscriber with compatible quality of service."""
+        """Return the topics whose publisher has a subscriber with compatible quality of service."""
         return {topic for topic, publisher in self._publishers.items() if publisher.get_subscription_count()}
 
     def _play_once(self) -> None:
@@ -218,13 +219,13 @@ class BagPlayer:
             self._publishers[connection.topic].publish(raw)
 
     def _latched_before(self, start_ns: int, connections: Iterable[Connection]) -> Iterator[BagMessage]:
-        """Messages of latched topics that were received before the start."""
+        """Yield the messages of latched topics that were received before the start."""
         latched = [c for c in connections if publisher_qos([c]).durability == DurabilityPolicy.TRANSIENT_LOCAL]
         if self._settings.start_offset_s and latched:
             yield from itertools.takewhile(lambda message: message[1] < start_ns, self._bag.messages(latched))
 
     def _time_to_sleep_ns(self, due_ns: int, start_ns: int, monotonic_start_ns: int) -> int:
-        """Publish /clock if it is due; returns the time until it or the message of bag time ``due_ns`` is next."""
+        """Publish /clock if it is due. Return the time until the next /clock or the message of bag time ``due_ns``."""
         rate = self._settings.rate
         now_ns = start_ns + round((time.monotonic_ns() - monotonic_start_ns) * rate)
         if self._clock is None:
@@ -242,10 +243,10 @@ def _first_line(error: Exception) -> str:
 
 
 def publisher_qos(connections: Iterable[Connection]) -> QoSProfile:
-    """Quality of service for publishing one topic: the weakest that its recorded publishers offered.
+    """Return the QoS profile for publishing one topic: the weakest that its recorded publishers offered.
 
     Args:
-        connections: of that topic.
+        connections: connections of that topic.
     """
     connections = list(connections)
     offers = [offer for connection in connections for offer in getattr(connection.ext, "offered_qos_profiles", ())]

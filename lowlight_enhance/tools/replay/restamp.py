@@ -24,7 +24,7 @@ NewStamp = Callable[[int], int]
 
 
 class HeaderRestamper:
-    """Replaces the stamps in the headers of one message type. A stamp of zero means "none" and stays."""
+    """Replaces the stamps in the headers of one message type. A stamp of zero means "none" and is kept."""
 
     def __init__(self, message_type: type) -> None:
         self._message_type = message_type
@@ -33,9 +33,9 @@ class HeaderRestamper:
         self._has_headers = HEADER in fields or any(_contains_header(name, set()) for name in fields)
 
     def __call__(self, raw: bytes, new_stamp: NewStamp) -> bytes:
-        """The serialized message with new stamps.
+        """Return the serialized message with new stamps.
 
-        Where the message begins with a header, only that one is changed, without deserializing the rest. A damaged
+        If the message begins with a header, only that stamp is replaced, without deserializing the message. A damaged
         message is returned as it is.
         """
         if self._begins_with_header:
@@ -75,7 +75,7 @@ def _replace_stamps(message: Any, new_stamp: NewStamp) -> None:
 
 
 def _contains_header(type_name: str, seen: set[str]) -> bool:
-    """Whether a field of this type, e.g. ``sequence<tf2_msgs/TFMessage>``, contains a header at any depth."""
+    """Return whether a field of this type, e.g. ``sequence<tf2_msgs/TFMessage>``, contains a header at any depth."""
     found = _MESSAGE_TYPE.search(type_name)
     if found is None or found[0] in seen:
         return False
@@ -87,6 +87,6 @@ def _contains_header(type_name: str, seen: set[str]) -> bool:
 
 
 def _field_types(message_type: Any) -> dict[str, str]:
-    """Type name of each field."""
+    """Return the type name of each field."""
     types: dict[str, str] = message_type.get_fields_and_field_types()
     return types

@@ -1,4 +1,4 @@
-"""The sound of a video file, copied into another."""
+"""Copy the sound of a video file into another file."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     import av
 
 MAX_OFFSET_S = Fraction(1, 10)
-"""Sound that is this late against the image is noticed."""
+"""A larger delay of sound behind the image is noticeable."""
 
 
 class AudioCopy:
-    """Copies the sound of a file packet by packet, just ahead of the image, without decoding it.
+    """Copies the sound of a file packet by packet, slightly ahead of the image, without decoding it.
 
     Attributes:
-        outcome: which tracks were kept, for the report; "" where the file has no sound.
+        outcome: which tracks were kept, for the report; "" if the file has no sound.
     """
 
     def __init__(
@@ -37,8 +37,8 @@ class AudioCopy:
             source: file with the sound.
             start_s: time in that file that becomes 0.
             container: new file, open.
-            target: its name.
-            has_time_stamps: whether that format stores times; in others every track begins with the file.
+            target: name of the new file.
+            has_time_stamps: whether its format stores times; in other formats every track begins with the file.
         """
         self.outcome = ""
         self._start_s, self._container, self._suffix = start_s, container, target.suffix
@@ -49,7 +49,7 @@ class AudioCopy:
         self._copies: dict[int, Any] = {}
 
     def declare(self) -> None:
-        """Add the tracks to the new file, before anything is written there."""
+        """Add the tracks to the new file. Call this before anything is written to it."""
         kept, problems = [], []
         for stream in self._input.streams.audio:
             name = stream.codec_context.codec.canonical_name
@@ -70,7 +70,7 @@ class AudioCopy:
             self._next = self._read()
 
     def copy(self, until_s: float | None) -> None:
-        """Copy what begins before ``until_s`` seconds of the new file; None: all that is left."""
+        """Copy the packets that begin before ``until_s`` seconds of the new file; None: all remaining ones."""
         while self._next is not None:
             packet = self._next
             assert packet.dts is not None
@@ -81,7 +81,7 @@ class AudioCopy:
             self._next = self._read()
 
     def _read(self) -> Any:
-        """The next packet, in the time of the new file; None at the end or at damage."""
+        """Return the next packet, in the time of the new file; None at the end or at a damaged packet."""
         import av
 
         while True:

@@ -1,4 +1,4 @@
-"""Frames of a camera of this machine, read with OpenCV."""
+"""CameraSource: frames of a camera of this machine, read with OpenCV."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ import cv2
 from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.inference.model_input import Rgb
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
-from lowlight_enhance.tools.video.frames import DEFAULT_RATE, MAX_RATE_DENOMINATOR, Frame, FrameSource
+from lowlight_enhance.tools.video.frames import DEFAULT_RATE, MAX_RATE_DENOMINATOR, FrameSource, SourceFrame
 
 CAMERA_TIME_BASE = Fraction(1, 90_000)
-"""That of most video files."""
+"""Time base of most video files."""
 
 VIDEO4LINUX_MAJOR = 81
 """Device number of cameras on Linux."""
 
 
 def camera_of(text: str) -> int | str | None:
-    """What OpenCV opens as a camera; None where ``text`` names none.
+    """Return the index or device that OpenCV opens as a camera; None if ``text`` does not name a camera.
 
     Raises:
-        DataError: it names a device that is no camera.
+        DataError: ``text`` names a device that is not a camera.
     """
     path = Path(text)
     if path.is_char_device():
@@ -43,16 +43,16 @@ def camera_of(text: str) -> int | str | None:
 
 
 class CameraSource(FrameSource):
-    """A camera. Frames are timed by the camera's clock where OpenCV knows it, else by the time of their arrival.
+    """A camera. Times of frames are those of the camera's clock if OpenCV provides them, else times of arrival.
 
     Args:
         camera: index, or path of the device.
         capture: ISO and exposure time of every frame.
-        rate: frames per second to ask for; None: the camera's default.
-        size: (width, height) to ask for; None: the camera's default.
+        rate: frames per second to request; None: the camera's default.
+        size: (width, height) to request; None: the camera's default.
 
     Raises:
-        DataError: no such camera, or it delivers no image.
+        DataError: there is no such camera, or it delivers no image.
     """
 
     def __init__(
@@ -80,15 +80,15 @@ class CameraSource(FrameSource):
         self._capture = capture
 
     def _read(self) -> tuple[Rgb, float, float] | None:
-        """A frame, its time by the camera's clock in seconds (0: unknown), and by ours; None: no frame."""
+        """Return a frame and its time in seconds by the camera's clock (0: unknown) and by ours; None: no frame."""
         is_there, bgr = self._camera.read()
         if not is_there or bgr is None:
             return None
         rgb: Any = cv2.cvtColor(bgr, cv2.COLOR_GRAY2RGB if bgr.ndim == 2 else cv2.COLOR_BGR2RGB)
         return rgb, self._camera.get(cv2.CAP_PROP_POS_MSEC) / 1000.0, time.monotonic()
 
-    def frames(self) -> Iterator[Frame]:
-        """The camera's frames until ``stop`` is called or the camera delivers no more."""
+    def frames(self) -> Iterator[SourceFrame]:
+        """Yield the camera's frames until ``stop`` is called or the camera delivers no more."""
         assert self._first is not None
         clock = 1 if self._first[1] > 0.0 else 2
         start_s, last, number = float(self._first[clock]), -1, 0
@@ -98,7 +98,7 @@ class CameraSource(FrameSource):
                 self.last_error = f"{self.name} delivers no more images"
                 return
             last = max(last + 1, round((read[clock] - start_s) / self.time_base))
-            yield Frame(read[0], last, self._capture, f"frame_{number:06d}.png")
+            yield SourceFrame(read[0], last, self._capture, f"frame_{number:06d}.png")
             number += 1
             read = self._read()
 

@@ -1,4 +1,4 @@
-"""`lowlight video`: a video, a sequence of images or a camera goes through the same ``Pipeline`` as in the node."""
+"""`lowlight video`: enhance a video, a sequence of images or a camera with the ``Pipeline`` that the node uses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lowlight_enhance.core.malloc import reuse_image_buffers
 from lowlight_enhance.core.pipeline import NS_PER_S, EnhancedFrame, Pipeline, PipelineConfig
 from lowlight_enhance.tools.background import WriteBehind, prefetch
 from lowlight_enhance.tools.network import NetworkSettings
-from lowlight_enhance.tools.video.frames import Frame, FrameSource
+from lowlight_enhance.tools.video.frames import FrameSource, SourceFrame
 from lowlight_enhance.tools.video.writers import FrameWriter, open_writer
 
 OnProgress = Callable[[int], object]
@@ -31,15 +31,15 @@ OnProgress = Callable[[int], object]
 
 @dataclass(frozen=True, slots=True)
 class VideoSettings(NetworkSettings):
-    """How videos are enhanced; the network's attributes are those of ``NetworkSettings``.
+    """Options of video enhancement. Those of the network are inherited from ``NetworkSettings``.
 
     Attributes:
-        pipeline: as in the node. Its fallback is the capture of frames of which nothing else is known.
+        pipeline: settings of the pipeline. Its fallback is used for frames without ISO and exposure time.
         side_by_side: write the dark frame left of the enhanced one.
         max_frames: end after this many frames.
         max_seconds: end after this much time of the video.
-        codec: FFmpeg's name of the encoder of the new file; None: what fits its suffix.
-        force: an existing target may be replaced.
+        codec: FFmpeg's name of the encoder of the new file; None: by its suffix.
+        force: whether an existing target may be replaced.
 
     Raises:
         ConfigError: ``max_seconds`` is not above 0.
@@ -59,17 +59,17 @@ class VideoSettings(NetworkSettings):
 
 @dataclass(slots=True)
 class VideoReport:
-    """What became of a video.
+    """Result of enhancing a video.
 
     Attributes:
-        frames: number of frames written, bypassed ones included.
+        frames: number of frames written, including bypassed ones.
         bypassed: frames among them that passed through unchanged.
         skipped: frames that could not be read.
-        last_error: why the last of them could not.
+        last_error: why the last one of them could not be read.
         seconds: time from the first frame read to the last one written.
-        audio: what became of the sound; "" where there was none.
-        note: what of the source was not enhanced or kept; "" where that is nothing.
-        fallback: which setting of the model was not available; "" where all were.
+        audio: which sound was kept; "" if there was none.
+        note: parts of the source that were not enhanced or kept; "" if there were none.
+        fallback: setting of the model that was not available; "" if all were.
     """
 
     frames: int = 0
@@ -94,7 +94,7 @@ class VideoReport:
 
 
 def expected_frames(source: FrameSource, settings: VideoSettings) -> int | None:
-    """The approximate number of frames; None where it is unknown."""
+    """Return the approximate number of frames; None if it is unknown."""
     counts = [source.total, settings.max_frames]
     if settings.max_seconds is not None:
         counts.append(round(settings.max_seconds * source.rate))
@@ -102,18 +102,18 @@ def expected_frames(source: FrameSource, settings: VideoSettings) -> int | None:
 
 
 def enhance_video(source: FrameSource, target: Path, settings: VideoSettings, on_progress: OnProgress) -> VideoReport:
-    """Write the enhanced ``source`` as ``target``, which appears when it is complete.
+    """Enhance ``source`` and write the result to ``target``, which is created when it is complete.
 
     Args:
-        source: an open source; its frames until ``stop`` is called are written.
-        target: video file or folder, which ``check_target`` has accepted.
-        settings: how.
+        source: an open source. All frames until its ``stop`` is called are written.
+        target: video file or folder that ``check_video_target`` has accepted.
+        settings: options.
         on_progress: called after every frame.
 
     Raises:
-        ConfigError: an encoder or a runtime that is not available.
-        DataError: no frame, frames of several sizes in one file, or a target that cannot be written.
-        ModelError: no usable model, or inference fails.
+        ConfigError: the encoder or the runtime is not available.
+        DataError: there is no frame, the frames of one file differ in size, or the target cannot be written.
+        ModelError: the model cannot be used, or inference fails.
     """
     reuse_image_buffers()
     enhancer = settings.open()
@@ -148,14 +148,14 @@ def _enhance_frames(
         report.skipped += source.skipped
         report.last_error = report.last_error or source.last_error
         if not report.frames:
-            raise DataError(f"{source.name} gave no frame ({report.last_error or 'it is empty'}); nothing is written")
+            raise DataError(f"{source.name} has no readable frame ({report.last_error or 'it is empty'})")
         report.audio, report.note = writer.finish(), source.note
     report.seconds = time.perf_counter() - start
     return report
 
 
-def _limited(source: FrameSource, settings: VideoSettings) -> Iterator[Frame]:
-    """The frames up to the limits of the settings."""
+def _limited(source: FrameSource, settings: VideoSettings) -> Iterator[SourceFrame]:
+    """Yield the frames up to the limits of the settings."""
     first: int | None = None
     for frame in itertools.islice(source.frames(), settings.max_frames):
         first = frame.pts if first is None else first
@@ -164,13 +164,13 @@ def _limited(source: FrameSource, settings: VideoSettings) -> Iterator[Frame]:
         yield frame
 
 
-def _write(writer: FrameWriter, frame: Frame, rgb: NDArray[np.uint8], enhancer: Enhancer | None) -> None:
-    """Write a frame, with the dark one at its left where ``enhancer`` is given to convert it."""
+def _write(writer: FrameWriter, frame: SourceFrame, rgb: NDArray[np.uint8], enhancer: Enhancer | None) -> None:
+    """Write a frame. If ``enhancer`` is given, it converts the dark frame, which is written at the left."""
     writer.write(rgb if enhancer is None else np.hstack((enhancer.unchanged(frame.rgb), rgb)), frame)
 
 
 class FramePipeline:
-    """Sends frames through a ``Pipeline`` as if they were messages of a camera.
+    """Passes frames through a ``Pipeline`` as if they were messages of a camera.
 
     Attributes:
         time_base: seconds of one unit of the frames' ``pts``.
@@ -180,11 +180,11 @@ class FramePipeline:
         self.time_base = time_base
         self._pipeline = Pipeline(enhance, config, Health())
 
-    def process(self, frame: Frame) -> EnhancedFrame:
-        """The enhanced frame.
+    def process(self, frame: SourceFrame) -> EnhancedFrame:
+        """Return the enhanced frame.
 
         Raises:
-            ImageError: more pixels than are allowed.
+            ImageError: the frame has more pixels than allowed.
             ModelError: inference fails.
         """
         stamp_ns = round(frame.pts * self.time_base * NS_PER_S)
@@ -192,8 +192,8 @@ class FramePipeline:
         return self._pipeline.process(_message(frame, stamp_ns), stamp_ns)
 
 
-def _message(frame: Frame, stamp_ns: int) -> SimpleNamespace:
-    """A stand-in for sensor_msgs/Image. Its data are a view of the frame."""
+def _message(frame: SourceFrame, stamp_ns: int) -> SimpleNamespace:
+    """Return an object with the attributes of sensor_msgs/Image; its data are a view of the frame."""
     height, width = frame.rgb.shape[:2]
     stamp = SimpleNamespace(sec=stamp_ns // NS_PER_S, nanosec=stamp_ns % NS_PER_S)
     return SimpleNamespace(

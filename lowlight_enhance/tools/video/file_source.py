@@ -1,4 +1,4 @@
-"""Frames of video files, read with PyAV."""
+"""VideoFileSource: frames of a video file, read with PyAV."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.imaging.encodings import check_image_size
 from lowlight_enhance.core.inference.model_input import Rgb
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
-from lowlight_enhance.tools.video.frames import BT709, DEFAULT_RATE, ColorProperties, Frame, FrameSource
+from lowlight_enhance.tools.video.frames import BT709, DEFAULT_RATE, ColorProperties, FrameSource, SourceFrame
 from lowlight_enhance.tools.video.orientation import orientation_of
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ MAX_PEAK_RATE = 240
 """FFmpeg estimates thousands of frames per second for some files of varying rate."""
 
 DEFAULT_TRACK_PIXELS = 5_000_000
-"""A track marked as default counts as so much larger, as in the ``ffmpeg`` command."""
+"""Pixels that are added to the size of a track marked as default, as in the ``ffmpeg`` command."""
 
 AUDIO_LEAD_S = Fraction(1, 10)
-"""Sound that begins this much before the image is the decoder's lead-in, and does not move the start."""
+"""Sound that begins up to this long before the image is a lead-in of the decoder and does not change the start."""
 
 RGB_MATRIX = 0
 _FILE_FIELDS = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration")
@@ -35,13 +35,13 @@ _FILE_FIELDS = ("major_brand", "minor_version", "compatible_brands", "encoder", 
 
 
 class VideoFileSource(FrameSource):
-    """A video file: each frame upright and at its own time, with more than 8 bits where the file has them.
+    """A video file. Each frame is upright, has its own time, and more than 8 bits if the file does.
 
-    Times start at 0: where the file's do not, image and sound are moved together.
+    Times start at 0. If those of the file do not, image and sound are shifted together.
 
     Raises:
-        DataError: not a file that FFmpeg reads, or one without video.
-        ImageError: frames larger than ``max_pixels``.
+        DataError: FFmpeg cannot read the file, or it has no video.
+        ImageError: the frames are larger than ``max_pixels``.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class VideoFileSource(FrameSource):
             self._capture, self._max_pixels = capture, max_pixels
             self.colors = _colors(context)
             self.metadata = {k: v for k, v in self._container.metadata.items() if k.lower() not in _FILE_FIELDS}
-            self.note = self._describe_rest()
+            self.note = self._describe_other_streams()
             self._decoder = self._decoded()
             self._first = next(self._decoder, None)
             self.start_s = self._start()
@@ -71,10 +71,10 @@ class VideoFileSource(FrameSource):
             self._container.close()
             raise
 
-    def _rates(self, given: Fraction | None) -> tuple[Fraction, Fraction]:
-        """Mean and peak rate. Of a file without times FFmpeg's mean is a constant of its own."""
+    def _rates(self, requested: Fraction | None) -> tuple[Fraction, Fraction]:
+        """Return mean and peak rate. For a file without times FFmpeg's mean rate is only a default."""
         if not self.has_times:
-            rate = given or self._video.codec_context.framerate or self._video.guessed_rate or DEFAULT_RATE
+            rate = requested or self._video.codec_context.framerate or self._video.guessed_rate or DEFAULT_RATE
             return Fraction(rate), Fraction(rate)
         mean = Fraction(self._video.average_rate or self._video.guessed_rate or DEFAULT_RATE)
         peak = Fraction(self._video.guessed_rate or mean)
@@ -90,7 +90,7 @@ class VideoFileSource(FrameSource):
         return round(seconds * rate) if seconds else None
 
     def _start(self) -> Fraction:
-        """When the first frame is shown, or the first sound is heard where that is well before it."""
+        """Return the time of the first frame, or of the first sound if it begins over ``AUDIO_LEAD_S`` earlier."""
         if not self.has_times or self._first is None or self._first.pts is None:
             return Fraction(0)
         video_s = self._first.pts * self.time_base
@@ -103,8 +103,8 @@ class VideoFileSource(FrameSource):
         is_transposed = self._first is not None and orientation_of(self._first).is_transposed
         return 1 / aspect if is_transposed else aspect
 
-    def _describe_rest(self) -> str:
-        """Which streams of the file are not enhanced or kept."""
+    def _describe_other_streams(self) -> str:
+        """Return a note about the streams of the file that are not enhanced or kept."""
         streams = [s for s in self._container.streams if s.type not in ("audio", "attachment") and not _is_cover(s)]
         streams.remove(self._video)
         if not streams:
@@ -112,8 +112,8 @@ class VideoFileSource(FrameSource):
         kinds = ", ".join(f"{s.index} ({s.type})" for s in streams)
         return f"stream {self._video.index} enhanced, streams not kept: {kinds}"
 
-    def frames(self) -> Iterator[Frame]:
-        """The frames in the order in which they are shown. Damaged packets are skipped."""
+    def frames(self) -> Iterator[SourceFrame]:
+        """Yield the frames in the order in which they are shown. Damaged packets are skipped."""
         last = -1
         step = max(1, round(1 / (self.rate * self.time_base)))
         start = round(self.start_s / self.time_base)
@@ -123,7 +123,7 @@ class VideoFileSource(FrameSource):
             pts = frame.pts if self.has_times else None
             pts = (0 if last < 0 else last + step) if pts is None else pts - start
             last = max(pts, last + 1)
-            yield Frame(self._rgb(frame), last, self._capture, f"frame_{number:06d}.png")
+            yield SourceFrame(self._rgb(frame), last, self._capture, f"frame_{number:06d}.png")
             number += 1
             self._first = next(self._decoder, None)
 
@@ -145,7 +145,7 @@ class VideoFileSource(FrameSource):
             yield from (frame for frame in decoded if isinstance(frame, av.VideoFrame))
 
     def _rgb(self, frame: av.VideoFrame) -> Rgb:
-        """(H, W, 3) uint8, or uint16 of a video of more than 8 bits, upright."""
+        """Return (H, W, 3) uint8, or uint16 of a video of more than 8 bits, upright."""
         import av
 
         check_image_size(f"frame of {self.name}", frame.height, frame.width, self._max_pixels)
@@ -165,14 +165,14 @@ class VideoFileSource(FrameSource):
 
 
 def start_time_s(stream: av.stream.Stream) -> Fraction | None:
-    """Time at which a stream begins; None where it is unknown."""
+    """Return the time at which a stream begins; None if it is unknown."""
     if stream.start_time is None or stream.time_base is None:
         return None
     return Fraction(stream.start_time * stream.time_base)
 
 
 def file_url(path: Path) -> str:
-    """The path as FFmpeg takes it: a name with a colon, such as ``12:30.mp4``, would be a protocol."""
+    """Return the path as a URL. FFmpeg would take the first part of a name such as ``12:30.mp4`` as a protocol."""
     return f"file:{path.absolute()}"
 
 
@@ -180,13 +180,13 @@ def open_input(path: Path) -> av.container.InputContainer:
     """Open a video file.
 
     Raises:
-        DataError: it is no regular file, or FFmpeg does not read it.
+        DataError: the path is not a regular file, or FFmpeg cannot read it.
     """
     import av
 
     try:
         if path.exists() and not path.is_file():
-            raise DataError(f"{path} is no regular file; save the video to a file first")
+            raise DataError(f"{path} is not a regular file; save the video to a file first")
         return av.open(file_url(path))
     except (av.FFmpegError, OSError) as error:
         _unreadable(path, error)
@@ -198,7 +198,7 @@ def _unreadable(path: Path, error: Exception) -> NoReturn:
 
 
 def _main_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
-    """The largest video stream; cover images and the like do not count."""
+    """Return the largest video stream; cover images and thumbnails do not count."""
     streams = [stream for stream in container.streams.video if not _is_cover(stream)]
     if not streams:
         raise DataError(f"{path} has no video in it" + (", only a cover image" if container.streams.video else ""))
@@ -221,7 +221,7 @@ def _is_cover(stream: av.stream.Stream) -> bool:
 
 
 def _colors(context: av.VideoCodecContext) -> ColorProperties:
-    """The file's colour coding, with a matrix for YUV where the file holds RGB."""
+    """Return the file's colour coding; for an RGB file, with the matrix of BT.709."""
     matrix = int(context.colorspace)
     return ColorProperties(
         BT709 if matrix == RGB_MATRIX else matrix, int(context.color_primaries), int(context.color_trc)

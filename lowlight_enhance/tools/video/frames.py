@@ -1,4 +1,4 @@
-"""A frame of a video, and the interface of everything that delivers frames."""
+"""A frame of a video, and the interface of all sources of frames."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lowlight_enhance.core.inference.model_input import Rgb
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
 
 DEFAULT_RATE = Fraction(30)
-"""Frames per second of a file or camera that does not state its rate."""
+"""Frames per second of a file or camera that does not report its rate."""
 
 MAX_RATE_DENOMINATOR = 1001
 """Frame rates are fractions such as 30000/1001; decimal numbers are rounded to the nearest such fraction."""
@@ -28,8 +28,8 @@ class ColorProperties:
     """Colour coding of a video, in the codes of ITU-T H.273, which FFmpeg uses too.
 
     Attributes:
-        matrix: of YUV; never 0 (RGB), because the new video is YUV.
-        primaries: of R, G and B.
+        matrix: matrix of YUV; never 0 (RGB), because the new video is YUV.
+        primaries: primaries of R, G and B.
         transfer: transfer function.
     """
 
@@ -39,14 +39,13 @@ class ColorProperties:
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class SourceFrame:
     """One frame.
 
     Attributes:
         rgb: (H, W, 3) uint8 or uint16, contiguous.
-        pts: presentation time in units of the source's ``time_base``, 0 or more, and greater than that of the frame
-            before.
-        capture: its ISO and exposure time, as far as known.
+        pts: presentation time in units of the source's ``time_base``, 0 or more, increasing from frame to frame.
+        capture: ISO and exposure time, as far as known.
         name: file name of the frame in a folder of images.
     """
 
@@ -57,23 +56,23 @@ class Frame:
 
 
 class FrameSource(ABC):
-    """Delivers frames. A context manager that is open from the start.
+    """A source of frames. A context manager that is open after construction.
 
     Attributes:
-        name: for messages.
+        name: name in messages.
         time_base: seconds of one unit of the frames' ``pts``.
         rate: mean frames per second.
-        peak_rate: frames per second at which every frame has a time of its own; above ``rate`` where the rate varies.
-        total: expected number of frames; None where it is unknown.
+        peak_rate: frames per second at which every frame has a time of its own; above ``rate`` if the rate varies.
+        total: expected number of frames; None if it is unknown.
         is_live: frames arrive as they are captured, without an end.
         path: file whose sound belongs to the frames, or None.
         start_s: time in that file at which ``pts`` is 0.
         colors: colour coding of the new video.
         pixel_aspect: width of a pixel divided by its height.
-        metadata: title, date and the like, for the new file.
-        note: what of the source is not enhanced or kept, for the report; "" where that is nothing.
-        skipped: frames so far that could not be read.
-        last_error: why the last of them could not.
+        metadata: title, date and similar values for the new file.
+        note: parts of the source that are not enhanced or kept, for the report; "" if there are none.
+        skipped: number of frames so far that could not be read.
+        last_error: why the last one of them could not be read.
     """
 
     def __init__(self, name: str, time_base: Fraction, rate: Fraction, total: int | None = None) -> None:
@@ -89,8 +88,8 @@ class FrameSource(ABC):
         self._stop = Event()
 
     @abstractmethod
-    def frames(self) -> Iterator[Frame]:
-        """The frames. Those that cannot be read are skipped and counted."""
+    def frames(self) -> Iterator[SourceFrame]:
+        """Yield the frames. Those that cannot be read are skipped and counted."""
 
     def stop(self) -> None:
         """End after the frame that is being read. May be called from any thread or signal handler."""
@@ -113,5 +112,5 @@ class FrameSource(ABC):
     ) -> None:
         self.close()
 
-    def close(self) -> None:  # noqa: B027 (not every source holds something open)
+    def close(self) -> None:  # noqa: B027 (not every source has something to close)
         """Release the file or camera."""

@@ -1,4 +1,4 @@
-"""Frames from the image files of a folder."""
+"""ImageSequenceSource: frames from image files."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 from lowlight_enhance.core.errors import ConfigError, DataError, ImageError
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
 from lowlight_enhance.tools.exif import exif_capture
-from lowlight_enhance.tools.image_file import IMAGE_SUFFIXES, MAX_PIXELS, decode, read_file
-from lowlight_enhance.tools.video.frames import DEFAULT_RATE, Frame, FrameSource
+from lowlight_enhance.tools.image_file import IMAGE_SUFFIXES, MAX_PIXELS, decode_image, read_file
+from lowlight_enhance.tools.video.frames import DEFAULT_RATE, FrameSource, SourceFrame
 
 _COUNTER = re.compile(r"%0?\d*d")
 
@@ -33,30 +33,30 @@ class ImageSequenceSource(FrameSource):
         self._paths, self._capture, self._max_pixels = paths, capture, max_pixels
         self._reads_exif = capture.iso is None or capture.exposure_s is None
 
-    def frames(self) -> Iterator[Frame]:
-        """The images. One that cannot be read leaves a gap in time."""
+    def frames(self) -> Iterator[SourceFrame]:
+        """Yield the images. One that cannot be read leaves a gap in time."""
         for number, path in enumerate(self._paths):
             if self.is_stopped:
                 return
             try:
                 content = read_file(path)
-                rgb = decode(content, path, self._max_pixels)
+                rgb = decode_image(content, path, self._max_pixels)
             except ImageError as error:
                 self._skip(error)
                 continue
-            yield Frame(rgb, number, self._capture_of(content), path.name)
+            yield SourceFrame(rgb, number, self._capture_of(content), path.name)
 
     def _capture_of(self, content: bytes) -> CaptureMetadata:
         if not self._reads_exif:
             return self._capture
         found = exif_capture(content)
-        # Without Pillow a warning was logged now, and one is enough.
+        # Without Pillow a warning was just logged; it is not repeated for every image.
         self._reads_exif = importlib.util.find_spec("PIL") is not None
         return self._capture.filled_from(found)
 
 
 def is_pattern(path: Path) -> bool:
-    """Whether a name such as ``night_%04d.png`` stands for numbered files."""
+    """Return whether a name such as ``night_%04d.png`` stands for numbered files."""
     return bool(_COUNTER.search(path.name))
 
 
@@ -64,7 +64,7 @@ def images_in(folder: Path) -> list[Path]:
     """Image files of a folder, ``frame2`` before ``frame10``.
 
     Raises:
-        DataError: there are none.
+        DataError: the folder has no image files.
     """
     visible = [path for path in folder.iterdir() if not path.name.startswith(".")]
     found = [path for path in visible if path.suffix.lower() in IMAGE_SUFFIXES]
@@ -79,11 +79,11 @@ def _natural_order(path: Path) -> list[tuple[int, int | str]]:
 
 
 def numbered_images(pattern: Path) -> list[Path]:
-    """The files of a pattern such as ``night_%04d.png``, ordered by number. Gaps do not matter.
+    """Return the files of a pattern such as ``night_%04d.png``, ordered by number. Numbers may be missing.
 
     Raises:
-        ConfigError: the pattern names no image files.
-        DataError: there are no such files.
+        ConfigError: the suffix of the pattern is not that of an image format.
+        DataError: no file matches the pattern.
     """
     before, _, after = (re.escape(part) for part in re.split(r"(%0?\d*d)", pattern.name, maxsplit=1))
     name = re.compile(f"{before}(\\d+){after}")

@@ -1,7 +1,7 @@
-"""The eight orientations in which a video file can ask to be shown.
+"""Orientation: the eight display orientations of a video file.
 
 A display matrix maps stored to shown coordinates: ``x' = a x + c y`` and ``y' = b x + d y`` (ISO/IEC 14496-12, 6.2.2).
-The angle that FFmpeg derives from it does not tell a mirrored image from a rotated one.
+The angle that FFmpeg derives from it is the same for a mirrored and a rotated image, so the matrix is used.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Orientation:
-    """How a stored image is brought upright: transposed first, then flipped.
+    """Steps that turn a stored image upright: transpose first, then flip.
 
     Attributes:
         is_transposed: rows become columns.
@@ -32,14 +32,14 @@ class Orientation:
     is_flipped: bool = False
 
     def apply(self, rgb: Rgb) -> Rgb:
-        """(H, W, 3) upright, contiguous."""
+        """Return the image upright, (H, W, 3) and contiguous."""
         upright = rgb.transpose(1, 0, 2) if self.is_transposed else rgb
         rows, columns = (slice(None, None, -1 if flip else None) for flip in (self.is_flipped, self.is_mirrored))
         return cast(Rgb, np.ascontiguousarray(upright[rows, columns]))
 
 
 def orientation_of(frame: av.VideoFrame) -> Orientation:
-    """The orientation of a decoded frame; angles between the quarters are rounded to the nearest."""
+    """Return the orientation of a decoded frame; angles between the quarters are rounded to the nearest."""
     side_data: Any = frame.side_data
     matrix = next((bytes(data) for data in side_data if data.type.name == "DISPLAYMATRIX"), b"")
     if len(matrix) != 36:

@@ -1,4 +1,4 @@
-"""Which kind of source an argument names: a video file, a folder of images, numbered images, or a camera."""
+"""Open the source that an argument names: a video file, a folder of images, numbered images, or a camera."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ def open_source(
         text: a video file, a folder of images, a pattern such as ``night/%04d.png``, or a camera: its number or its
             ``/dev/video0``.
         capture: ISO and exposure time of every frame; it takes precedence over EXIF.
-        rate: frames per second of a folder or of a video file without time stamps, or the rate to ask of a camera;
-            None: 30, the file's or the camera's own.
-        size: (width, height) to ask of a camera.
-        max_pixels: larger frames are refused before they are decoded.
+        rate: frames per second of a folder or of a video file without time stamps, or the rate to request from a
+            camera; None: 30, or the rate of the file or camera.
+        size: (width, height) to request from a camera.
+        max_pixels: larger frames are rejected before they are decoded.
 
     Raises:
-        ConfigError: an option that does not fit the source.
-        DataError: nothing there that can be read.
-        ImageError: a video file with larger frames than allowed.
+        ConfigError: an option does not apply to the source.
+        DataError: the source does not exist or cannot be read.
+        ImageError: the frames of a video file are larger than allowed.
     """
     path = Path(text)
     camera = camera_of(text)
     if size is not None and camera is None:
-        raise ConfigError(f"--size applies to cameras, and {text} is none; leave it out")
+        raise ConfigError(f"--size applies to cameras, and {text} is not a camera; leave it out")
     if camera is not None:
         return CameraSource(camera, capture, rate, size)
     if path.is_dir():
@@ -48,9 +48,9 @@ def open_source(
     if not path.exists():
         if is_pattern(path):
             return ImageSequenceSource(text, numbered_images(path), capture, rate, max_pixels)
-        raise DataError(f"there is no {text}; name a video file, a folder of images, or a camera such as 0")
+        raise DataError(f"{text} does not exist; give a video file, a folder of images, or a camera such as 0")
     if path.suffix.lower() in IMAGE_SUFFIXES:
-        raise ConfigError(f"{text} is a single image: use 'lowlight image', or name the folder of the sequence")
+        raise ConfigError(f"{text} is a single image: use 'lowlight image', or give the folder of the sequence")
     source = VideoFileSource(path, capture, rate, max_pixels)
     if rate is not None and source.has_times:
         source.close()
@@ -59,7 +59,7 @@ def open_source(
 
 
 def source_files(text: str) -> list[Path]:
-    """Files and folders that ``open_source(text)`` reads; empty for a camera or where there is nothing."""
+    """Return the files and folders that ``open_source(text)`` reads; empty for a camera or a missing source."""
     path = Path(text)
     if path.is_dir():
         return [path, *path.iterdir()]

@@ -1,4 +1,4 @@
-"""Enhanced frames written as a video file with PyAV, with the sound and the colour coding of the source."""
+"""Write enhanced frames to a video file with PyAV, with the sound and the colour coding of the source."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lowlight_enhance.core.errors import ConfigError, DataError
 from lowlight_enhance.tools.video.audio import AudioCopy
 from lowlight_enhance.tools.video.file_source import RGB_MATRIX, file_url
-from lowlight_enhance.tools.video.frames import MAX_RATE_DENOMINATOR, Frame, FrameSource
+from lowlight_enhance.tools.video.frames import MAX_RATE_DENOMINATOR, FrameSource, SourceFrame
 
 CODECS: dict[str, tuple[str, ...]] = {
     ".avi": ("mpeg4",),
@@ -24,7 +24,7 @@ CODECS: dict[str, tuple[str, ...]] = {
     ".mp4": ("libx264", "libopenh264", "mpeg4"),
     ".webm": ("libvpx-vp9", "libsvtav1", "libaom-av1"),
 }
-"""Suffixes of video files, and encoders for each: the first one that FFmpeg has is used."""
+"""Suffixes of video files, and their encoders: the first one that FFmpeg has is used."""
 
 QUALITY: dict[str, dict[str, str]] = {
     "libx264": {"crf": "18", "preset": "veryfast"},
@@ -32,7 +32,7 @@ QUALITY: dict[str, dict[str, str]] = {
     "libvpx-vp9": {"crf": "24", "b": "0", "cpu-used": "5", "deadline": "realtime", "row-mt": "1"},
     "libsvtav1": {"crf": "26", "preset": "10"},
 }
-"""Options for a constant quality that is good enough to judge frames by. Other encoders get ``BITS_PER_PIXEL``."""
+"""Options for a constant quality that is high enough to judge frames. Other encoders use ``BITS_PER_PIXEL``."""
 
 BITS_PER_PIXEL = 0.4
 
@@ -40,47 +40,47 @@ UNTIMED_SUFFIXES = (".avi",)
 """Formats that store frames by number, without time stamps."""
 
 CONSTANT_RATE_CODECS = ("mpeg4",)
-"""Encoders that number frames instead of timing them."""
+"""Encoders that store numbers of frames instead of times."""
 
 PIXEL_FORMAT = "yuv420p"
-"""What every player plays. Of encoders without it, the first format that they have is used."""
+"""Format that every player supports. If an encoder does not support it, its first format is used."""
 
 LIMITED_RANGE = 1
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def find_encoder(target: Path, wanted: str | None) -> str:
-    """The encoder for a file.
+def find_encoder(target: Path, codec: str | None) -> str:
+    """Return the encoder for a file.
 
     Args:
         target: the file.
-        wanted: FFmpeg's name of an encoder; None: what fits the file's suffix.
+        codec: FFmpeg's name of an encoder; None: by the suffix of the file.
 
     Raises:
-        ConfigError: this PyAV has none.
+        ConfigError: this PyAV has no such encoder.
     """
     import av
 
-    choice = CODECS[target.suffix.lower()] if wanted is None else (wanted,)
-    for name in choice:
+    candidates = CODECS[target.suffix.lower()] if codec is None else (codec,)
+    for name in candidates:
         with contextlib.suppress(av.FFmpegError, ValueError):
             if av.Codec(name, "w").type == "video":
                 return name
     raise ConfigError(
-        f"no encoder {' or '.join(choice)} for {target} in this PyAV (pip install --upgrade av); write another "
+        f"no encoder {' or '.join(candidates)} for {target} in this PyAV (pip install --upgrade av); write another "
         "format, or a folder of images"
     )
 
 
 class VideoFileWriter:
-    """A video file. Each frame keeps its time, or the nearest one of a constant rate where the format has none."""
+    """A video file. Each frame keeps its time; if the format stores no times, the nearest one of a constant rate."""
 
     def __init__(self, temporary: Path, target: Path, source: FrameSource, codec: str, is_cut: bool) -> None:
-        """Open the file. Its size comes with the first frame.
+        """Open the file. The first frame defines the size of the video.
 
         Args:
             temporary: file to write.
-            target: its name in messages.
+            target: name of the file in messages.
             source: source of the frames.
             codec: encoder.
             is_cut: the frames may end before the source does; the sound then ends with them.
@@ -102,11 +102,11 @@ class VideoFileWriter:
         if source.path is not None:
             self._audio = AudioCopy(source.path, source.start_s, self._container, target, not is_untimed)
 
-    def write(self, rgb: NDArray[np.uint8], frame: Frame) -> None:
+    def write(self, rgb: NDArray[np.uint8], frame: SourceFrame) -> None:
         """Encode a frame.
 
         Raises:
-            DataError: another size than before, or the file cannot be written.
+            DataError: the size differs from that of the first frame, or the file cannot be written.
         """
         import av
 
@@ -157,7 +157,7 @@ class VideoFileWriter:
                 self._audio.declare()
 
     def finish(self) -> str:
-        """Write what the encoder holds back, and the sound to the end. Returns what became of the sound."""
+        """Write the frames that the encoder still holds and the rest of the sound. Return a note about the sound."""
         with _ffmpeg_errors(self._target):
             self._container.mux(self._stream.encode(None))
             if self._audio is not None:
@@ -176,7 +176,7 @@ class VideoFileWriter:
 
 
 def _even_size(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(H, W, 3) with the last row or column repeated where their number is odd: chroma is stored for pairs."""
+    """Repeat the last row or column of (H, W, 3) if their number is odd, because chroma is stored for pairs."""
     height, width = rgb.shape[:2]
     return np.pad(rgb, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge") if height % 2 or width % 2 else rgb
 

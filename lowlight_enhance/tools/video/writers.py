@@ -1,4 +1,4 @@
-"""Where enhanced frames go: a video file, or a folder of images."""
+"""Write enhanced frames to a video file or to a folder of images."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from lowlight_enhance.core.errors import ConfigError, DataError
 from lowlight_enhance.core.files import atomic_file, atomic_folder, check_output_file, translate_os_errors
 from lowlight_enhance.core.paths import check_sources_not_overwritten
 from lowlight_enhance.core.scratch import remove_leftovers
-from lowlight_enhance.tools.image_file import IMAGE_SUFFIXES, encode
-from lowlight_enhance.tools.video.frames import Frame, FrameSource
+from lowlight_enhance.tools.image_file import IMAGE_SUFFIXES, encode_image
+from lowlight_enhance.tools.video.frames import FrameSource, SourceFrame
 from lowlight_enhance.tools.video.video_writer import CODECS, VideoFileWriter, find_encoder
 
 
 class FrameWriter(Protocol):
-    """Takes enhanced frames."""
+    """Writes enhanced frames."""
 
-    def write(self, rgb: NDArray[np.uint8], frame: Frame) -> None:
+    def write(self, rgb: NDArray[np.uint8], frame: SourceFrame) -> None:
         """Write (H, W, 3), the result of ``frame``."""
 
     def finish(self) -> str:
-        """Complete the output. Returns what became of the sound, for the report."""
+        """Complete the output. Return a note about the sound, for the report."""
 
 
-def check_target(sources: Iterable[Path], target: Path, codec: str | None, force: bool) -> None:
+def check_video_target(sources: Iterable[Path], target: Path, codec: str | None, force: bool) -> None:
     """Check a target before the work starts.
 
     Args:
         sources: files and folders that are read, as ``source_files`` lists them.
-        target: where to write.
-        codec: the encoder that the user wants, or None.
-        force: an existing target may be replaced.
+        target: file or folder to write.
+        codec: encoder that the user selected, or None.
+        force: whether an existing target may be replaced.
 
     Raises:
-        ConfigError: no known format, or an encoder that does not exist.
+        ConfigError: the format is unknown, or the encoder does not exist.
         DataError: the target exists, cannot be written, or would replace a source.
     """
     with translate_os_errors(target):
@@ -63,7 +63,7 @@ def check_target(sources: Iterable[Path], target: Path, codec: str | None, force
 
 
 def is_video_name(target: Path) -> bool:
-    """Whether a target of that name is a video file, and not a folder of images."""
+    """Return whether the suffix of the target is that of a video file."""
     return target.suffix.lower() in CODECS
 
 
@@ -82,11 +82,11 @@ def open_writer(target: Path, source: FrameSource, codec: str | None, is_cut: bo
     Args:
         target: video file or folder.
         source: source of the frames.
-        codec: encoder of a file; None: what fits it.
+        codec: encoder of a file; None: by its suffix.
         is_cut: the frames may end before the source does; the sound then ends with them.
 
     Raises:
-        ConfigError: an encoder that does not exist.
+        ConfigError: the encoder does not exist.
         DataError: the target cannot be written.
     """
     if is_video_name(target):
@@ -103,21 +103,21 @@ def open_writer(target: Path, source: FrameSource, codec: str | None, is_cut: bo
 
 
 class ImageFolderWriter:
-    """A folder in which each frame becomes an image file of its name."""
+    """A folder with one image file per frame."""
 
     def __init__(self, folder: Path, target: Path) -> None:
         """Set the folder to write, and its name in messages."""
         self._folder, self._target = folder, target
 
-    def write(self, rgb: NDArray[np.uint8], frame: Frame) -> None:
+    def write(self, rgb: NDArray[np.uint8], frame: SourceFrame) -> None:
         """Write an image file.
 
         Raises:
-            DataError: it cannot be written.
+            DataError: the file cannot be written.
         """
         with translate_os_errors(self._target):
-            (self._folder / frame.name).write_bytes(encode(rgb, self._target / frame.name))
+            (self._folder / frame.name).write_bytes(encode_image(rgb, self._target / frame.name))
 
     def finish(self) -> str:
-        """Nothing to complete; images have no sound."""
+        """Return an empty note, because images have no sound."""
         return ""

@@ -14,7 +14,7 @@ from PIL import Image
 from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.files import atomic_file
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
-from lowlight_enhance.tools.camera_raw import Bits, develop
+from lowlight_enhance.tools.camera_raw import Bits, develop_raw
 
 EXIF_IFD, EXPOSURE_TIME = 0x8769, 0x829A
 SENSITIVITY, ISO_SPEED = 0x8827, 0x8833
@@ -28,10 +28,10 @@ def develop_file(source: Path, target: Path, bits: Bits = 8) -> CaptureMetadata:
     """Develop ``source`` and write the PNG ``target``, whole or not at all, with ISO and exposure time as its EXIF.
 
     Raises:
-        ImageError: as ``develop``.
+        ImageError: as ``develop_raw``.
         DataError: ``target`` cannot be written.
     """
-    rgb, capture = develop(source, bits)
+    rgb, capture = develop_raw(source, bits)
     encoded, png = cv2.imencode(".png", np.ascontiguousarray(rgb[:, :, ::-1]))
     if not encoded:
         raise DataError(f"cannot write {target}: OpenCV fails to encode {rgb.shape[1]}x{rgb.shape[0]} pixels as PNG")

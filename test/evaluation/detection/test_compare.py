@@ -18,7 +18,7 @@ from lowlight_enhance.evaluation.detection.compare import (
     TRACKING,
     UNKNOWN_MOTION,
     Detectors,
-    compare,
+    compare_renderings,
 )
 from lowlight_enhance.evaluation.detection.keypoints import Keypoints
 from lowlight_enhance.evaluation.detection.labels import Labels
@@ -80,7 +80,7 @@ def renderings() -> tuple[list[Rendering], Recorder, Recorder]:
 def test_the_stream_sees_every_frame_and_detectors_the_scored_one() -> None:
     shown, dark, stream = renderings()
     detector = Detector()
-    comparison = compare([clip()], shown, Detectors(boxes=[detector]))
+    comparison = compare_renderings([clip()], shown, Detectors(boxes=[detector]))
     last = FRAMES - 1
     assert stream.seen == list(range(FRAMES))
     assert dark.seen == [last]
@@ -93,7 +93,7 @@ def test_the_stream_sees_every_frame_and_detectors_the_scored_one() -> None:
 
 def test_every_frame_of_a_recording_is_scored() -> None:
     shown, dark, _ = renderings()
-    comparison = compare([clip(5, known_motion=False)], shown, Detectors(boxes=[Detector()]))
+    comparison = compare_renderings([clip(5, known_motion=False)], shown, Detectors(boxes=[Detector()]))
     assert dark.seen == [0, 1, 2, 3, 4]
     assert comparison.boxes["stub", "4 stops"].frames == ["a.png", "a.png 1", "a.png 2", "a.png 3", "a.png 4"]
 
@@ -103,7 +103,7 @@ def test_with_labels_the_well_lit_image_is_a_rendering(tmp_path: Path) -> None:
     labels = Labels(tmp_path, folder=tmp_path, classes=("car",))
     shown, _, _ = renderings()
     clips = [clip(), clip(name="b.png")]
-    comparison = compare(clips, shown, Detectors(boxes=[Detector()]), labels)
+    comparison = compare_renderings(clips, shown, Detectors(boxes=[Detector()]), labels)
     found = comparison.boxes["stub", "4 stops"]
     assert set(found.found) == {DARK, STREAM, WELL_LIT}
     assert len(found.truth) == 1
@@ -112,22 +112,22 @@ def test_with_labels_the_well_lit_image_is_a_rendering(tmp_path: Path) -> None:
 
 def test_points_are_tracked_over_the_last_frames() -> None:
     shown, dark, _ = renderings()
-    comparison = compare([clip()], shown, Detectors(tracks=True))
+    comparison = compare_renderings([clip()], shown, Detectors(tracks=True))
     assert dark.seen == list(range(FRAMES - TRACKED_FRAMES - 1, FRAMES))
     assert {(e.measure, e.rendering) for e in comparison.entries} == {
         (TRACKING, name) for name in (DARK, STREAM, WELL_LIT)
     }
     with pytest.raises(DataError, match="nothing could be measured"):
-        compare([clip(TRACKED_FRAMES)], renderings()[0], Detectors(tracks=True))
+        compare_renderings([clip(TRACKED_FRAMES)], renderings()[0], Detectors(tracks=True))
 
 
 def test_keypoints_are_compared_on_the_last_pair_or_on_every_pair() -> None:
     shown, dark, _ = renderings()
-    comparison = compare([clip()], shown, Detectors(keypoints=[Keypoints("orb")]))
+    comparison = compare_renderings([clip()], shown, Detectors(keypoints=[Keypoints("orb")]))
     assert dark.seen == [FRAMES - 2, FRAMES - 1]
     assert sum(e.measure == KNOWN_MOTION and e.rendering == DARK for e in comparison.entries) == 1
     recording = clip(4, known_motion=False, reference=False)
-    comparison = compare([recording], renderings()[0], Detectors(keypoints=[Keypoints("orb")]))
+    comparison = compare_renderings([recording], renderings()[0], Detectors(keypoints=[Keypoints("orb")]))
     assert sum(e.measure == UNKNOWN_MOTION and e.rendering == DARK for e in comparison.entries) == 3
 
 
@@ -138,6 +138,6 @@ def test_words_are_those_of_the_well_lit_image() -> None:
         def __call__(self, image: Any) -> list[tuple[str, float]]:
             return [("exit", 0.9)] if image[0, 0, 0] >= 100 else []
 
-    comparison = compare([clip()], renderings()[0], Detectors(readers=[Reader()]))
+    comparison = compare_renderings([clip()], renderings()[0], Detectors(readers=[Reader()]))
     read = {e.rendering: (e.counts["read"], e.counts["words"]) for e in comparison.entries if e.measure == TEXT}
     assert read == {DARK: (0.0, 1.0), STREAM: (0.0, 1.0), WELL_LIT: (1.0, 1.0)}

@@ -15,9 +15,9 @@ from lowlight_enhance.evaluation.detection.keypoints import (
     KeypointOptions,
     Keypoints,
     epipolar_inliers,
-    mapped,
     pairs_by_chance,
     repeatability,
+    transform_points,
 )
 from lowlight_enhance.simulation.low_light import DarkExposure
 from lowlight_enhance.simulation.sensors import SENSORS
@@ -126,9 +126,9 @@ def test_inliers_of_an_unknown_motion_agree_with_one_camera() -> None:
     scene = np.column_stack([rng.uniform(-2, 2, (80, 2)), rng.uniform(4, 9, 80)])
     camera = np.array([[400.0, 0.0, 320.0], [0.0, 400.0, 240.0], [0.0, 0.0, 1.0]])
     turn = cv2.Rodrigues(np.array([0.02, -0.05, 0.03]))[0]
-    a = mapped(scene[:, :2] / scene[:, 2:], camera)
+    a = transform_points(scene[:, :2] / scene[:, 2:], camera)
     moved = scene @ turn.T + [0.4, 0.1, 0.2]
-    b = mapped(moved[:, :2] / moved[:, 2:], camera)
+    b = transform_points(moved[:, :2] / moved[:, 2:], camera)
     b[:20] = rng.uniform(0, 480, (20, 2))
     assert 58 <= epipolar_inliers(a, b) <= 66
     assert epipolar_inliers(a[:7], b[:7]) == 0

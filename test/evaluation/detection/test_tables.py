@@ -17,8 +17,8 @@ from lowlight_enhance.evaluation.detection.compare import (
     TRACKING,
     BoxFrames,
     BoxSample,
-    Comparison,
-    Entry,
+    DetectorComparison,
+    FrameCounts,
 )
 from lowlight_enhance.evaluation.detection.output import (
     FALSE_COLOUR,
@@ -34,10 +34,10 @@ from lowlight_enhance.evaluation.detection.tables import result_tables
 SQUARE, FAR = [10.0, 10.0, 30.0, 30.0], [60.0, 60.0, 80.0, 80.0]
 
 
-def entries(measure: str, counts: dict[str, dict[str, list[float]]], condition: str = "") -> list[Entry]:
+def entries(measure: str, counts: dict[str, dict[str, list[float]]], condition: str = "") -> list[FrameCounts]:
     """``counts`` by rendering: lists with one value per scene."""
     return [
-        Entry("x", measure, condition, f"{n}", f"scene{n}", rendering, {name: v[n] for name, v in each.items()})
+        FrameCounts("x", measure, condition, f"{n}", f"scene{n}", rendering, {name: v[n] for name, v in each.items()})
         for rendering, each in counts.items()
         for n in range(len(next(iter(each.values()))))
     ]
@@ -52,7 +52,7 @@ def keypoints(inliers: list[float]) -> dict[str, list[float]]:
 def test_differences_and_their_intervals() -> None:
     dark, stream = [10.0, 20.0, 30.0, 40.0], [30.0, 50.0, 40.0, 80.0]
     found = entries(AGAINST_REFERENCE, {DARK: keypoints(dark), STREAM: keypoints(stream)})
-    (table,) = result_tables(Comparison(found))
+    (table,) = result_tables(DetectorComparison(found))
     assert table.columns[0] == "inliers"
     assert table.rows[STREAM][0] == pytest.approx(50.0)
     difference = table.differences[DARK]
@@ -63,7 +63,7 @@ def test_differences_and_their_intervals() -> None:
 
 def test_a_single_scene_has_no_interval() -> None:
     found = entries(AGAINST_REFERENCE, {DARK: keypoints([1.0]), STREAM: keypoints([5.0])})
-    (table,) = result_tables(Comparison(found))
+    (table,) = result_tables(DetectorComparison(found))
     assert math.isnan(table.differences[DARK].low)
     assert "to dark +4.000" in str(table)
 
@@ -76,7 +76,7 @@ def test_ratios_are_of_sums_over_all_clips() -> None:
         "correct": [10.0, 10.0],
         "drift_px": [5.0, 15.0],
     }
-    (table,) = result_tables(Comparison(entries(TRACKING, {STREAM: counts})))
+    (table,) = result_tables(DetectorComparison(entries(TRACKING, {STREAM: counts})))
     assert dict(zip(table.columns, table.rows[STREAM], strict=True)) == {
         "correct %": 50.0,
         "alive %": 75.0,
@@ -90,7 +90,7 @@ def test_ratios_are_of_sums_over_all_clips() -> None:
 def test_each_condition_has_its_table() -> None:
     words = {"frames": [1.0], "words": [4.0], "read": [3.0]}
     found = [entry for light in ("3 stops", "5 stops") for entry in entries(TEXT, {STREAM: words}, light)]
-    tables = result_tables(Comparison(found))
+    tables = result_tables(DetectorComparison(found))
     assert [table.condition for table in tables] == ["3 stops", "5 stops"]
     assert tables[0].rows[STREAM][0] == 0.75
 
@@ -102,7 +102,7 @@ def boxes() -> BoxFrames:
 
 
 def test_tables_of_boxes() -> None:
-    (table,) = result_tables(Comparison(boxes={("yolo", "4 stops"): boxes()}))
+    (table,) = result_tables(DetectorComparison(boxes={("yolo", "4 stops"): boxes()}))
     dark, stream = (dict(zip(table.columns, table.rows[name], strict=True)) for name in (DARK, STREAM))
     assert (stream["mAP50"], stream["recall"], stream["false boxes"]) == (1.0, 1.0, 0.0)
     assert (dark["recall"], dark["recall small"], dark["false boxes"]) == (0.25, 0.25, 0.25)
@@ -113,13 +113,13 @@ def test_tables_of_boxes() -> None:
 def test_a_rendering_that_some_frames_lack_is_left_out() -> None:
     found = boxes()
     found.found["well lit"] = found.truth[:2]
-    (table,) = result_tables(Comparison(boxes={("yolo", ""): found}))
+    (table,) = result_tables(DetectorComparison(boxes={("yolo", ""): found}))
     assert list(table.rows) == [DARK, STREAM]
 
 
 def test_files_hold_every_frame_and_no_nan(tmp_path: Path) -> None:
     found = entries(AGAINST_REFERENCE, {DARK: keypoints([0.0]), STREAM: keypoints([5.0])})
-    comparison = Comparison(found, {("yolo", ""): boxes()})
+    comparison = DetectorComparison(found, {("yolo", ""): boxes()})
     write_comparison(comparison, result_tables(comparison), {"limit": None}, tmp_path / "out")
     assert "NaN" not in (tmp_path / "out" / "summary.json").read_text()
     content = json.loads((tmp_path / "out" / "summary.json").read_text())
@@ -143,7 +143,7 @@ def test_the_section_of_the_report_shows_the_samples() -> None:
     image = np.zeros((100, 100, 3), np.uint8)
     shown = {DARK: (image, NO_BOXES), STREAM: (image, boxes().truth[0])}
     sample = BoxSample("yolo", "4 stops", "0.png", boxes().truth[0], 0.25, shown)
-    comparison = Comparison(boxes={("yolo", "4 stops"): boxes()}, samples=[sample], has_labels=True)
+    comparison = DetectorComparison(boxes={("yolo", "4 stops"): boxes()}, samples=[sample], has_labels=True)
     section = comparison_section("Detectors", comparison, result_tables(comparison))
     assert [picture.caption for picture in section.pictures[0]] == [
         f"yolo, 0.png, 4 stops: {name}" for name in (DARK, STREAM)

@@ -13,7 +13,6 @@ from tiny_model import write_tiny_model
 from lowlight_enhance.core.errors import ConfigError, ModelError
 from lowlight_enhance.tools.benchmark import node_benchmark
 from lowlight_enhance.tools.benchmark.node_report import Limit, NodeBenchmark, Round, SizeResult, summarize
-from lowlight_enhance.tools.benchmark.pipeline_benchmark import write_json
 
 QUIET = Round(
     sent=101,
@@ -119,10 +118,9 @@ def test_an_uneven_machine_gives_a_warning() -> None:
     assert summarize(640, 480, 30, [QUIET, replace(QUIET, reference_ms=(23.0,))]).warning == ""
 
 
-def test_json_contains_values_limits_and_verdicts(tmp_path: Path) -> None:
+def test_json_contains_values_limits_and_verdicts() -> None:
     result = bench_of(summarize(640, 480, 30, [QUIET]))
-    write_json(result.to_json(), tmp_path / "bench.json")
-    (size,) = json.loads((tmp_path / "bench.json").read_text())["sizes"]
+    (size,) = json.loads(result.to_json())["sizes"]
     assert size["median_ratio"] == pytest.approx(3.5)
     assert size["limits"]["median_ratio"] == {"bound": 1.6, "at_least": False}
     assert size["verdicts"] == result.sizes[0].verdicts()

@@ -59,7 +59,7 @@ def test_a_change_that_fails_ends_the_soak() -> None:
 
 def test_missing_frames_end_the_soak(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(soak, "RECOVERY_TIMEOUT_S", 0.0)
-    with pytest.raises(ProcessError, match="after '320x240' no frame came out"):
+    with pytest.raises(ProcessError, match="after '320x240' no enhanced frame arrived"):
         soak_of(received=0).wait_for_frames(soak.CHANGES[0], 3)
 
 
@@ -105,6 +105,6 @@ def test_a_short_run_with_real_processes(tmp_path: Path, monkeypatch: pytest.Mon
     assert outcome.changes == dict.fromkeys(chosen, 2)
     assert outcome.errors == (0, "")
     assert outcome.received >= 0.5 * outcome.sent  # nearly all of them, unless the machine is very busy
-    assert len({(sample.held.threads, sample.held.handles) for sample in outcome.samples}) == 1
+    assert len({(sample.usage.threads, sample.usage.handles) for sample in outcome.samples}) == 1
     assert len(outcome.rows()) == 4
     assert any("file handles" in line for line in said)

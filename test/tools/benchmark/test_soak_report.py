@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lowlight_enhance.core.process_info import ProcessUsage
-from lowlight_enhance.tools.benchmark.soak_report import MAX_FITTED_POINTS, Sample, SoakResult, relative_growth
+from lowlight_enhance.tools.benchmark.soak_report import MAX_FITTED_POINTS, SoakResult, SoakSample, relative_growth
 
 MINUTES = 10.0
 COUNT, BURSTS, PHASES = 300, 3, 2
@@ -25,10 +25,10 @@ def result(
     """Ten minutes of samples; a number stands for a constant series."""
     series = [np.broadcast_to(values, count) for values in (megabytes, latencies_ms, threads, handles)]
     samples = [
-        Sample(
-            60.0 * MINUTES * number / count, number // BURSTS, ProcessUsage(round(1e6 * memory), *held), float(latency)
+        SoakSample(
+            60.0 * MINUTES * number / count, number // BURSTS, ProcessUsage(round(1e6 * memory), *usage), float(latency)
         )
-        for number, (memory, latency, *held) in enumerate(zip(*series, strict=True))
+        for number, (memory, latency, *usage) in enumerate(zip(*series, strict=True))
     ]
     return SoakResult(tuple(samples), 18000, 17990, {"enable": 50, "deactivate": 50}, (0, ""))
 

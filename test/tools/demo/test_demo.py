@@ -15,7 +15,7 @@ from tiny_model import write_tiny_model
 from lowlight_enhance.core.errors import ConfigError, DataError, ModelError
 from lowlight_enhance.evaluation.metrics import psnr_db, ssim
 from lowlight_enhance.tools.demo import demo, pictures, score
-from lowlight_enhance.tools.demo.scene import SHOTS, Clip, load_photo
+from lowlight_enhance.tools.demo.scene import SHOTS, DemoClip, load_photo
 from lowlight_enhance.tools.harness.harness import StreamLog
 
 
@@ -28,8 +28,8 @@ def photographs() -> None:
 
 
 @pytest.mark.usefixtures("photographs")
-@pytest.mark.parametrize("clip", [Clip(30, 15.0), Clip(10, 1.0), Clip(7, 0.9)])
-def test_shots_follow_each_other_and_are_equally_long(clip: Clip) -> None:
+@pytest.mark.parametrize("clip", [DemoClip(30, 15.0), DemoClip(10, 1.0), DemoClip(7, 0.9)])
+def test_shots_follow_each_other_and_are_equally_long(clip: DemoClip) -> None:
     shots_of_frames = [SHOTS.index(clip.shot(index)) for index in range(len(clip))]
     assert shots_of_frames == sorted(shots_of_frames)
     counts = np.bincount(shots_of_frames, minlength=len(SHOTS))
@@ -39,7 +39,7 @@ def test_shots_follow_each_other_and_are_equally_long(clip: Clip) -> None:
 
 @pytest.mark.usefixtures("photographs")
 def test_the_camera_pans_over_the_photograph() -> None:
-    clip = Clip(10, 4.0)
+    clip = DemoClip(10, 4.0)
     for index in range(len(clip)):
         assert clip.reference(index).shape == (480, 640, 3)
     first, later = clip.reference(0), clip.reference(9)
@@ -50,9 +50,9 @@ def test_the_camera_pans_over_the_photograph() -> None:
 
 @pytest.mark.usefixtures("photographs")
 def test_a_dark_frame_is_dark_and_reproducible_and_has_its_own_noise() -> None:
-    clip = Clip(60, 100.0)
+    clip = DemoClip(60, 100.0)
     dark = clip.dark(0)
-    np.testing.assert_array_equal(dark, Clip(60, 100.0).dark(0))
+    np.testing.assert_array_equal(dark, DemoClip(60, 100.0).dark(0))
     assert dark.mean() < 0.5 * clip.reference(0).mean()
     np.testing.assert_array_equal(clip.reference(0), clip.reference(1))  # so slow a pan has not moved yet
     assert np.mean(clip.dark(1) != dark) > 0.3
@@ -127,7 +127,7 @@ def test_scored_frames_are_spread_evenly() -> None:
 
 @pytest.mark.parametrize("kept", [range(0, 400, 3), range(0, 400, 50)])
 def test_the_picture_shows_the_middle_of_each_shot(kept: range) -> None:
-    clip = Clip(100, 4.0)
+    clip = DemoClip(100, 4.0)
     shown = score.middle_frames(clip, list(kept))
     assert [clip.shot(index) for index in shown] == list(SHOTS)
     for index, middle in zip(shown, (50, 150, 250, 350), strict=True):
@@ -202,7 +202,7 @@ def test_a_missing_model_is_reported_before_any_process_starts(
 
 @pytest.mark.usefixtures("photographs")
 def test_picture_and_video_are_complete(tmp_path: Path) -> None:
-    clip = Clip(10, 1.0)
+    clip = DemoClip(10, 1.0)
     enhanced = {index: tmp_path / f"{index}.npy" for index in (1, 4, 7)}
     for path in enhanced.values():
         np.save(path, np.full((480, 640, 3), (200, 100, 50), np.uint8))

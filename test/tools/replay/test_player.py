@@ -165,7 +165,7 @@ def test_it_says_when_no_subscriber_came(tmp_path, capsys):
     assert cli.main(["replay", str(recording(tmp_path)), "--rate", "100", "--wait", "0.1"]) == 0
     streams = capsys.readouterr()
     assert "no subscriber to any played topic within 0.1 s (--wait); playing anyway" in streams.err
-    assert "no subscriber came until the end" in streams.err
+    assert "no topic had a subscriber until the end" in streams.err
     assert "playing 2 topics, 0.9 s" in streams.out
 
 

@@ -19,7 +19,7 @@ from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.core.pipeline import PipelineConfig
 from lowlight_enhance.tools.video.enhance import FramePipeline, VideoSettings
-from lowlight_enhance.tools.video.frames import Frame
+from lowlight_enhance.tools.video.frames import SourceFrame
 from lowlight_enhance.tools.video.sources import open_source
 
 
@@ -110,7 +110,7 @@ def test_temporal_smoothing_uses_the_times_of_the_frames(tiny_model: Path) -> No
     config = PipelineConfig(smoothing_s=0.2, strength=0.9)
     rng = np.random.default_rng(3)
     frames = [
-        Frame(np.clip(picture(0, 96, 128) + shift, 0, 255).astype(np.uint8), number * 3, UNKNOWN, "")
+        SourceFrame(np.clip(picture(0, 96, 128) + shift, 0, 255).astype(np.uint8), number * 3, UNKNOWN, "")
         for number, shift in enumerate(rng.integers(-2, 3, 4))
     ]
 

@@ -26,13 +26,13 @@ from lowlight_enhance import cli
 from lowlight_enhance.core.errors import ConfigError, DataError, ImageError, LowlightError
 from lowlight_enhance.tools.video.enhance import VideoSettings
 from lowlight_enhance.tools.video.sources import open_source, source_files
-from lowlight_enhance.tools.video.writers import check_target
+from lowlight_enhance.tools.video.writers import check_video_target
 
 
 @pytest.mark.parametrize(
     ("source", "how", "kind", "said"),
     [
-        ("no.mp4", {}, DataError, "there is no .*no.mp4"),
+        ("no.mp4", {}, DataError, "no.mp4 does not exist"),
         ("empty", {}, DataError, "no images in"),
         ("text.mp4", {}, DataError, r"cannot read .*text\.mp4 as a video"),
         ("sound.mka", {}, DataError, "has no video in it"),
@@ -83,7 +83,7 @@ def test_unusable_targets_are_rejected(target: str, codec: str | None, force: bo
     (tmp_path / "mixed" / "thesis.txt").touch()
     source = tmp_path / ("night" if target == "night" else "in.mp4")
     with pytest.raises(LowlightError, match=said):
-        check_target(source_files(str(source)), tmp_path / target, codec, force)
+        check_video_target(source_files(str(source)), tmp_path / target, codec, force)
 
 
 @pytest.mark.parametrize("source", ["night/%02d.png", "night", "links", "night/01.mkv"])
@@ -96,7 +96,7 @@ def test_a_folder_that_holds_a_source_is_never_replaced(source: str, tmp_path: P
     before = {path: path.read_bytes() for path in folder.iterdir()}
     for target in (folder, tmp_path / "x" / ".." / "night"):
         with pytest.raises(DataError, match="so that the original is kept"):
-            check_target(source_files(str(tmp_path / source)), target, None, force=True)
+            check_video_target(source_files(str(tmp_path / source)), target, None, force=True)
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
@@ -124,7 +124,7 @@ def test_a_source_without_readable_frames_leaves_nothing(tmp_path: Path, setting
     (tmp_path / "night").mkdir()
     (tmp_path / "night" / "a.png").write_bytes(b"damaged")
     for target in ("out", "out.mp4"):
-        with pytest.raises(DataError, match=r"gave no frame .*cannot decode"):
+        with pytest.raises(DataError, match=r"has no readable frame .*cannot decode"):
             run(tmp_path / "night", tmp_path / target, settings)
     assert [path.name for path in tmp_path.iterdir()] == ["night"]
 
@@ -176,4 +176,4 @@ def test_a_full_disk_is_one_error_and_leaves_nothing(target: str, tmp_path: Path
 @pytest.mark.parametrize("target", ["y" * 300, "y" * 300 + ".mp4", "missing/out.mp4", "missing/out"])
 def test_a_target_that_cannot_be_created_is_named_before_the_work(target: str, tmp_path: Path) -> None:
     with pytest.raises(DataError):
-        check_target([], tmp_path / target, None, force=False)
+        check_video_target([], tmp_path / target, None, force=False)

@@ -12,7 +12,7 @@ from dng import flat_mosaic, mosaic_of, write_dng
 from lowlight_enhance.core.errors import DataError, ImageError
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.simulation.low_light import linear_to_srgb, srgb_to_linear
-from lowlight_enhance.tools.camera_raw import develop
+from lowlight_enhance.tools.camera_raw import develop_raw
 from lowlight_enhance.tools.exif import exif_capture
 from lowlight_enhance.training.data.raw import develop_file, developed_capture
 
@@ -32,7 +32,7 @@ def source(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("light", [LIGHT, (0.001, 0.002, 0.003), (0.0, 0.0, 0.0), (0.5, 0.45, 0.4), (1.0, 1.0, 1.0)])
 def test_levels_between_black_and_white_follow_the_srgb_curve(source: Path, light: tuple[float, float, float]) -> None:
     write_dng(source, flat_mosaic(light))
-    wide, narrow = develop(source, 16)[0], develop(source, 8)[0]
+    wide, narrow = develop_raw(source, 16)[0], develop_raw(source, 8)[0]
     assert (wide.dtype, narrow.dtype, wide.shape) == (np.uint16, np.uint8, (64, 96, 3))
     assert np.abs(wide / 65535.0 - srgb(light)).max() < 0.0005
     assert np.abs(narrow - 255.0 * srgb(light)).max() < 0.6  # rounded, not cut
@@ -43,7 +43,7 @@ def test_no_other_part_of_the_picture_changes_a_level(source: Path, brightest: f
     light = np.full((64, 96, 3), LIGHT)
     light[:32, :48] = brightest
     write_dng(source, mosaic_of(light))
-    corner = develop(source, 16)[0][40:, 56:]
+    corner = develop_raw(source, 16)[0][40:, 56:]
     assert np.abs(corner / 65535.0 - srgb(LIGHT)).max() < 0.0005
 
 
@@ -51,7 +51,7 @@ def test_a_hundredth_of_the_light_stays_a_hundredth(source: Path) -> None:
     linear = []
     for share in (1.0, 0.01):
         write_dng(source, flat_mosaic((0.4 * share, 0.5 * share, 0.6 * share)))
-        linear.append(srgb_to_linear(develop(source, 16)[0].astype(np.float32) / 65535.0).mean((0, 1)))
+        linear.append(srgb_to_linear(develop_raw(source, 16)[0].astype(np.float32) / 65535.0).mean((0, 1)))
     assert linear[1] / linear[0] == pytest.approx([0.01] * 3, rel=0.02)
 
 
@@ -59,7 +59,7 @@ def test_colours_stand_where_they_were(source: Path) -> None:
     light = np.full((64, 96, 3), 0.02)
     light[:32, :, 0] = light[32:, :, 2] = 0.5
     write_dng(source, mosaic_of(light))
-    rgb = develop(source)[0]
+    rgb = develop_raw(source)[0]
     assert (rgb[:24, :, 0] > 150).all()
     assert (rgb[:24, :, 2] < 60).all()
     assert (rgb[40:, :, 2] > 150).all()
@@ -69,12 +69,12 @@ def test_colours_stand_where_they_were(source: Path) -> None:
 def test_white_is_balanced_by_the_gains_of_this_frame(source: Path) -> None:
     for gains in ((2.0, 1.0, 1.6), (1.5, 1.0, 2.5)):
         write_dng(source, flat_mosaic((0.3 / gains[0], 0.3, 0.3 / gains[2])), gains=gains)
-        assert np.abs(develop(source, 16)[0] / 65535.0 - srgb((0.3,) * 3)).max() < 0.0005
+        assert np.abs(develop_raw(source, 16)[0] / 65535.0 - srgb((0.3,) * 3)).max() < 0.0005
 
 
 def test_a_camera_on_its_side_is_not_turned(source: Path) -> None:
     write_dng(source, flat_mosaic(LIGHT), orientation=6)
-    assert develop(source)[0].shape == (64, 96, 3)
+    assert develop_raw(source)[0].shape == (64, 96, 3)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_the_png_holds_what_was_developed(source: Path, tmp_path: Path, bits: in
     develop_file(source, tmp_path / "out.png", bits)  # type: ignore[arg-type]
     read = cv2.imread(str(tmp_path / "out.png"), cv2.IMREAD_UNCHANGED)
     assert read is not None
-    expected = develop(source, bits)[0]  # type: ignore[arg-type]
+    expected = develop_raw(source, bits)[0]  # type: ignore[arg-type]
     assert read.dtype == expected.dtype
     assert np.array_equal(read[:, :, ::-1], expected)
 
