@@ -1,13 +1,13 @@
 # make demo         run the demo           make test        lint, types and the test suite
-# make setup        runtime in .venv       make setup-dev   training and test tools too
-# make bench        time the pipeline      make soak MINUTES=10  run the node and look for leaks
-# make pictures     the README's pictures with the models that ship
-# make parameters   docs/parameters.md and config/enhance.yaml from the code
-# make modules      the list of modules in docs/architecture.md from the code
-# make docs         API reference in out/docs
-# make detectors PHOTOS=P.csv LABELS=L.json DETECTOR=X.onnx  docs/detectors.md with the models that ship
-# make train-smoke  every command of training once, on generated data
-# PYTHON=python3.12 selects the interpreter; TORCH holds pip's arguments for torch, e.g. a build for your GPU.
+# make setup        install the runtime    make setup-dev   install the training and test tools too
+# make bench        time the pipeline      make soak MINUTES=10  run the node and report leaks
+# make pictures     create the README's pictures with the shipped models
+# make parameters   write docs/parameters.md and config/enhance.yaml from the code
+# make modules      write the list of modules in docs/architecture.md from the code
+# make docs         write the API reference to out/docs
+# make detectors PHOTOS=P.csv LABELS=L.json DETECTOR=X.onnx  measure the tables of docs/detectors.md
+# make train-smoke  run every training command once, on generated data
+# PYTHON=python3.12 selects the interpreter; TORCH is pip's argument for torch, e.g. a build for your GPU.
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
@@ -68,7 +68,7 @@ clean:
 	rm -rf out build install log dist .*_cache *.egg-info
 	find lowlight_enhance test launch -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# venv installs pip last: without it there is no environment, or an incomplete one.
+# venv installs pip last, so its presence shows that the environment is complete.
 $(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || { \
 	  echo "lowlight_enhance needs Python 3.10 to 3.13; '$(PYTHON)' is not one of them: $$($(PYTHON) --version 2>&1)." \
@@ -81,7 +81,8 @@ $(VENV)/.setup: setup.py pyproject.toml Makefile | $(BIN)/pip
 	$(PIP) install --editable '.[ros,offline,report,demo]'
 	@touch $@
 
-# torch first and pinned: left to the extras, pip takes the newest, whose GPU libraries may weigh gigabytes.
+# torch is pinned and installed first: by the extras alone pip would install the newest version, whose GPU libraries may
+# take gigabytes.
 $(VENV)/.setup-dev: $(VENV)/.setup
 	@echo "installing torch and the test tools into $(VENV): some minutes"
 	$(PIP) install $(TORCH)

@@ -4,7 +4,8 @@ r"""Starts a camera driver, the enhancement node, and the example detector with 
         detector_model:=/data/yolox_nano.onnx
 
 Topics with the default namespace: /camera/image_raw, /camera/image_enhanced, /camera/detections, and
-/camera/detections/image with the boxes. camera_package:= starts no driver, for a camera that already runs.
+/camera/detections/image with the boxes. With an empty camera_package:= no driver is started, for a camera that already
+runs.
 """
 
 import os
@@ -65,9 +66,9 @@ def detector(values):
         "confidence": float(values["confidence"]),
     }
     # Quoted, because ROS 2 reads the values of -p as YAML: 0 or a,b would not be texts.
-    given = [part for name, value in parameters.items() for part in ("-p", f"{name}:={quoted(value)}")]
+    parameter_arguments = [part for name, value in parameters.items() for part in ("-p", f"{name}:={quoted(value)}")]
     remaps = ["-r", f"__ns:=/{values['namespace'].strip('/')}", "-r", f"image:={values['output_topic']}"]
-    return ExecuteProcess(cmd=[sys.executable, script, "--ros-args", *remaps, *given], output="screen")
+    return ExecuteProcess(cmd=[sys.executable, script, "--ros-args", *remaps, *parameter_arguments], output="screen")
 
 
 def quoted(value):

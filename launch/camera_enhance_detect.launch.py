@@ -35,7 +35,7 @@ ARGUMENTS = {
     "image_topic": ("image_raw", "images of the driver"),
     "image_transport": ("", "raw or compressed; empty: as in params_file"),
     "camera_info_topic": ("", "calibration of the driver; empty: camera_info next to the image topic"),
-    "metadata_topic": ("metadata", "capture metadata of the driver"),
+    "metadata_topic": ("metadata", "ISO and exposure time from the driver"),
     "metadata_type": ("", "ROS type of metadata_topic; empty: as in params_file"),
     "output_topic": ("image_enhanced", "enhanced images"),
     "params_file": (os.path.join(SHARE, "config", "enhance.yaml"), "parameters of the node"),  # noqa: PTH118
@@ -48,7 +48,7 @@ ARGUMENTS = {
     "detector_image_topic": ("image_raw", "name of the image topic that the detector subscribes to, before remapping"),
 }
 
-PASSED_ON = (
+ENHANCE_ARGUMENTS = (
     "namespace",
     "camera_driver",
     "image_topic",
@@ -68,7 +68,7 @@ def describe(context):
     camera_node = values["camera_name"] if values["camera_driver"] else ""
     enhance = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(os.path.join(SHARE, "launch", "enhance.launch.py")),  # noqa: PTH118
-        launch_arguments=[*((name, values[name]) for name in PASSED_ON), ("camera_node", camera_node)],
+        launch_arguments=[*((name, values[name]) for name in ENHANCE_ARGUMENTS), ("camera_node", camera_node)],
     )
     # The include comes first: it sets the Fast DDS profile, which the driver and the detector need too.
     actions = [enhance]

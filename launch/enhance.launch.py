@@ -2,8 +2,8 @@
 
     ros2 launch lowlight_enhance enhance.launch.py namespace:=camera image_topic:=color/image_raw
 
-Launch arguments are global: an argument named ``model`` of a launch file that includes this one reaches this one too.
-To keep them apart, include it in a group with a scope of its own:
+Launch arguments are global: if a launch file that includes this one has an argument named ``model``, this launch file
+receives it too. To avoid that, include this file in a group with its own scope:
 
     GroupAction(
         [IncludeLaunchDescription(..., launch_arguments=[("image_topic", "color/image_raw")])],
@@ -65,20 +65,20 @@ PARAMETERS = {
 
 
 def camera_info_next_to(image_topic):
-    """The topic on which image_transport expects the camera_info of ``image_topic``."""
+    """Return the topic on which image_transport expects the camera_info of ``image_topic``."""
     folder, slash, _ = image_topic.rpartition("/")
     return f"{folder}{slash}camera_info"
 
 
 def existing_file(argument, path):
-    """``path``, which the user gave as ``argument``. launch itself only warns of a missing file."""
+    """Return ``path``, the value of ``argument``, or raise an error; launch itself only warns of a missing file."""
     if not os.path.isfile(path):  # noqa: PTH113
         raise FileNotFoundError(f"{argument}:={path}: there is no such file")
     return path
 
 
 def check_value(argument, value, value_type):
-    """Raise an error that names the argument; the one of launch does not."""
+    """Raise an error that names the argument, because the error of launch does not."""
     try:
         value_type(value)
     except ValueError:
@@ -111,7 +111,7 @@ def describe(context):
 
 
 def fast_dds_profile(profile):
-    """Actions that load a Fast DDS profile in every process that is started after them.
+    """Return the actions that load a Fast DDS profile in every process that is started after them.
 
     Fast DDS 3, used from Kilted on, renamed the environment variable.
     """

@@ -1,4 +1,4 @@
-"""Plays a recorded bag through the enhancement node, with the clock of the bag. Ends when the bag ends.
+"""Starts the enhancement node and a player for a recorded bag, with the clock of the bag. Ends when the bag ends.
 
 ros2 launch lowlight_enhance replay.launch.py bag:=night_flight image_topic:=/camera/image_raw
 """
@@ -23,7 +23,7 @@ SHARE = get_package_share_directory("lowlight_enhance")
 ARGUMENTS = {
     "bag": (None, "folder or file of the bag"),
     "rate": ("1.0", "playback speed; below 1.0 if the computer cannot enhance every frame in time"),
-    "loop": ("false", "true: play the bag again and again"),
+    "loop": ("false", "true: repeat the bag until the launch is stopped"),
     "player": ("auto", "ros2bag, lowlight (lowlight replay), or auto: ros2bag if it is installed"),
     "delay": ("5.0", "seconds to wait before the first message, in which the node loads its model"),
     "namespace": ("", "namespace of the node"),
@@ -54,7 +54,7 @@ def chosen_player(choice):
 
 def describe(context):
     values = dict(context.launch_configurations)
-    # Checked before the node starts: its log would hide the message of the player.
+    # Checked before the node starts, because the log of the node would hide the message of the player.
     if not os.path.exists(values["bag"]):  # noqa: PTH110
         raise FileNotFoundError(f"bag:={values['bag']}: there is no such bag")
     passed_on = [(name, values[name]) for name in ARGUMENTS if name not in PLAYER_ARGUMENTS]

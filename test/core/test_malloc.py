@@ -55,6 +55,6 @@ def test_the_nodes_executable_sets_the_arena_before_rclpy_starts_threads(monkeyp
 
     calls: list[str] = []
     monkeypatch.setattr(main, "use_single_arena", lambda: calls.append("arena"))
-    monkeypatch.setattr(runner, "run", lambda args: calls.append("node") or 0)
+    monkeypatch.setattr(runner, "run_node", lambda args: calls.append("node") or 0)
     assert main.main([]) == 0
     assert calls == ["arena", "node"]

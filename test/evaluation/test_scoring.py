@@ -41,13 +41,13 @@ def test_means_count_every_scene_once() -> None:
     scored = scoring.score_images([image("a", 100), image("a", 100), image("b", 28)], unchanged)
     near, far = scored[0].after.l1, scored[2].after.l1
     assert scoring.mean_over_scenes(scored).l1 == pytest.approx((near + far) / 2)
-    assert score_summary.summary(scored)["output_over_frames"]["l1"] == pytest.approx((2 * near + far) / 3)
+    assert score_summary.summarize_scores(scored)["output_over_frames"]["l1"] == pytest.approx((2 * near + far) / 3)
 
 
 def test_the_darkest_fifth_is_chosen_by_the_input() -> None:
     scored = scoring.score_images([image(str(dark), dark) for dark in (90, 10, 70, 50, 30)], unchanged)
     assert [row.dark_mean for row in scoring.darkest_fifth(scored)] == [10.0]
-    assert score_summary.summary(scored)["output_of_darkest_fifth"]["l1"] == pytest.approx(118 / 255)
+    assert score_summary.summarize_scores(scored)["output_of_darkest_fifth"]["l1"] == pytest.approx(118 / 255)
     assert [row.dark_mean for row in scoring.darkest_fifth(scored[:1])] == [90.0]
 
 
@@ -79,7 +79,7 @@ def test_the_metadata_test_enhances_with_true_withheld_and_shuffled_metadata() -
     shuffled = [told[3 * i + 2] for i in range(5)]
     assert set(shuffled) <= {f.capture for f in images}
     assert all(mine != f.capture for mine, f in zip(shuffled, images, strict=True))
-    groups = score_summary.summary(scored)["metadata"]
+    groups = score_summary.summarize_scores(scored)["metadata"]
     assert list(groups) == ["3200 to 12800", "all"]
     scores = groups["3200 to 12800"]
     assert scores["true"]["psnr"] > scores["withheld"]["psnr"] == scores["shuffled"]["psnr"]

@@ -15,7 +15,7 @@ import pytest
 
 from lowlight_enhance.tools.video.enhance import VideoReport, VideoSettings, enhance_video
 from lowlight_enhance.tools.video.sources import open_source, source_files
-from lowlight_enhance.tools.video.writers import check_target
+from lowlight_enhance.tools.video.writers import check_video_target
 
 HEIGHT, WIDTH = 48, 64
 TIME_BASE = Fraction(1, 1000)
@@ -97,7 +97,7 @@ def packets_of(path: Path) -> list[bytes]:
 
 
 def run(source: str | Path, target: Path, settings: VideoSettings, **how: Any) -> VideoReport:
-    check_target(source_files(str(source)), target, settings.codec, settings.force)
+    check_video_target(source_files(str(source)), target, settings.codec, settings.force)
     with open_source(str(source), settings.pipeline.fallback, **how) as opened:
         return enhance_video(opened, target, settings, lambda _: None)
 

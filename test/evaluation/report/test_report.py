@@ -85,7 +85,7 @@ def test_flicker_is_a_root_mean_square() -> None:
 
 
 def test_a_summary_has_plain_values() -> None:
-    found = aggregation.summary(section_of(*(frame(number) for number in range(10))))
+    found = aggregation.section_summary(section_of(*(frame(number) for number in range(10))))
     json.dumps(found, allow_nan=False)
     assert found["output"]["brightness"] == pytest.approx(104.5)
     assert found["metadata"] == {"exact": 6, "last": 4}

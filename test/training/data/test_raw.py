@@ -94,7 +94,7 @@ def test_iso_and_exposure_come_from_the_file_and_stay_with_the_png(
 def test_an_iso_beyond_16_bits_survives_the_png(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     capture = CaptureMetadata(102400.0, 3e-5)
     monkeypatch.setattr(
-        "lowlight_enhance.training.data.raw.develop", lambda *_: (np.zeros((4, 4, 3), np.uint8), capture)
+        "lowlight_enhance.training.data.raw.develop_raw", lambda *_: (np.zeros((4, 4, 3), np.uint8), capture)
     )
     develop_file(source, tmp_path / "out.png")
     assert developed_capture(tmp_path / "out.png") == capture
