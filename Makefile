@@ -40,7 +40,7 @@ modules: setup
 
 docs: setup-dev
 	$(PIP) install --editable '.[docs]'
-	$(BIN)/pdoc --output-directory out/docs lowlight_enhance
+	$(BIN)/python test/helpers/api_docs.py out/docs
 
 bench: setup
 	$(BIN)/lowlight bench

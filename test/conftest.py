@@ -14,7 +14,7 @@ settings.load_profile("no deadline")
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_ros_domain():
-    """Neither receive from nor disturb another ROS graph on this computer or its network."""
+    """Isolate the tests from other ROS graphs on this computer and its network."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ROS_DOMAIN_ID", str(random.SystemRandom().randint(1, 99)))
         patch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
@@ -26,7 +26,7 @@ def _own_ros_domain():
 
 @pytest.fixture(scope="session", autouse=True)
 def _interruptible():
-    """Let child processes be interrupted: a shell's background jobs ignore SIGINT, and their children inherit that."""
+    """Make child processes interruptible: background jobs of a shell ignore SIGINT, and children inherit that."""
     before = signal.getsignal(signal.SIGINT)
     if before is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

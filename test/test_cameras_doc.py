@@ -82,7 +82,7 @@ def cells_of(source: ParameterSource) -> list[set[str]]:
     ]
 
 
-def test_switches_with_a_value_of_their_own_are_told() -> None:
+def test_switches_with_a_manual_value_of_their_own_are_documented() -> None:
     told = re.search(r"manual value of their own: (.*)", TEXT.replace("\n  ", " "))
     assert told is not None
     own = {name for source in DRIVERS.values() for name in source.manual_by_name}

@@ -1,4 +1,4 @@
-"""`lowlight`: options reach the functions behind them; errors and signals end with one line and an exit status."""
+"""`lowlight`: options are passed to the right functions; errors and signals end with one line and an exit status."""
 
 from __future__ import annotations
 
@@ -356,7 +356,7 @@ def test_output_into_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signals_end_a_command_in_order(number: signal.Signals, code: int) -> None:
+def test_a_signal_ends_a_command_and_its_files_are_cleaned_up(number: signal.Signals, code: int) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", WAITING_COMMAND],
         stdout=subprocess.PIPE,

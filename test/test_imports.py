@@ -1,4 +1,4 @@
-"""Each part imports only what it may need: the robot no torch, file tools no ROS. Other modules are blocked."""
+"""Each package can be imported without the libraries that it must not need, such as torch on the robot."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_ros_needs_no_torch() -> None:
     assert "lowlight_enhance.ros.node" in imported(TRAINING_ONLY + ",openvino", "lowlight_enhance.ros")
 
 
-def test_the_blocker_blocks() -> None:
+def test_blocked_modules_cannot_be_imported() -> None:
     script = SCRIPT.replace("for name in names", "import yaml.nodes\nfor name in names")
     process = subprocess.run(
         [sys.executable, "-c", script, "yaml", "json"], capture_output=True, text=True, timeout=300, check=False

@@ -1,4 +1,4 @@
-"""The package as it is installed: by colcon and as a wheel, with everything where ROS and pip look for it."""
+"""The package after installation with colcon and as a wheel: all files are where ROS and pip expect them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def shared_files() -> set[str]:
 
 
 def output(*command: str | Path, cwd: Path, **environment: str) -> str:
-    """What a command prints; fails the test with its messages where it fails. Nothing of ROS is in its environment."""
+    """Return the output of a command. If it fails, fail the test with its messages. ROS is not in its environment."""
     process = subprocess.run(
         list(map(str, command)),
         capture_output=True,
@@ -132,7 +132,7 @@ def metadata(wheel: Path, name: str) -> str:
         return archive.read(path).decode()
 
 
-def test_the_wheel_asks_for_no_torch_and_has_every_extra(wheel: Path) -> None:
+def test_the_wheel_does_not_require_torch_and_has_every_extra(wheel: Path) -> None:
     text = metadata(wheel, "METADATA")
     required = re.findall(r"^Requires-Dist: ([\w-]+)[^;\n]*$", text, re.MULTILINE)
     assert sorted(required) == ["numpy", "onnxruntime", "opencv-python-headless"]
@@ -151,7 +151,7 @@ def test_the_wheel_asks_for_no_torch_and_has_every_extra(wheel: Path) -> None:
     assert set(python.split(",")) == {">=3.10", "<3.14"}
 
 
-def test_the_wheel_holds_what_ros_looks_for(wheel: Path) -> None:
+def test_the_wheel_contains_the_files_of_ros(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         modes = {info.filename.partition(".data/data/")[2]: info.external_attr >> 16 for info in archive.infolist()}
     expected = {f"share/{NAME}/{path}" for path in shared_files()}
@@ -162,7 +162,7 @@ def test_the_wheel_holds_what_ros_looks_for(wheel: Path) -> None:
     assert set(entry_points["console_scripts"]) == {"enhance_node", "lowlight"}
 
 
-def test_the_wheel_holds_the_reports_page(wheel: Path) -> None:
+def test_the_wheel_contains_the_page_of_the_report(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         inside = {name for name in archive.namelist() if name.startswith(f"{NAME}/evaluation/report/page.")}
     assert {Path(name).suffix for name in inside} == {".py", ".html", ".css", ".js"}
@@ -181,7 +181,7 @@ def test_an_installed_wheel_finds_its_files_and_starts(wheel: Path, tmp_path: Pa
     assert output(tmp_path / "lib" / NAME / "enhance_node", "--ros-args", cwd=tmp_path) == "node --ros-args\n"
 
 
-def test_colcon_places_everything(prefix: Path) -> None:
+def test_colcon_installs_every_file(prefix: Path) -> None:
     share = prefix / "share" / NAME
     assert shared_files() <= {str(path.relative_to(share)) for path in share.rglob("*")}
     assert (prefix / "share/ament_index/resource_index/packages" / NAME).is_file()

@@ -1,4 +1,4 @@
-"""README is held to the code: its tables, commands, links and make targets are those that exist."""
+"""The tables, commands, links and make targets in README.md and docs/ exist in the code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def commands() -> set[str]:
     return set(subparsers.choices)
 
 
-def test_topics_table_is_the_nodes() -> None:
+def test_the_table_of_topics_is_that_of_the_node() -> None:
     page = (ROOT / "docs/node.md").read_text(encoding="utf-8")
     section = page.partition("## Topics")[2].partition("## ")[0]
     rows = set(re.findall(r"^\| `([^`]+)` \| .+? \| (in|out)[:|]? ?", section, re.MULTILINE))

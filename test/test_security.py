@@ -1,4 +1,4 @@
-"""Nothing from outside is executed: what docs/security.md says of the code is held against the code."""
+"""docs/security.md agrees with the code, and no module executes its input."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ IMPORT_BY_NAME = {
     "core/inference/openvino_session.py": "a constant",
     "ros/message_types.py": "a message type, checked to be a name",
 }
-"""Modules that import others by name, and by what name."""
+"""Modules that import others by name, and the origin of the name."""
 
 OPENS_MODELS = ("core/inference/onnxruntime_session.py", "evaluation/detection/onnx_detector.py")
 """Modules that may open a model: they get the content of a file that model_file has checked."""
@@ -62,13 +62,13 @@ def dotted(node: ast.AST) -> str:
 
 
 def keyword(call: ast.Call, name: str) -> object:
-    """The constant given for ``name``; None where there is none."""
+    """Return the constant value of the keyword ``name``; None without one."""
     values = [given.value for given in call.keywords if given.arg == name]
     return values[0].value if values and isinstance(values[0], ast.Constant) else None
 
 
-def of_call(call: ast.Call, module: str) -> Iterator[str]:
-    """What is wrong with a call."""
+def call_violations(call: ast.Call, module: str) -> Iterator[str]:
+    """Yield what is forbidden about a call."""
     name = dotted(call.func)
     last = name.rpartition(".")[2] or getattr(call.func, "attr", "")
     if name in FORBIDDEN_CALLS:
@@ -86,11 +86,11 @@ def of_call(call: ast.Call, module: str) -> Iterator[str]:
     if last == "import_module" and module not in IMPORT_BY_NAME:
         yield "import_module imports by a name"
     if last == "InferenceSession" and module not in OPENS_MODELS:
-        yield "InferenceSession opens a model that nobody has looked at"
+        yield "InferenceSession opens a model that has not been checked"
 
 
-def of_import(node: ast.Import | ast.ImportFrom, module: str) -> Iterator[str]:
-    """What is wrong with an import."""
+def import_violations(node: ast.Import | ast.ImportFrom, module: str) -> Iterator[str]:
+    """Yield what is forbidden about an import."""
     if isinstance(node, ast.Import):
         imported = [(alias.name, "") for alias in node.names]
     else:
@@ -104,14 +104,14 @@ def of_import(node: ast.Import | ast.ImportFrom, module: str) -> Iterator[str]:
             yield f"{package} reaches the network"
 
 
-def wrongs(source: str, module: str) -> list[str]:
-    """Everything in a module's source that runs, or fetches, what comes from outside."""
+def violations(source: str, module: str) -> list[str]:
+    """Return everything in the source of a module that may execute or download input."""
     found: list[str] = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):
-            found += of_call(node, module)
+            found += call_violations(node, module)
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            found += of_import(node, module)
+            found += import_violations(node, module)
     return found
 
 
@@ -119,9 +119,9 @@ def module_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix().removeprefix("lowlight_enhance/")
 
 
-def test_nothing_in_the_package_runs_what_it_reads() -> None:
+def test_no_module_executes_its_input() -> None:
     assert len(SOURCES) > 40
-    found = {module_of(path): wrongs(path.read_text(encoding="utf-8"), module_of(path)) for path in SOURCES}
+    found = {module_of(path): violations(path.read_text(encoding="utf-8"), module_of(path)) for path in SOURCES}
     assert {module: what for module, what in found.items() if what} == {}
 
 
@@ -161,8 +161,8 @@ def test_the_exceptions_exist(module: str) -> None:
         "make().add_extension(path)",
     ],
 )
-def test_it_would_be_noticed(source: str) -> None:
-    assert len(wrongs(source, "core/some.py")) == 1
+def test_violations_are_detected(source: str) -> None:
+    assert len(violations(source, "core/some.py")) == 1
 
 
 @pytest.mark.parametrize(
@@ -179,8 +179,8 @@ def test_it_would_be_noticed(source: str) -> None:
         "core.compile_model(model)",
     ],
 )
-def test_what_is_harmless_is_left_alone(source: str) -> None:
-    assert wrongs(source, "core/some.py") == []
+def test_harmless_code_is_not_reported(source: str) -> None:
+    assert violations(source, "core/some.py") == []
 
 
 @pytest.mark.parametrize("name", ["os", "os.path/msg/Image", "../x/msg/Image", "a/msg/b", "a/msg/A.b", "A/msg/B", ""])
@@ -233,7 +233,7 @@ def test_the_limits_of_the_node_that_the_page_names_are_the_codes() -> None:
 
 
 @pytest.mark.parametrize("page", ["security.md", "runtimes.md"])
-def test_links_of_the_page_lead_somewhere(page: str) -> None:
+def test_links_of_the_page_exist(page: str) -> None:
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     links = [target for target in re.findall(r"\]\(([^)]+)\)", text) if "://" not in target]
     assert links

@@ -66,7 +66,7 @@ def test_a_missing_folder_is_one_line_and_exit_2(tmp_path: Path, capsys: pytest.
     assert list(tmp_path.iterdir()) == []
 
 
-def test_noise_that_no_quality_makes_small_is_refused(tmp_path: Path) -> None:
+def test_pictures_that_stay_too_large_are_rejected(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (2000, 2000, 3), dtype=np.uint8)
     with pytest.raises(showcase.ConfigError, match="stays larger than"):
         showcase.write_jpeg(noise, tmp_path / "noise.jpg")

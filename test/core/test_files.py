@@ -1,4 +1,4 @@
-"""Output files and folders are complete, or hold what they held before."""
+"""Output files and folders are either complete or unchanged."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         write_bytes(tmp_path / "nowhere" / "a.png", b"")
 
 
-def test_a_folder_is_no_target(tmp_path: Path) -> None:
+def test_a_folder_is_rejected_as_target(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is a folder"):
         write_bytes(tmp_path, b"")
 
@@ -94,9 +94,7 @@ def test_a_full_disk_is_one_error_and_leaves_the_old_file(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_an_error_that_the_disk_reports_late_leaves_the_old_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_error_at_fsync_or_close_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: int) -> None:
         raise OSError(28, "No space left on device")
 
@@ -166,7 +164,7 @@ def test_a_redirected_standard_output_is_written_to(tmp_path: Path) -> None:
     assert Path("/dev/stdout").is_symlink()
 
 
-def test_a_socket_is_no_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_socket_is_rejected_as_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # paths of sockets are limited to 108 characters
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("socket")
@@ -200,7 +198,7 @@ def test_an_error_leaves_the_old_folder_and_nothing_else(tmp_path: Path, error: 
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_a_folder_that_was_not_made_leaves_the_old_one(tmp_path: Path) -> None:
+def test_a_missing_result_keeps_the_old_folder(tmp_path: Path) -> None:
     target = tmp_path / "bag"
     (target / "old").mkdir(parents=True)
     with pytest.raises(DataError, match="cannot write"), atomic_folder(target):
@@ -232,13 +230,13 @@ def test_a_link_to_a_folder_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["file", "file/below", "x" * 300])
-def test_make_folder_names_what_is_in_the_way(tmp_path: Path, name: str) -> None:
+def test_make_folder_names_the_obstacle(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="cannot create the folder"):
         make_folder(tmp_path / name)
 
 
-def test_make_folder_creates_all_of_them(tmp_path: Path) -> None:
+def test_make_folder_creates_parent_folders(tmp_path: Path) -> None:
     for _ in range(2):
         make_folder(tmp_path / "a" / "b")
         assert (tmp_path / "a" / "b").is_dir()
@@ -264,7 +262,7 @@ def scratch_folders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.name.startswith(PREFIX))
 
 
-def test_the_next_run_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+def test_the_next_run_removes_leftovers_of_a_killed_process(tmp_path: Path) -> None:
     run = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), "kill"], check=False)
     assert run.returncode == -signal.SIGKILL
     assert len(scratch_folders(tmp_path)) == 2
@@ -272,7 +270,7 @@ def test_the_next_run_removes_what_a_killed_one_left(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["another.txt"]
 
 
-def test_what_a_running_process_writes_is_left_alone(tmp_path: Path) -> None:
+def test_files_of_running_processes_are_kept(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", KILLED, str(tmp_path), "wait"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:
@@ -298,7 +296,7 @@ def test_a_folder_whose_replacement_was_cut_short_is_restored(tmp_path: Path) ->
     assert [path.name for path in (tmp_path / "bag").iterdir()] == ["old"]
 
 
-def test_what_only_looks_like_a_leftover_stays(tmp_path: Path) -> None:
+def test_other_files_with_similar_names_are_kept(tmp_path: Path) -> None:
     (tmp_path / "precious" / "x").mkdir(parents=True)
     (tmp_path / "precious" / ".lock").touch()
     (tmp_path / f"{PREFIX}link").symlink_to(tmp_path / "precious")

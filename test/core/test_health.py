@@ -19,7 +19,7 @@ def run(health, start_ns, seconds, hz, enhanced=True):
     return report
 
 
-def test_a_steady_stream_is_ok_with_its_rates():
+def test_a_regular_stream_is_ok():
     report = run(Health(), 100 * S, 3, 30)
     assert report.level == OK
     assert report.message == "90 of 90 images enhanced at 30.00 Hz"
@@ -47,7 +47,7 @@ def test_median_and_99th_percentile():
     assert (values["processing_median_ms"], values["processing_p99_ms"]) == ("200.00", "396.00")
 
 
-def test_clocks_that_do_not_compare_leave_the_latency_unknown():
+def test_the_latency_is_unknown_without_comparable_clocks():
     health = Health()
     health.record_received(0)
     health.record_enhanced(None, 3 * MS)
@@ -56,7 +56,7 @@ def test_clocks_that_do_not_compare_leave_the_latency_unknown():
     assert values["processing_median_ms"] == "3.00"
 
 
-def test_silence_is_stale_and_names_the_remedy():
+def test_no_images_is_stale_with_a_remedy():
     health = Health(window_s=2.0)
     first = health.report(0)
     assert first.level == STALE
@@ -81,7 +81,7 @@ def test_a_few_failures_warn_with_the_last_error():
     assert report.values["failed"] == "3"
 
 
-def test_a_failure_ceases_to_warn_when_the_window_has_passed():
+def test_the_warning_of_a_failure_ends_with_the_window():
     health = Health(window_s=2.0)
     health.record_received(0)
     health.record_failed(ImageError("once"))
@@ -102,7 +102,7 @@ def test_no_image_enhanced_is_an_error():
     assert "nv12" in report.message
 
 
-def test_failures_without_images_are_told_apart_from_silence():
+def test_failures_are_distinguished_from_missing_images():
     health = Health()
     health.record_failed(MetadataError("unreadable"))
     report = health.report(S)
@@ -134,14 +134,14 @@ def test_metadata_matches_are_counted_by_kind():
     }
 
 
-def test_a_clock_that_jumps_back_starts_the_rates_afresh():
+def test_a_clock_that_jumps_back_resets_the_rates():
     health = Health()
     run(health, 1000 * S, 3, 30)
     assert health.report(2 * S).values["input_rate_hz"] == "unknown"
     assert run(health, 2 * S, 2, 20).values["input_rate_hz"] == "20.00"
 
 
-def test_memory_is_bounded_where_nobody_asks_for_reports():
+def test_memory_is_bounded_without_reports():
     health = Health()
     for frame in range(MAX_SAMPLES + 1000):
         health.record_received(frame)
@@ -154,18 +154,18 @@ def test_memory_is_bounded_where_nobody_asks_for_reports():
     assert all(len(value) <= 500 for value in report.values.values())
 
 
-def test_values_are_texts():
+def test_values_are_strings():
     values = run(Health(), 0, 1, 5).values
     assert all(isinstance(name, str) and isinstance(value, str) for name, value in values.items())
 
 
 @pytest.mark.parametrize("window_s", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_senseless_window_is_refused(window_s):
+def test_an_invalid_window_is_rejected(window_s):
     with pytest.raises(ConfigError, match="window_s"):
         Health(window_s)
 
 
-def test_frames_that_passed_untouched_are_told_of() -> None:
+def test_bypassed_frames_are_reported() -> None:
     health = Health()
     for number in range(3):
         health.record_received(number)
@@ -193,7 +193,7 @@ def test_the_last_frames_metadata_and_its_age_are_reported() -> None:
     assert health.report(3).values["metadata_age_ms"] == "unknown"
 
 
-def test_what_is_wrong_with_one_value_of_the_newest_metadata_is_told_and_is_no_failure():
+def test_a_problem_with_one_metadata_value_is_reported_and_is_no_failure():
     health = Health()
     assert health.report(1).values["metadata_problem"] == ""
     health.record_received(2)

@@ -1,4 +1,4 @@
-"""No command may replace what it reads."""
+"""Targets that would replace a source are rejected."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def recording(tmp_path: Path) -> Path:
     return folder / "a.mcap"
 
 
-def test_the_source_itself_is_no_target(recording: Path) -> None:
+def test_the_source_is_rejected_as_target(recording: Path) -> None:
     with pytest.raises(DataError, match="is the source itself"):
         check_sources_not_overwritten([recording], [recording.parent / ".." / "rec" / "a.mcap"])
 
 
-def test_a_folder_that_holds_the_source_is_no_target(recording: Path, tmp_path: Path) -> None:
+def test_a_folder_that_contains_the_source_is_rejected(recording: Path, tmp_path: Path) -> None:
     for target in (recording.parent, tmp_path):
         with pytest.raises(DataError, match="which would be replaced"):
             check_sources_not_overwritten([recording], [target])
@@ -43,7 +43,7 @@ def test_links_are_followed_on_both_sides(recording: Path, tmp_path: Path) -> No
             check_sources_not_overwritten([source], [target])
 
 
-def test_a_second_name_of_the_same_file_is_no_target(recording: Path, tmp_path: Path) -> None:
+def test_another_name_of_the_source_is_rejected(recording: Path, tmp_path: Path) -> None:
     (tmp_path / "second.mcap").hardlink_to(recording)
     with pytest.raises(DataError, match="is the source itself"):
         check_sources_not_overwritten([recording], [tmp_path / "second.mcap"])
@@ -59,6 +59,6 @@ def test_a_source_that_does_not_exist_is_compared_by_name(tmp_path: Path) -> Non
         check_sources_not_overwritten([tmp_path / "out" / "x"], [tmp_path / "out"])
 
 
-def test_targets_elsewhere_pass(recording: Path, tmp_path: Path) -> None:
+def test_other_targets_are_accepted(recording: Path, tmp_path: Path) -> None:
     check_sources_not_overwritten([recording], [tmp_path / "out", recording.parent / "b.mcap", tmp_path / "re"])
     check_sources_not_overwritten([recording], [tmp_path / ("y" * 300)])

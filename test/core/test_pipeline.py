@@ -60,7 +60,7 @@ def camera_info(height: int = 4, width: int = 6) -> SimpleNamespace:
 
 
 class Recorder:
-    """An Enhance that remembers what it was told and doubles the brightness."""
+    """An Enhance that records the metadata of its calls and doubles the brightness."""
 
     def __init__(self) -> None:
         self.captures: list[CaptureMetadata] = []
@@ -127,7 +127,7 @@ def pylon(success: bool) -> SimpleNamespace:
     ids=["auto exposure", "no chunk data", "no success"],
 )
 @pytest.mark.parametrize("fallback", [UNKNOWN, CaptureMetadata(800.0, 0.5)], ids=["no fallback", "fallback"])
-def test_a_message_that_tells_nothing_makes_its_frame_unknown_at_once(
+def test_a_message_without_values_makes_the_metadata_unknown_at_once(
     type_name: str, known: Any, unknown: Any, fallback: CaptureMetadata
 ) -> None:
     frames, enhance, health = stream(fallback=fallback, metadata_max_age_s=60.0)
@@ -146,7 +146,7 @@ def test_a_message_that_tells_nothing_makes_its_frame_unknown_at_once(
     assert (values["metadata.exact"], values[f"metadata.{kind}"], values["failed"]) == ("1", "2", "0")
 
 
-def test_what_was_known_of_an_earlier_frame_stays_known_of_that_frame() -> None:
+def test_metadata_of_earlier_frames_is_kept() -> None:
     frames, enhance, _ = stream()
     frames.add_metadata(REALSENSE, realsense(1000 * MS, 0))
     frames.add_metadata(REALSENSE, realsense(1033 * MS, 1))
@@ -154,7 +154,7 @@ def test_what_was_known_of_an_earlier_frame_stays_known_of_that_frame() -> None:
     assert enhance.captures[0].exposure_s == pytest.approx(0.02)
 
 
-def test_metadata_of_another_camera_ends_nothing() -> None:
+def test_metadata_of_another_camera_is_ignored() -> None:
     frames, _, _ = stream(metadata=MetadataSettings(frame_id="camera_optical"))
     frames.add_metadata(REALSENSE, realsense(1000 * MS, 0))
     other = realsense(1033 * MS, 1)
@@ -164,7 +164,7 @@ def test_metadata_of_another_camera_ends_nothing() -> None:
     assert frames.process(image(1033 * MS), 0).match == "last"
 
 
-def test_one_value_that_cannot_be_read_is_told_beside_the_other_and_is_no_failure() -> None:
+def test_one_unreadable_value_is_reported_and_the_other_is_used() -> None:
     frames, enhance, health = stream()
     frames.add_metadata(FLIR, flir(1000 * MS, 20_000, -9999.0))
     assert frames.process(image(1000 * MS), 0).match == "exact"
@@ -174,14 +174,14 @@ def test_one_value_that_cannot_be_read_is_told_beside_the_other_and_is_no_failur
     assert "gain -9999" in values["metadata_problem"]
 
 
-def test_what_metadata_leaves_open_comes_from_the_fallback() -> None:
+def test_missing_values_come_from_the_fallback() -> None:
     frames, enhance, _ = stream(fallback=CaptureMetadata(400.0, 0.5))
     frames.add_capture(1000 * MS, CaptureMetadata(None, 0.01))
     assert frames.process(image(1000 * MS), 0).match == "exact"
     assert enhance.captures == [CaptureMetadata(400.0, 0.01)]
 
 
-def test_without_any_metadata_the_network_is_told_unknown() -> None:
+def test_without_metadata_the_capture_is_unknown() -> None:
     frames, enhance, health = stream()
     assert frames.process(image(), 0).match == "none"
     assert enhance.captures == [UNKNOWN]
@@ -217,7 +217,7 @@ def test_camera_info_is_rescaled_for_a_smaller_result() -> None:
     assert list(info.k)[:6] == [50.0, 0.0, 1.5, 0.0, 50.0, 1.0]
 
 
-def test_camera_info_of_another_size_is_counted_and_the_frame_still_comes() -> None:
+def test_camera_info_of_another_size_is_counted_and_the_frame_is_enhanced() -> None:
     frames, _, health = stream()
     frames.add_camera_info(camera_info(height=480, width=640))
     frame = frames.process(image(), 0)
@@ -258,7 +258,7 @@ def test_a_failing_model_is_counted() -> None:
     assert health.report(1).values["errors.ModelError"] == "1"
 
 
-def test_unreadable_metadata_is_counted_never_raised() -> None:
+def test_unreadable_metadata_is_counted_and_not_raised() -> None:
     frames, _, health = stream()
     frames.add_metadata(
         "realsense2_camera_msgs/msg/Metadata", SimpleNamespace(header=header(1), json_data="{ not json")
@@ -272,7 +272,7 @@ def test_an_unknown_metadata_type_names_the_known_ones() -> None:
         frames.add_metadata("foo_msgs/msg/Bar", SimpleNamespace())
 
 
-def test_the_output_encoding_can_be_chosen() -> None:
+def test_the_output_encoding_can_be_set() -> None:
     frames, _, _ = stream(output_encoding="rgb8", metadata=MetadataSettings())
     assert frames.process(image(), 0).encoding == "rgb8"
 

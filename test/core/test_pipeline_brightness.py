@@ -1,4 +1,4 @@
-"""What a stream does to brightness beside enhancing: strength, bypass, smoothing, and settings replaced in flight."""
+"""Strength, bypass and smoothing of a pipeline, and settings that are replaced between frames."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def header(stamp_ns: int) -> SimpleNamespace:
 
 
 def image(pixels: np.ndarray | int, stamp_ns: int = 10**9, encoding: str = "bgr8") -> SimpleNamespace:
-    """An image message of (H, W, C) ``pixels``, or a flat one of that level."""
+    """Return an image message of (H, W, C) ``pixels``, or a flat one of that level."""
     array = np.full((48, 64, 3), pixels, np.uint8) if isinstance(pixels, int) else pixels
     return SimpleNamespace(
         header=header(stamp_ns),
@@ -157,7 +157,7 @@ def test_the_profile_decides_the_strength_unless_it_is_given(tiny: Any) -> None:
         {"smoothing_s": math.inf},
     ],
 )
-def test_senseless_settings_are_refused(values: dict[str, float]) -> None:
+def test_invalid_settings_are_rejected(values: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(values))):
         PipelineConfig(**values)
 
@@ -181,7 +181,7 @@ def test_bright_frames_are_passed_until_one_is_darker_by_the_hysteresis() -> Non
     ("encoding", "choice", "written"),
     [("bgr8", "same", "bgr8"), ("bgr8", "rgb8", "rgb8"), ("rgb8", "bgr8", "bgr8"), ("rgb8", "same", "rgb8")],
 )
-def test_a_message_is_passed_on_only_in_the_encoding_asked_for(encoding: str, choice: str, written: str) -> None:
+def test_a_message_is_passed_on_only_in_the_requested_encoding(encoding: str, choice: str, written: str) -> None:
     msg = image(noise(), encoding=encoding)
     frame = stream(never, bypass_above=1.0, output_encoding=choice).process(msg, 0)
     assert frame.encoding == written
@@ -190,20 +190,20 @@ def test_a_message_is_passed_on_only_in_the_encoding_asked_for(encoding: str, ch
     np.testing.assert_array_equal(frame.rgb, noise()[:, :, order])
 
 
-def test_grey_frames_pass_too() -> None:
+def test_bright_grey_frames_pass_unchanged() -> None:
     msg = image(noise(channels=1), encoding="mono8")
     frame = stream(never, strength=0.0).process(msg, 0)
     assert frame.passed_message is msg
     assert stream(never, strength=0.0, output_encoding="bgr8").process(msg, 0).passed_message is None
 
 
-def test_sixteen_bit_frames_pass_at_eight() -> None:
+def test_bright_16_bit_frames_are_converted_to_8() -> None:
     frame = stream(never, strength=0.0).process(image(noise(dtype="uint16"), encoding="rgb16"), 0)
     assert frame.passed_message is None
     np.testing.assert_array_equal(frame.rgb, np.rint(noise(dtype="uint16") / 257.0).astype(np.uint8))
 
 
-def test_compressed_frames_pass_as_they_came() -> None:
+def test_bright_compressed_frames_pass_unchanged() -> None:
     data = cv2.imencode(".png", noise())[1].tobytes()
     msg = SimpleNamespace(header=header(5), format="bgr8; png compressed bgr8", data=data)
     frames = stream(never, strength=0.0)
@@ -234,7 +234,7 @@ def test_a_jump_of_the_enhancement_is_smoothed_and_the_input_is_not(tiny: Any) -
     assert levels == pytest.approx([20.0, 40.0, 50.0, 55.0], abs=0.6)
 
 
-def test_smoothing_begins_anew_where_stamps_jump_back_and_can_be_switched_off(tiny: Any) -> None:
+def test_smoothing_resets_when_stamps_jump_back_and_can_be_disabled(tiny: Any) -> None:
     frames = stream(tiny(1.0, 20 / 255), smoothing_s=HALF)
     frames.process(image(30, 5000 * MS), 0)
     frames.enhancer = tiny(1.0, 60 / 255)
@@ -244,7 +244,7 @@ def test_smoothing_begins_anew_where_stamps_jump_back_and_can_be_switched_off(ti
     assert np.all(frames.process(image(30, 1100 * MS), 0).rgb == 50)
 
 
-def test_strength_acts_on_what_is_smoothed(tiny: Any) -> None:
+def test_strength_applies_to_the_smoothed_maps(tiny: Any) -> None:
     frames = stream(tiny(1.0, 20 / 255), smoothing_s=HALF, strength=0.5)
     assert np.all(frames.process(image(30, 1000 * MS), 0).rgb == 40)
     frames.enhancer = tiny(1.0, 60 / 255)
@@ -253,7 +253,7 @@ def test_strength_acts_on_what_is_smoothed(tiny: Any) -> None:
     assert np.all(frames.process(image(30, 1200 * MS), 0).rgb == 80)
 
 
-def test_two_streams_that_get_the_same_give_the_same(tiny: Any) -> None:
+def test_equal_inputs_give_equal_outputs(tiny: Any) -> None:
     enhancer = tiny(3.0, 0.01)
     rng = np.random.default_rng(1)
     messages = [image(rng.integers(0, 60, (48, 64, 3), np.uint8), (1000 + 33 * n) * MS) for n in range(5)]
@@ -265,7 +265,7 @@ def test_two_streams_that_get_the_same_give_the_same(tiny: Any) -> None:
 # Settings and metadata
 
 
-def test_replacing_config_and_enhance_forgets_nothing_that_was_received() -> None:
+def test_replacing_config_and_enhancer_keeps_received_data() -> None:
     frames = stream(plus_ten)
     frames.add_camera_info(camera_info())
     frames.add_capture(1000 * MS, CaptureMetadata(400.0, 0.01))
@@ -278,7 +278,7 @@ def test_replacing_config_and_enhance_forgets_nothing_that_was_received() -> Non
     assert frame.camera_info.width == 32
 
 
-def test_metadata_without_a_stamp_counts_from_its_receipt() -> None:
+def test_metadata_without_a_stamp_uses_the_time_of_receipt() -> None:
     fields = MetadataSettings(exposure_field="exposure", exposure_scale_s=1e-3, stamp_field="")
     frames = stream(plus_ten, metadata=fields)
     bare = SimpleNamespace(exposure=10)
@@ -292,7 +292,7 @@ def test_metadata_without_a_stamp_counts_from_its_receipt() -> None:
     assert (values["metadata_source"], values["metadata_age_ms"]) == ("last", "100.00")
 
 
-def test_a_frame_knows_whether_its_own_metadata_has_come() -> None:
+def test_has_metadata_for_reports_arrived_metadata() -> None:
     frames = stream(plus_ten, metadata_tolerance_s=0.005)
     assert not frames.has_metadata_for(1000 * MS)
     frames.add_capture(1004 * MS, CaptureMetadata(400.0, None))
@@ -301,7 +301,7 @@ def test_a_frame_knows_whether_its_own_metadata_has_come() -> None:
     assert not frames.has_metadata_for(1010 * MS)
 
 
-def test_a_capture_that_has_become_unknown_ends_the_one_before() -> None:
+def test_an_unknown_capture_replaces_the_previous_one() -> None:
     frames = stream(plus_ten, fallback=CaptureMetadata(800.0, None))
     frames.add_capture(1000 * MS, CaptureMetadata(400.0, 0.01))
     assert frames.process(image(20, 1100 * MS), 0).match == "last"

@@ -89,7 +89,7 @@ def test_the_first_frame_equals_the_one_without_fusion(enhancer: Enhancer) -> No
     np.testing.assert_array_equal(fused.rgb, alone.rgb)
 
 
-def test_one_frame_at_most_is_no_fusion(enhancer: Enhancer) -> None:
+def test_a_maximum_of_one_frame_disables_fusion(enhancer: Enhancer) -> None:
     frames = dark_frames(4)
     fused = processed(pipeline_of(enhancer, fusion_max_frames=1), frames)[-1]
     np.testing.assert_array_equal(fused.rgb, processed(pipeline_of(enhancer, fusion=False), frames)[-1].rgb)
@@ -108,7 +108,7 @@ def test_bright_frames_pass_unchanged_and_end_the_average(enhancer: Enhancer) ->
     assert counts[-1] > 2.0
 
 
-def test_reset_starts_anew(enhancer: Enhancer) -> None:
+def test_reset_restarts_the_average(enhancer: Enhancer) -> None:
     frames = dark_frames(5)
     pipeline = pipeline_of(enhancer)
     processed(pipeline, frames[:4])
@@ -132,6 +132,6 @@ def test_a_function_gets_single_frames() -> None:
 
 
 @pytest.mark.parametrize("value", [0, 17])
-def test_impossible_numbers_of_frames_are_rejected(value: int) -> None:
+def test_invalid_numbers_of_frames_are_rejected(value: int) -> None:
     with pytest.raises(ConfigError, match="max_frames"):
         PipelineConfig(fusion_max_frames=value)

@@ -1,4 +1,4 @@
-"""Whatever comes on a camera's topics: out comes a picture of its size under its own header, or our own error."""
+"""Property test: any message gives a frame with its size and header, or a LowlightError."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.core.pipeline import EnhancedFrame, Pipeline, PipelineConfig
 
 MAX_PIXELS = 20_000
-"""More than any good picture here has."""
+"""More pixels than any valid picture of these tests has."""
 
 
 def brighter(rgb: np.ndarray, _capture: CaptureMetadata) -> np.ndarray:
@@ -96,7 +96,7 @@ def check_stream(enhance: Enhance, messages: list[Any], config: PipelineConfig) 
 
 @settings(deadline=None, max_examples=1500)
 @given(messages=st.lists(sent, min_size=1, max_size=5), config=configs)
-def test_header_and_size_are_the_inputs_or_it_is_our_own_error(
+def test_frames_have_header_and_size_of_the_input_or_a_lowlight_error_is_raised(
     messages: list[GeneratedMessage], config: PipelineConfig
 ) -> None:
     check_stream(brighter, messages, config)
@@ -104,7 +104,7 @@ def test_header_and_size_are_the_inputs_or_it_is_our_own_error(
 
 @settings(deadline=None, max_examples=500)
 @given(messages=st.lists(sent, min_size=1, max_size=5), config=configs)
-def test_a_network_changes_nothing_about_that(
+def test_the_same_holds_with_a_network(
     enhancer: Enhancer, messages: list[GeneratedMessage], config: PipelineConfig
 ) -> None:
     check_stream(enhancer, messages, config)

@@ -1,4 +1,4 @@
-"""What /proc tells, against processes whose needs are known."""
+"""Values from /proc, compared with processes of known memory, threads and CPU time."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_processor_has_a_name() -> None:
     assert process_info.processor_name()
 
 
-def test_another_system_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_systems_are_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     process_info.require_proc()
     monkeypatch.setattr(process_info, "PROC", tmp_path)
     with pytest.raises(ConfigError, match="needs Linux"):

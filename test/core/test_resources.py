@@ -1,4 +1,4 @@
-"""share_folder() and resource(): each way of installing has its own place, and a miss names all of them."""
+"""share_folder() and resource(): every kind of installation is found, and an error names all searched places."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ def test_ament_comes_before_the_environment(bare: Path, monkeypatch: pytest.Monk
     assert resources.share_folder() == overlay
 
 
-def test_a_folder_without_package_xml_is_passed_over(bare: Path) -> None:
+def test_a_folder_without_package_xml_is_skipped(bare: Path) -> None:
     (bare / "env/share/lowlight_enhance").mkdir(parents=True)
     share = install(bare / "user/share/lowlight_enhance")
     assert resources.share_folder() == share
 
 
-def test_a_miss_names_every_place_and_the_remedy(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_share_folder_names_every_place_and_a_remedy(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AMENT_PREFIX_PATH", str(bare / "overlay"))
     with pytest.raises(ConfigError) as caught:
         resources.share_folder()

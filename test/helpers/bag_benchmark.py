@@ -1,7 +1,7 @@
 """Compare `lowlight bag` with bare inference: ``python test/helpers/bag_benchmark.py [--frames N] [--storage mcap]``.
 
-One worker enhances a bag of 640x480 frames, then the bare model runs equally often, in turn. Figures are medians of
-whole runs, so that the work of one cannot be counted as the time of the other.
+Runs alternate: one worker enhances a bag of 640x480 frames, then the model alone runs on as many frames. The results
+are medians of whole runs.
 """
 
 from __future__ import annotations

@@ -234,11 +234,11 @@ def messages(path: Path) -> list[tuple[str, int, str, bytes]]:
 
 
 def objects(path: Path, topic: str) -> list[Any]:
-    """The messages of one topic."""
+    """Return the messages of one topic."""
     found = [(kind, raw) for name, _, kind, raw in messages(path) if name == topic]
     return [STORE.deserialize_cdr(raw, kind) for kind, raw in found]
 
 
 def connections(path: Path) -> dict[str, Any]:
-    """The rosbags connections by topic."""
+    """Return the rosbags connections by topic."""
     return _read(path)[0]

@@ -82,7 +82,7 @@ def measure(options: argparse.Namespace, model: Path) -> dict[str, Any] | int:
 
 
 def markdown(found: dict[str, Any]) -> str:
-    """The tables as Markdown."""
+    """Return the tables as Markdown."""
     settings = found["settings"]
     parts = [
         f"`{settings['model']}` ({settings['sha256'][:12]}), clips of {settings['clip_frames']} frames, "

@@ -1,4 +1,4 @@
-"""A full disk, without the rights to make one."""
+"""Simulate a full disk without root privileges."""
 
 from __future__ import annotations
 

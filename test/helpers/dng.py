@@ -1,4 +1,4 @@
-"""A writer of minimal DNG files (uncompressed RGGB, 16 bits): raw files whose every level a test knows."""
+"""Write minimal DNG files (uncompressed RGGB, 16 bits) with known values."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _page(shape: tuple[int, ...], pixels_at: int, bits: int, photometric: int, r
 
 
 def mosaic_of(linear: NDArray[np.floating]) -> NDArray[np.uint16]:
-    """(H, W) raw values of an RGGB sensor for (H, W, 3) light, where 1 is the white level; both sides even."""
+    """Return (H, W) raw values of an RGGB sensor for (H, W, 3) light, where 1 is the white level; both sides even."""
     raw = linear[:, :, 1].copy()
     raw[0::2, 0::2] = linear[0::2, 0::2, 0]
     raw[1::2, 1::2] = linear[1::2, 1::2, 2]
@@ -113,7 +113,7 @@ def flat_mosaic(light: tuple[float, float, float], height: int = 64, width: int 
 
 
 def _ifd(entries: list[Entry], at: int) -> bytes:
-    """A TIFF directory that stands at offset ``at``, followed by the values that do not fit into it."""
+    """Return a TIFF directory for offset ``at``, followed by the values that do not fit into it."""
     table, values = b"", b""
     values_at = at + 2 + 12 * len(entries) + 4
     for tag, kind, given in sorted(entries, key=lambda entry: entry[0]):

@@ -1,4 +1,4 @@
-"""Image messages made by hand: pixels laid out as each encoding has them, by NumPy alone."""
+"""Image messages in every encoding, built with NumPy alone."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def bits_of(encoding: str) -> int:
 
 
 def stored(rgb: np.ndarray, encoding: str) -> np.ndarray:
-    """Pixels as the encoding lays them out, (H, W, channels); of mono and Bayer, only what the camera would see."""
+    """Return pixels as the encoding stores them, (H, W, channels); for mono and Bayer only the visible samples."""
     bits = bits_of(encoding)
     order = GENERIC.get(encoding, encoding)[: -len(str(bits))]
     if order.startswith("bayer_"):
@@ -43,18 +43,18 @@ def stored(rgb: np.ndarray, encoding: str) -> np.ndarray:
 
 
 def decoded(rgb: np.ndarray, encoding: str) -> np.ndarray:
-    """What a colour encoding gives back of ``rgb``."""
+    """Return ``rgb`` after encoding and decoding with a colour encoding."""
     is_grey = GENERIC.get(encoding, encoding).startswith("mono")
     return np.repeat(rgb[:, :, :1], 3, axis=2) if is_grey else rgb
 
 
 def rows_of(values: np.ndarray) -> np.ndarray:
-    """(rows, bytes of a row) of an array of whole rows."""
+    """Return (rows, bytes of a row) of an array of whole rows."""
     return np.frombuffer(values.tobytes(), np.uint8).reshape(values.shape[0], -1)
 
 
 def padded(rows: np.ndarray, padding: int) -> np.ndarray:
-    """The rows with ``padding`` bytes of noise after each."""
+    """Return the rows with ``padding`` bytes of noise after each."""
     noise = np.random.default_rng(1).integers(0, 256, (rows.shape[0], padding), np.uint8)
     return np.hstack([rows, noise])
 
@@ -68,7 +68,7 @@ def image_message(
     extra: int = 0,
     header: Any = None,
 ) -> Any:
-    """A message of (H, W, channels) pixels with ``padding`` bytes a row and ``extra`` at the end, of noise."""
+    """Return a message of (H, W, channels) pixels with ``padding`` bytes of noise per row and ``extra`` at the end."""
     rows = rows_of(pixels.astype(pixels.dtype.newbyteorder(">" if is_bigendian else "<")))
     data = np.concatenate([padded(rows, padding).reshape(-1), np.full(extra, 99, np.uint8)])
     step = rows.shape[1] + padding
@@ -99,7 +99,7 @@ def message_of_data(
 
 
 def yuv_message(yuv: np.ndarray, encoding: str, kind: str = "plain", padding: int = 0) -> Any:
-    """A message of (H, W, 3) Y, U, V; of pixels that share U and V, those of the first count."""
+    """Return a message of (H, W, 3) Y, U, V. Pixels that share U and V use those of the first of them."""
     height, width = yuv.shape[:2]
     luma, chroma = yuv[:, :, 0], yuv[:, :, 1:]
     if encoding in (*UYVY_ENCODINGS, *YUYV_ENCODINGS):
@@ -132,7 +132,7 @@ def compressed_message(content: bytes, picture_format: str, kind: str = "plain",
 
 
 def broken(**fields: Any) -> Any:
-    """A good bgr8 message of 6x4 pixels, but for ``fields``."""
+    """Return a bgr8 message of 6x4 pixels that is valid except for ``fields``."""
     message = image_message(stored(random_rgb(4, 6), "bgr8"), "bgr8")
     for name, value in fields.items():
         setattr(message, name, value)
@@ -140,7 +140,7 @@ def broken(**fields: Any) -> Any:
 
 
 def any_message(encoding: str, size: tuple[int, int], seed: int = 0, kind: str = "plain", padding: int = 0) -> Any:
-    """A good message of random pixels in any encoding."""
+    """Return a valid message of random pixels in any encoding."""
     rgb = random_rgb(*size, bits_of(encoding), seed)
     if encoding in YUV_ENCODINGS:
         return yuv_message(rgb, encoding, kind, padding)

@@ -1,4 +1,4 @@
-"""Stand-ins for launch and launch_ros that record how they are constructed, as strict about types as these."""
+"""Stand-ins for launch and launch_ros that record their arguments, and check types like the real classes."""
 
 from __future__ import annotations
 

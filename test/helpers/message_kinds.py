@@ -21,7 +21,7 @@ def header(kind: str, stamp_ns: int = 0, frame_id: str = "camera_optical") -> An
 
 
 def message(kind: str, type_name: str, **fields: Any) -> Any:
-    """A message of one kind. Skips the test where its package is not installed."""
+    """Return a message of one kind. Skip the test if its package is not installed."""
     if kind == "plain":
         return SimpleNamespace(**fields)
     package, _, name = type_name.split("/")

@@ -71,7 +71,7 @@ stamps_ns = st.one_of(usual_stamps_ns, usual_stamps_ns, usual_stamps_ns, st.inte
 
 @st.composite
 def pictures(draw: st.DrawFn, kind: str = "plain") -> GeneratedMessage:
-    """An Image or, one time in four, a CompressedImage. One in four is damaged."""
+    """Return an Image or, one time in four, a CompressedImage. One in four is damaged."""
     is_damaged = draw(st.integers(0, 3)) == 0
     make = _compressed if draw(st.integers(0, 3)) == 0 else _raw
     sent = make(draw, kind, is_damaged)
@@ -136,7 +136,7 @@ def diagnostics(draw: st.DrawFn, kind: str = "plain") -> GeneratedMessage:
 
 @st.composite
 def metadata(draw: st.DrawFn) -> GeneratedMessage:
-    """A message of some driver."""
+    """Return a message of some driver."""
     header = message_kinds.header("plain", draw(stamps_ns), FRAME_ID)
     values = {"actual_exposure": draw(numbers), "gain_level": draw(numbers), "auto_exposure": draw(st.integers(0, 1))}
     fields = {
@@ -154,7 +154,7 @@ def metadata(draw: st.DrawFn) -> GeneratedMessage:
 
 @st.composite
 def calibrations(draw: st.DrawFn) -> GeneratedMessage:
-    """A camera_info of some size, with binning."""
+    """Return a camera_info of some size, with binning."""
     height, width = draw(sizes)
     binning = draw(st.integers(0, 2))
     message = SimpleNamespace(

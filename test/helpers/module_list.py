@@ -1,4 +1,4 @@
-"""Writes the list of modules in docs/architecture.md from the modules' own docstrings.
+"""Write the list of modules in docs/architecture.md from the docstrings of the modules.
 
 ``python test/helpers/module_list.py`` rewrites the text between the two markers; a test compares it with the code.
 """

@@ -19,7 +19,7 @@ def statistics(mean: float) -> ImageStatistics:
 
 
 def frame(number: int = 0, **changed: Any) -> FrameMetrics:
-    """A frame of a recording of 10 Hz: ISO 800, from frame 5 on ISO 6400; frame 0 has no flicker."""
+    """Return a frame of a recording of 10 Hz: ISO 800, from frame 5 on ISO 6400; frame 0 has no flicker."""
     values: dict[str, Any] = {
         "name": f"frame {number}",
         "scene": f"{number}",

@@ -1,4 +1,4 @@
-"""A ROS graph for tests: the node under test and a peer node that plays the camera and the consumer."""
+"""A ROS graph for tests: the node under test and a peer node that acts as camera and consumer."""
 
 import gc
 import subprocess

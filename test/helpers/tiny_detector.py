@@ -43,7 +43,7 @@ def write_detector(
 
 
 def v5(boxes: Sequence[Box], classes: int, objectness: float = 1.0) -> np.ndarray:
-    """(1, N, 5 + C)."""
+    """Return (1, N, 5 + C)."""
     rows = np.zeros((1, len(boxes), 5 + classes))
     for row, (x, y, width, height, score, number) in zip(rows[0], boxes, strict=True):
         row[:5] = x, y, width, height, objectness
@@ -52,12 +52,12 @@ def v5(boxes: Sequence[Box], classes: int, objectness: float = 1.0) -> np.ndarra
 
 
 def v8(boxes: Sequence[Box], classes: int) -> np.ndarray:
-    """(1, 4 + C, N)."""
+    """Return (1, 4 + C, N)."""
     return np.delete(v5(boxes, classes), 4, axis=2).transpose(0, 2, 1)
 
 
 def nms(boxes: Sequence[Box], rows: int) -> np.ndarray:
-    """(1, rows, 6), corners."""
+    """Return (1, rows, 6), corners."""
     output = np.zeros((1, rows, 6))
     for row, (x, y, width, height, score, number) in zip(output[0], boxes, strict=False):
         row[:] = x - width / 2, y - height / 2, x + width / 2, y + height / 2, score, number
@@ -65,7 +65,7 @@ def nms(boxes: Sequence[Box], rows: int) -> np.ndarray:
 
 
 def yolox(boxes: Sequence[Box], classes: int, size: int = 64, decoded: bool = False) -> np.ndarray:
-    """(1, N, 5 + C) with one row per cell of the strides 8, 16 and 32; box n stands at cell 3 n."""
+    """Return (1, N, 5 + C) with one row per cell of the strides 8, 16 and 32; box n stands at cell 3 n."""
     grid, strides = [], []
     for stride in (8, 16, 32):
         for row in range(size // stride):

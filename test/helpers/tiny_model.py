@@ -20,7 +20,7 @@ def write_tiny_model(
     channels: int = 6,
     inputs: int = 5,
 ) -> Path:
-    """A model whose maps are constant: enhanced = ``gain`` * rgb + ``offset`` (0..1). Returns ``path``.
+    """Write a model with constant maps: enhanced = ``gain`` * rgb + ``offset`` (0..1). Return ``path``.
 
     With ``channels=3`` its output is that picture instead of the maps. ``metadata`` replaces the ONNX metadata.
     """

@@ -1,4 +1,4 @@
-"""``make train-smoke``: every command of training once, from raw files to figures, on a data set that is made here.
+"""``make train-smoke``: run every command of training once, from raw files to figures, on a generated data set.
 
 The networks are tiny and learn for seconds: this shows that the chain holds, not what it can do.
 """
@@ -39,7 +39,7 @@ losses: {l1: 0.5, ssim: 0.0}
 
 
 def light(seed: int) -> NDArray[np.float64]:
-    """(H, W, 3) linear light in 0..1: coloured boxes before a wall that is lit from one side."""
+    """Return (H, W, 3) linear light in 0..1: coloured boxes before a wall that is lit from one side."""
     rng = np.random.default_rng(seed)
     height, width = SIZE
     scene = rng.uniform(0.3, 0.6, 3) * np.linspace(0.4, 1.0, width)[None, :, None] * np.ones((height, 1, 1))

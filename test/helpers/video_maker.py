@@ -1,4 +1,4 @@
-"""Makes small videos and image folders, enhances them, and reads the results."""
+"""Make small videos and image folders, enhance them, and read the results."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def changed(settings: VideoSettings, **fields: Any) -> VideoSettings:
 
 
 def picture(number: int = 0, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
-    """A smooth image, which no codec changes much; different for each number."""
+    """Return a smooth image, which no codec changes much; different for each number."""
     rgb = np.empty((height, width, 3), np.uint8)
     rgb[:, : width // 2], rgb[:, width // 2 :] = (100, 20 + 10 * number % 100, 30), (15, 90, 45)
     return rgb
@@ -91,7 +91,7 @@ def times_ms(path: Path) -> list[int]:
 
 
 def packets_of(path: Path) -> list[bytes]:
-    """The packets of the first audio stream."""
+    """Return the packets of the first audio stream."""
     with av.open(str(path)) as container:
         return [bytes(packet) for packet in container.demux(container.streams.audio[0]) if packet.size]
 

@@ -148,7 +148,7 @@ def test_a_path_that_cannot_be_read_is_rejected_at_once(loader, name):
     assert not loader.is_loading
 
 
-def test_any_exception_of_a_runtime_is_a_failure(loader, other_model, monkeypatch):
+def test_any_exception_of_a_runtime_is_a_load_failure(loader, other_model, monkeypatch):
     def fails(enhancer):
         raise RuntimeError("out of luck")
 

@@ -118,7 +118,7 @@ def test_shadows_below_black_are_crushed() -> None:
     assert not darken(rgb, exposure, rng()).any()
 
 
-def test_the_same_seed_makes_the_same_frame_and_another_another() -> None:
+def test_frames_depend_on_the_seed_only() -> None:
     rgb = np.full((64, 64, 3), 120, np.uint8)
     exposure = DarkExposure(4.0, ISO_3200, SENSORS["SonyA7S2"])
     first, again, other = (darken(rgb, exposure, np.random.default_rng(seed)) for seed in (1, 1, 2))

@@ -17,7 +17,7 @@ REI, ISO_SPEED = 0x8832, 0x8833
 
 
 def jpeg(path: Path, tags: dict[int, object], main: dict[int, object] | None = None) -> bytes:
-    """A JPEG file with ``tags`` in its EXIF directory and ``main`` in its first directory."""
+    """Return a JPEG file with ``tags`` in its EXIF directory and ``main`` in its first directory."""
     exif = pil.Exif()
     exif.get_ifd(EXIF_IFD).update(tags)
     for tag, value in (main or {}).items():

@@ -23,7 +23,7 @@ SAMPLES = (0.25, 0.5, 1.0)
 
 
 def pnm(kind: str, maximum: int, binary: bool) -> bytes:
-    """A PNM file of one pixel of ``SAMPLES``, or of the first of them where it is grey."""
+    """Return a PNM file of one pixel of ``SAMPLES``, or of the first of them where it is grey."""
     values = [round(sample * maximum) for sample in SAMPLES[: 3 if kind in ("P3", "P6") else 1]]
     header = f"{kind}\n# by a camera\n1 1\n{maximum}\n".encode()
     if not binary:
@@ -108,7 +108,7 @@ def test_a_declared_size_is_checked_before_memory_is_allocated(
         decode_image(content, Path("x"))
 
 
-def test_a_size_that_pillow_refuses_to_tell_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_size_that_pillow_rejects_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("PIL")
     content = b"P6\n32000 32000\n255\n"
     assert declared_size(content) == image_header.TOO_LARGE
@@ -214,7 +214,7 @@ def test_other_images_are_not_raw() -> None:
 
 
 @pytest.mark.parametrize("start", [b"II*\0", b"MM\0*"])
-def test_hostile_directories_end(start: bytes) -> None:
+def test_cyclic_and_damaged_directories_are_read_to_an_end(start: bytes) -> None:
     rng = np.random.default_rng(0)
     for _ in range(300):
         content = start + rng.integers(0, 40, 200, np.uint8).tobytes()

@@ -25,7 +25,7 @@ def test_output_has_the_input_size(tiny: Path, height: int, width: int) -> None:
     assert np.all(out == 60)
 
 
-def test_model_resolution_is_the_networks_own(tiny: Path) -> None:
+def test_model_resolution_is_that_of_the_network(tiny: Path) -> None:
     out = Enhancer(tiny, output_resolution="model")(np.full((480, 640, 3), 20, np.uint8), UNKNOWN)
     assert out.shape == (64, 85, 3)
     assert np.all(out == 60)
@@ -46,7 +46,7 @@ def test_the_file_describes_itself(tiny: Path) -> None:
     assert enhancer.sha256 == hashlib.sha256(tiny.read_bytes()).hexdigest()
 
 
-def test_three_channel_models_fly_too(tmp_path: Path) -> None:
+def test_three_channel_models_are_supported(tmp_path: Path) -> None:
     model = write_tiny_model(tmp_path / "picture.onnx", gain=2.0, channels=3, model_input=ModelInput(working_size=32))
     rgb = np.full((64, 96, 3), 30, np.uint8)
     out = Enhancer(model)(rgb, UNKNOWN)
@@ -59,7 +59,7 @@ def test_a_missing_file_is_named_with_a_remedy(tmp_path: Path) -> None:
         Enhancer(tmp_path / "nowhere.onnx")
 
 
-def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
+def test_damaged_and_foreign_files_are_rejected(tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("not a model")
     with pytest.raises(ModelError, match=r"text\.onnx is not a readable ONNX model.*lowlight export"):
         Enhancer(tmp_path / "text.onnx")
@@ -73,7 +73,7 @@ def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
         Enhancer(write_tiny_model(tmp_path / "rgb.onnx", inputs=3))
 
 
-def test_bad_settings_are_refused(tiny: Path) -> None:
+def test_invalid_settings_are_rejected(tiny: Path) -> None:
     with pytest.raises(ConfigError, match=r"NoSuchProvider.*available: "):
         Enhancer(tiny, providers=("NoSuchProvider",))
     with pytest.raises(ConfigError, match="threads"):

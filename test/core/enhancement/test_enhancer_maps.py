@@ -20,7 +20,7 @@ def noise(height: int, width: int, dtype: str = "uint8") -> np.ndarray:
 
 @pytest.mark.parametrize("resolution", ["input", "model"])
 @pytest.mark.parametrize("channels", [3, 6])
-def test_the_halves_make_the_whole(tmp_path: Path, channels: int, resolution: str) -> None:
+def test_maps_and_apply_equal_a_call(tmp_path: Path, channels: int, resolution: str) -> None:
     file = write_tiny_model(tmp_path / "tiny.onnx", 1.5, 0.1, WORKING, channels=channels)
     enhancer = Enhancer(file, output_resolution=resolution)
     assert isinstance(enhancer, FrameEnhancer)
@@ -30,7 +30,7 @@ def test_the_halves_make_the_whole(tmp_path: Path, channels: int, resolution: st
     np.testing.assert_array_equal(enhancer.apply(maps, rgb), enhancer(rgb, UNKNOWN))
 
 
-def test_maps_may_be_changed_between_the_halves(tmp_path: Path) -> None:
+def test_maps_may_be_changed_before_apply(tmp_path: Path) -> None:
     enhancer = Enhancer(write_tiny_model(tmp_path / "tiny.onnx", 2.0, 0.0, WORKING))
     rgb = np.full((60, 80, 3), 20, np.uint8)
     maps = enhancer.maps(rgb, UNKNOWN)
@@ -73,7 +73,7 @@ def test_an_unchanged_frame_has_the_size_of_enhanced_ones(tmp_path: Path) -> Non
     np.testing.assert_array_equal(small, WORKING.downscale(rgb))
 
 
-def test_sixteen_bits_become_eight() -> None:
+def test_unchanged_16_bit_frames_are_converted_to_8() -> None:
     levels = np.array([0, 128, 129, 257, 65535 - 129, 65535], np.uint16)
     rgb = np.repeat(levels[:, None, None], 3, axis=2)
     np.testing.assert_array_equal(to_8_bit(rgb)[:, 0, 0], [0, 0, 1, 1, 254, 255])

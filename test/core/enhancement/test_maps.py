@@ -16,7 +16,7 @@ def test_six_channels_are_gain_and_offset() -> None:
     assert maps.size == (4, 5)
 
 
-def test_three_channels_become_the_maps_that_lead_to_the_picture() -> None:
+def test_three_channels_are_converted_to_maps() -> None:
     maps = EnhancementMaps.from_output(0.5 * frame() + 0.2, frame())
     assert maps.gain == pytest.approx(0.5, abs=0.02)
     assert maps.offset == pytest.approx(0.2, abs=0.02)

@@ -1,4 +1,4 @@
-"""Temporal fusion: what is averaged, what is not, and what the network is told about it."""
+"""Temporal fusion: which pixels are averaged, and the metadata and frame counts for the network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
 
 HEIGHT, WIDTH = 192, 256
 ISO, FULL_WELL, READ_ELECTRONS = 11200.0, 35000.0, 2.0
-"""A camera of the nominal full well, so that frames count by their number."""
+"""A camera with the nominal full well, so that each frame counts as one."""
 CAPTURE = CaptureMetadata(ISO, 1.0 / 30.0)
 CONFIG = TemporalFusionConfig()
 PERIOD_NS = 33_000_000
@@ -26,7 +26,7 @@ START_NS = 10**9
 
 
 def scene(seed: int = 0, margin: int = 64) -> np.ndarray:
-    """A textured picture in linear light, larger than a frame by ``margin`` on each side, about 4 stops too dark."""
+    """Return a texture in linear light, larger than a frame by ``margin`` on each side, about 4 stops too dark."""
     rng = np.random.default_rng(seed)
     shape = (HEIGHT + 2 * margin, WIDTH + 2 * margin)
     layers = []
@@ -37,7 +37,7 @@ def scene(seed: int = 0, margin: int = 64) -> np.ndarray:
 
 
 def view(picture: np.ndarray, angle: float = 0.0, zoom: float = 1.0, x: float = 0.0, y: float = 0.0) -> np.ndarray:
-    """The frame that a camera sees of ``picture``, moved from its middle."""
+    """Return the frame that a camera sees of ``picture``, moved from its middle."""
     height, width = picture.shape[:2]
     matrix = cv2.getRotationMatrix2D((width / 2.0, height / 2.0), angle, zoom)
     matrix[:, 2] += (WIDTH - width) / 2.0 + x, (HEIGHT - height) / 2.0 + y
@@ -51,7 +51,7 @@ def encoded(linear: np.ndarray, full_scale: int = 255) -> np.ndarray:
 
 
 def photographed(linear: np.ndarray, rng: np.random.Generator, iso: float = ISO, full_scale: int = 255) -> np.ndarray:
-    """The frame with shot and read noise."""
+    """Return the frame with shot and read noise."""
     full = FULL_WELL * 100.0 / iso
     return encoded((rng.poisson(linear * full) + rng.normal(0.0, READ_ELECTRONS, linear.shape)) / full, full_scale)
 
@@ -72,7 +72,7 @@ def noise_of(fused: FusedFrame, truth: np.ndarray, where: np.ndarray | None = No
 
 
 def count_of(fused: FusedFrame) -> np.ndarray:
-    """(H, W) averaged frames of each pixel."""
+    """Return the (H, W) number of averaged frames of each pixel."""
     if fused.frame_count is None:
         return np.ones((HEIGHT, WIDTH), np.float32)
     return np.asarray(cv2.resize(fused.frame_count, (WIDTH, HEIGHT), interpolation=cv2.INTER_NEAREST))
@@ -88,7 +88,7 @@ MOTIONS = {
 
 
 @pytest.mark.parametrize("kind", MOTIONS)
-def test_noise_falls_whatever_the_camera_does(kind: str) -> None:
+def test_noise_falls_for_every_camera_motion(kind: str) -> None:
     rng, picture = np.random.default_rng(1), scene()
     truths = [view(picture, **MOTIONS[kind](i)) for i in range(8)]
     frames = [photographed(truth, rng) for truth in truths]
@@ -121,7 +121,7 @@ def test_motion_is_that_of_the_camera(kind: str) -> None:
     np.testing.assert_allclose(corners @ motion.T, corners @ expected.T, atol=0.6)
 
 
-def test_what_comes_into_view_starts_anew() -> None:
+def test_areas_that_come_into_view_start_a_new_average() -> None:
     rng, picture = np.random.default_rng(3), scene()
     frames = [photographed(view(picture, x=-6.0 * i), rng) for i in range(6)]
     count = count_of(fuse(TemporalFusion(), frames)[-1])
@@ -129,7 +129,7 @@ def test_what_comes_into_view_starts_anew() -> None:
     assert count[:, 60 : WIDTH - 80].mean() > 4.0
 
 
-def test_an_object_that_moves_leaves_no_trail() -> None:
+def test_moving_objects_leave_no_trail() -> None:
     rng, picture, thing = np.random.default_rng(4), scene(), scene(9)[:48, :48] * 3.0
     frames, truths = [], []
     for i in range(10):
@@ -150,7 +150,7 @@ def test_an_object_that_moves_leaves_no_trail() -> None:
     assert count_of(last)[140:180].mean() > 4.0
 
 
-def test_a_light_that_is_switched_on_shows_at_once() -> None:
+def test_a_light_that_is_switched_on_is_visible_at_once() -> None:
     rng, truth = np.random.default_rng(5), view(scene())
     frames = [photographed(truth, rng) for _ in range(6)]
     lit = truth.copy()
@@ -178,7 +178,7 @@ def test_a_light_that_is_switched_on_shows_at_once() -> None:
         "switched off",
     ],
 )
-def test_a_frame_that_does_not_continue_the_stream_stands_alone(change: str) -> None:
+def test_discontinuities_reset_the_average(change: str) -> None:
     rng, truth = np.random.default_rng(6), view(scene())
     fusion = TemporalFusion()
     assert fuse(fusion, [photographed(truth, rng) for _ in range(5)])[-1].frame_count is not None
@@ -215,7 +215,7 @@ def test_a_frame_that_does_not_continue_the_stream_stands_alone(change: str) -> 
         assert again.rgb.shape == frame.shape
 
 
-def test_fusion_goes_on_after_a_cut() -> None:
+def test_fusion_resumes_after_a_cut() -> None:
     rng = np.random.default_rng(7)
     frames = [photographed(view(scene(1 if i < 5 else 2)), rng) for i in range(10)]
     counts = [count_of(fused).mean() for fused in fuse(TemporalFusion(), frames)]
@@ -223,7 +223,7 @@ def test_fusion_goes_on_after_a_cut() -> None:
     assert counts[9] > 3.0
 
 
-def test_a_cut_in_the_second_frame_is_seen() -> None:
+def test_a_cut_in_the_second_frame_is_detected() -> None:
     rng = np.random.default_rng(8)
     frames = [photographed(view(scene(1)), rng), photographed(view(scene(2)), rng)]
     fused = fuse(TemporalFusion(), frames)[-1]
@@ -250,7 +250,7 @@ def test_frames_without_metadata_do_not_end_the_average() -> None:
     assert fused.capture.exposure_s == CAPTURE.exposure_s
 
 
-def test_the_iso_that_is_told_follows_the_noise() -> None:
+def test_the_iso_for_the_network_follows_the_noise() -> None:
     told = {}
     for iso in (2800.0, 11200.0):
         rng, truth = np.random.default_rng(11), view(scene())
@@ -272,7 +272,7 @@ def test_a_known_iso_is_kept_and_a_noisy_camera_counts_fewer_frames() -> None:
     assert noisy.frame_count.min() >= 1.0
 
 
-def test_black_stays_black() -> None:
+def test_the_black_bias_of_an_average_is_removed() -> None:
     """Read noise that is clipped at black lifts an average of frames; one long exposure would be darker."""
     rng = np.random.default_rng(12)
     truth = view(scene())
@@ -283,7 +283,7 @@ def test_black_stays_black() -> None:
 
 
 @pytest.mark.parametrize("level", [0, 255])
-def test_frames_of_one_level_come_through(level: int) -> None:
+def test_uniform_frames_are_fused(level: int) -> None:
     frames = [np.full((HEIGHT, WIDTH, 3), level, np.uint8)] * 4
     for fused in fuse(TemporalFusion(), frames):
         assert np.isfinite(fused.statistics.mean_count)
@@ -291,7 +291,7 @@ def test_frames_of_one_level_come_through(level: int) -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (7, 300), (33, 33), (97, 131), (150, 40)])
-def test_any_size_comes_through(shape: tuple[int, int]) -> None:
+def test_frames_of_any_size_are_accepted(shape: tuple[int, int]) -> None:
     rng = np.random.default_rng(13)
     for fused in fuse(TemporalFusion(), [rng.integers(0, 40, (*shape, 3), dtype=np.uint8) for _ in range(3)]):
         assert fused.rgb.shape == (*shape, 3)
@@ -332,14 +332,14 @@ def test_results_do_not_share_memory() -> None:
 
 
 @pytest.mark.parametrize("max_frames", [0, 17, -1])
-def test_impossible_settings_are_rejected(max_frames: int) -> None:
+def test_settings_out_of_range_are_rejected(max_frames: int) -> None:
     with pytest.raises(ConfigError, match="max_frames"):
         TemporalFusionConfig(max_frames=max_frames)
 
 
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10**6), level=st.integers(0, 255), spread=st.integers(0, 80))
-def test_the_first_frame_is_the_frame_itself(seed: int, level: int, spread: int) -> None:
+def test_the_first_frame_is_returned_unchanged(seed: int, level: int, spread: int) -> None:
     rng = np.random.default_rng(seed)
     frame = np.clip(rng.normal(level, spread, (64, 80, 3)), 0, 255).astype(np.uint8)
     fused = TemporalFusion()(frame, CAPTURE, START_NS, CONFIG)
@@ -350,7 +350,7 @@ def test_the_first_frame_is_the_frame_itself(seed: int, level: int, spread: int)
 
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 10**6), top=st.integers(10, 130), left=st.integers(10, 190), size=st.integers(24, 48))
-def test_pixels_that_changed_are_those_of_the_frame(seed: int, top: int, left: int, size: int) -> None:
+def test_changed_pixels_are_those_of_the_frame(seed: int, top: int, left: int, size: int) -> None:
     """Where the gate is closed the count is 1 and the pixel is the present one."""
     rng, truth = np.random.default_rng(seed), view(scene())
     frames = [photographed(truth, rng) for _ in range(4)]

@@ -1,4 +1,4 @@
-"""Flicker goes, changes of light, of the scene and of what moves stay."""
+"""Temporal smoothing removes flicker and keeps changes of light, scene and moving objects."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def maps_of(height: int, width: int, gain: float = 2.0, offset: float = 0.0) -> 
 
 
 def texture(height: int = 192, width: int = 256, seed: int = 0) -> np.ndarray:
-    """(3, height, width) cloudy picture between 0.05 and 0.25, dark as the network's input is."""
+    """Return a smooth random picture, (3, height, width), between 0.05 and 0.25, as dark as inputs of the network."""
     rng = np.random.default_rng(seed)
     waves = rng.uniform(-0.15, 0.15, (12, 2)), rng.uniform(0.0, 6.0, (12, 3))
     y, x = np.mgrid[:height, :width].astype(np.float32)
@@ -38,7 +38,7 @@ def texture(height: int = 192, width: int = 256, seed: int = 0) -> np.ndarray:
 def smoothed(
     smoother: TemporalSmoother, maps: np.ndarray, small: np.ndarray, time_s: float, smoothing_s: float = HALF
 ) -> np.ndarray:
-    """The maps as they come out of being corrected."""
+    """Return the maps with the correction applied."""
     before = maps.copy()
     correction = smoother(EnhancementMaps(maps[:3], maps[3:], small), SECOND + round(time_s * SECOND), smoothing_s)
     np.testing.assert_array_equal(maps, before)
@@ -49,13 +49,13 @@ def smoothed(
     return before
 
 
-def test_the_first_frame_is_left_alone() -> None:
+def test_the_first_frame_gets_no_correction() -> None:
     maps = maps_of(96, 128)
     np.testing.assert_array_equal(smoothed(TemporalSmoother(), maps, texture(96, 128), 0.0), maps)
 
 
 @pytest.mark.parametrize(("height", "width"), [(96, 128), (384, 512), (97, 131), (30, 40), (5, 7)])
-def test_half_of_a_difference_is_left_after_the_time_in_which_it_halves(height: int, width: int) -> None:
+def test_differences_decay_with_the_time_constant(height: int, width: int) -> None:
     smoother, small = TemporalSmoother(), texture(height, width)
     smoothed(smoother, maps_of(height, width, offset=0.1), small, 0.0)
     out = smoothed(smoother, maps_of(height, width, offset=0.2), small, 0.1)
@@ -65,7 +65,7 @@ def test_half_of_a_difference_is_left_after_the_time_in_which_it_halves(height: 
     np.testing.assert_allclose(out[3:], 0.175, atol=1e-5)
 
 
-def test_each_colour_is_steadied_for_itself() -> None:
+def test_channels_are_corrected_independently() -> None:
     smoother, small = TemporalSmoother(), texture()
     before, after = maps_of(192, 256, offset=0.2), maps_of(192, 256, offset=0.2)
     after[3] += 0.04
@@ -77,7 +77,7 @@ def test_each_colour_is_steadied_for_itself() -> None:
 
 
 @pytest.mark.parametrize("time_s", [0.0, -1.0, 0.7, 1e6])
-def test_stamps_that_stand_still_jump_back_or_leave_a_gap_begin_anew(time_s: float) -> None:
+def test_repeated_stamps_jumps_back_and_gaps_reset_the_state(time_s: float) -> None:
     smoother, small = TemporalSmoother(), texture()
     smoothed(smoother, maps_of(192, 256, offset=0.1), small, 0.0)
     maps = maps_of(192, 256, offset=0.2)
@@ -86,7 +86,7 @@ def test_stamps_that_stand_still_jump_back_or_leave_a_gap_begin_anew(time_s: flo
     np.testing.assert_allclose(again[3:], 0.15, atol=1e-5)
 
 
-def test_another_size_begins_anew() -> None:
+def test_another_size_resets_the_state() -> None:
     smoother = TemporalSmoother()
     smoothed(smoother, maps_of(192, 256, offset=0.1), texture(192, 256), 0.0)
     maps = maps_of(96, 96, offset=0.2)
@@ -109,7 +109,7 @@ def test_a_cut_is_followed_at_once() -> None:
 
 
 @pytest.mark.parametrize("step", [(4, 1), (-7, 3), (0, -12)])
-def test_a_moving_camera_smears_nothing_and_flickers_less(step: tuple[int, int]) -> None:
+def test_a_moving_camera_flickers_less_without_smearing(step: tuple[int, int]) -> None:
     """The picture moves by whole pixels while the tone goes up and down by 0.02; edges come new into view."""
     smoother, wide, inner = TemporalSmoother(), texture(400, 480), np.s_[:, 40:-40, 40:-40]
     offsets = []
@@ -143,7 +143,7 @@ def test_a_given_camera_motion_is_followed_where_it_cannot_be_estimated() -> Non
     assert abs(last_tone(None)) < 0.003
 
 
-def test_what_moves_leaves_no_ghost() -> None:
+def test_moving_objects_leave_no_ghost() -> None:
     """A bright thing crosses a still background; nothing else changes, so nothing is to be corrected."""
     smoother, background = TemporalSmoother(), texture()
     worst = 0.0
@@ -155,7 +155,7 @@ def test_what_moves_leaves_no_ghost() -> None:
     assert worst < 0.02  # of a picture in which the thing is 0.5 brighter than what is behind it
 
 
-def test_a_region_that_brightens_is_followed_while_the_rest_is_held() -> None:
+def test_a_brightened_region_is_followed_while_the_rest_is_smoothed() -> None:
     smoother, small = TemporalSmoother(), texture()
     smoothed(smoother, maps_of(192, 256, offset=0.1), small, 0.0)
     lit = small.copy()
@@ -165,7 +165,7 @@ def test_a_region_that_brightens_is_followed_while_the_rest_is_held() -> None:
     np.testing.assert_allclose(out[3:, 20:-20, 20:60], 0.12, atol=2e-3)
 
 
-def test_noise_of_the_input_is_no_change_of_it() -> None:
+def test_input_noise_is_not_a_change() -> None:
     rng = np.random.default_rng(0)
     smoother, small = TemporalSmoother(), texture()
     tones = []
@@ -177,7 +177,7 @@ def test_noise_of_the_input_is_no_change_of_it() -> None:
     assert np.std(changes) < 0.35 * math.sqrt(2.0) * 0.01
 
 
-def test_maps_that_are_no_numbers_are_forgotten() -> None:
+def test_maps_with_nan_are_not_remembered() -> None:
     smoother, small = TemporalSmoother(), texture()
     smoothed(smoother, maps_of(192, 256, offset=0.1), small, 0.0)
     assert not np.isfinite(smoothed(smoother, maps_of(192, 256, offset=np.nan), small, 0.1)[3:]).any()
@@ -227,7 +227,7 @@ def test_the_same_frames_give_the_same_maps() -> None:
     ),
     st.integers(0, 2**32 - 1),
 )
-def test_whatever_comes_stays_finite(frames: list[tuple[int, int, int, float]], seed: int) -> None:
+def test_corrections_are_finite_for_any_input(frames: list[tuple[int, int, int, float]], seed: int) -> None:
     smoother, rng = TemporalSmoother(), np.random.default_rng(seed)
     for height, width, stamp_ns, smoothing_s in frames:
         for later in range(2):

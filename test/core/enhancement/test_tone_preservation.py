@@ -1,4 +1,4 @@
-"""A frame that is bright enough keeps the camera's tones; the rest of what the network does to it stays."""
+"""Tone preservation: bright frames keep the tones of the camera, everything else keeps those of the network."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ TINT = np.array([0.06, -0.02, -0.05], np.float32)
 
 
 def scene(height: int = 48, width: int = 64, level: float = 0.5) -> np.ndarray:
-    """(3, h, w) smooth, of mean ``level``."""
+    """Return a smooth (3, h, w) picture with mean ``level``."""
     coarse = np.random.default_rng(2).uniform(0.8, 1.2, (6, 8, 3)).astype(np.float32)
     smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).transpose(2, 0, 1)
     return np.ascontiguousarray(smooth * np.float32(level / smooth.mean()))
@@ -34,7 +34,7 @@ def enhanced(maps: np.ndarray, small: np.ndarray) -> np.ndarray:
 
 
 def preserved(maps: np.ndarray, small: np.ndarray) -> np.ndarray:
-    """(6, h, w) maps after ``preserve_tones``, which must not change its argument."""
+    """Return (6, h, w) maps after ``preserve_tones``, which must not change its argument."""
     before = maps.copy()
     result = preserve_tones(EnhancementMaps(maps[:3], maps[3:], small))
     np.testing.assert_array_equal(maps, before)
@@ -42,14 +42,14 @@ def preserved(maps: np.ndarray, small: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("size", [(48, 64), (47, 63), (1, 1), (2, 9), (200, 3)])
-def test_a_tint_on_a_frame_of_the_same_brightness_is_taken_back(size: tuple[int, int]) -> None:
+def test_a_tint_at_equal_brightness_is_removed(size: tuple[int, int]) -> None:
     small = scene(*size)
     maps = maps_of(1.0, TINT, size)
     maps = preserved(maps, small)
     np.testing.assert_allclose(enhanced(maps, small), small, atol=1e-5)
 
 
-def test_tones_that_change_over_the_frame_are_taken_back_as_well() -> None:
+def test_tints_that_vary_over_the_frame_are_removed() -> None:
     small = scene()
     maps = maps_of(1.0, TINT, (48, 64))
     maps[3] += np.linspace(-0.2, 0.1, 64, dtype=np.float32)
@@ -57,7 +57,7 @@ def test_tones_that_change_over_the_frame_are_taken_back_as_well() -> None:
     np.testing.assert_allclose(enhanced(maps, small)[:, :, 4:-4], small[:, :, 4:-4], atol=2e-3)
 
 
-def test_noise_that_the_network_removes_does_not_come_back() -> None:
+def test_noise_that_the_network_removed_stays_removed() -> None:
     clean = scene()
     noisy = clean + np.random.default_rng(3).normal(0.0, 0.1, clean.shape).astype(np.float32)
     maps = np.concatenate([np.zeros_like(clean), clean + TINT[:, None, None]])
@@ -66,7 +66,7 @@ def test_noise_that_the_network_removes_does_not_come_back() -> None:
     assert np.abs((enhanced(maps, noisy) - clean).mean((1, 2))).max() < 0.005
 
 
-def test_edges_that_the_network_draws_stay() -> None:
+def test_edges_of_the_network_are_kept() -> None:
     """A line of one pixel that is in the frame only as much as a bright row of cells is."""
     small = scene()
     maps = maps_of(1.0, np.zeros(3, np.float32), (48, 64))
@@ -79,7 +79,7 @@ def test_edges_that_the_network_draws_stay() -> None:
 
 
 @pytest.mark.parametrize("gain", [1.9, 6.0, 0.4])
-def test_a_frame_that_is_brightened_or_darkened_stays_as_the_network_has_it(gain: float) -> None:
+def test_brightened_and_darkened_frames_are_not_changed(gain: float) -> None:
     small = scene(level=0.14)
     maps = maps_of(gain, 0.1 * TINT, (48, 64))
     before = maps.copy()
@@ -87,7 +87,7 @@ def test_a_frame_that_is_brightened_or_darkened_stays_as_the_network_has_it(gain
     np.testing.assert_array_equal(maps, before)
 
 
-def test_shadows_that_are_brightened_stay_so() -> None:
+def test_brightened_shadows_are_not_changed() -> None:
     """The upper half, in light, is tinted and as bright; the lower, in shadow, is made three times as bright."""
     small = scene(96, 64, 0.6)
     small[:, 48:] *= np.float32(0.1)
@@ -100,7 +100,7 @@ def test_shadows_that_are_brightened_stay_so() -> None:
     np.testing.assert_allclose(after[:, :24], small[:, :24], atol=1e-5)
 
 
-def test_between_the_two_the_share_falls_steadily() -> None:
+def test_the_share_decreases_between_the_limits() -> None:
     small = scene(level=0.4)
     left = []
     for gain in np.arange(1.25, 1.7, 0.025):
@@ -114,7 +114,7 @@ def test_between_the_two_the_share_falls_steadily() -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_an_output_that_is_not_finite_is_passed_on(value: float) -> None:
+def test_outputs_that_are_not_finite_are_returned_unchanged(value: float) -> None:
     small = scene()
     maps = maps_of(1.0, TINT, (48, 64))
     maps[4, 8, 8] = value
@@ -123,7 +123,7 @@ def test_an_output_that_is_not_finite_is_passed_on(value: float) -> None:
     np.testing.assert_array_equal(maps, before)
 
 
-def test_a_black_frame_stays_the_network_s() -> None:
+def test_black_frames_are_not_changed() -> None:
     small = np.zeros((3, 48, 64), np.float32)
     maps = maps_of(1.0, np.full(3, 0.2, np.float32), (48, 64))
     maps = preserved(maps, small)
@@ -131,7 +131,7 @@ def test_a_black_frame_stays_the_network_s() -> None:
 
 
 @pytest.mark.parametrize("channels", [3, 6])
-def test_an_enhancer_keeps_the_tones_of_a_bright_frame_alone(tmp_path: Path, channels: int) -> None:
+def test_an_enhancer_preserves_the_tones_of_bright_frames_only(tmp_path: Path, channels: int) -> None:
     file = write_tiny_model(tmp_path / "tiny.onnx", 1.0, 0.1, ModelInput(working_size=48), channels=channels)
     enhancer = Enhancer(file)
     bright = np.rint(scene(96, 128, 0.6).transpose(1, 2, 0) * 255).astype(np.uint8)

@@ -84,7 +84,7 @@ def test_every_method_reaches_the_full_size_and_brightens(method: str) -> None:
     assert out.mean() == pytest.approx(2.0 * rgb.mean(), rel=0.05)
 
 
-def test_edges_of_the_full_frame_survive_only_with_its_guidance() -> None:
+def test_only_methods_that_use_the_full_frame_keep_its_edges() -> None:
     rgb = np.zeros((48, 64, 3), np.uint8)
     rgb[:, 1::2] = 100  # stripes of one pixel, gone in the small copy
     contrast = {
@@ -101,7 +101,7 @@ def test_unknown_methods_are_rejected() -> None:
         rendered(constant_maps(1, 0), small_copy(rgb), rgb, "nearest")  # type: ignore[arg-type]
 
 
-def test_buffers_that_are_kept_do_not_leak_from_frame_to_frame() -> None:
+def test_reused_buffers_do_not_leak_between_frames() -> None:
     apply = AffineRenderer()
     first = apply(constant_maps(1.0, 0.0), picture())
     kept = first.copy()

@@ -218,7 +218,7 @@ def test_a_file_with_operators_of_other_domains_is_rejected(tmp_path: Path) -> N
 
 
 def write_with_branch(path: Path, domain: str = "") -> Path:
-    """A v8 detector behind an If whose branches return the same boxes, as exports of PyTorch contain them."""
+    """Write a v8 detector behind an If whose branches return the same boxes, as exports of PyTorch contain them."""
     import onnx
     from onnx import helper, numpy_helper
 

@@ -48,7 +48,7 @@ def doubling(tiny_model: Path) -> Iterator[Enhancer]:
 
 
 def doubled(number: int, topic: str, received_ns: int, **size: int) -> BagMessage:
-    """The output of the tiny model for a frame, on another topic."""
+    """Return the output of the tiny model for a frame, on another topic."""
     message = bag_maker.image(FIRST_NS + number * PERIOD_NS, number, **size)
     message.data = message.data * 2
     return BagMessage(topic, received_ns, IMAGE, message)

@@ -85,7 +85,7 @@ def desktop(browser: Any, file: Path) -> Iterator[Opened]:
 
 
 def split(page: Any) -> str:
-    """Position of the line in the first sample, as the browser draws it."""
+    """Return the position of the line in the first sample, as the browser draws it."""
     clip: str = page.locator(".compare img.left").first.evaluate("image => getComputedStyle(image).clipPath")
     return clip
 

@@ -164,7 +164,7 @@ def test_a_bag_without_images(tmp_path: Path) -> None:
         find(tmp_path, [BagMessage("/text", FIRST_NS, STRING, bag_maker.string("a"))])
 
 
-def test_chosen_topics_are_enhanced_regardless_of_name_and_encoding(tmp_path: Path) -> None:
+def test_selected_topics_are_enhanced_regardless_of_name_and_encoding(tmp_path: Path) -> None:
     sent = [raw("/cam/depth/image", "16UC1"), raw("/cam/image_raw"), raw("/cam/image_rect")]
     assert images(find(tmp_path, sent, images=("/cam/depth/image",))) == ["/cam/depth/image"]
     (tmp_path / "again").mkdir()
@@ -228,7 +228,7 @@ def test_ambiguous_metadata_are_an_error(tmp_path: Path) -> None:
         find(tmp_path, sent)
 
 
-def test_topics_chosen_by_the_user(tmp_path: Path) -> None:
+def test_topics_selected_by_the_user(tmp_path: Path) -> None:
     sent = [
         raw("/a/image_raw"),
         raw("/b/image_raw"),

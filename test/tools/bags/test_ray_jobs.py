@@ -75,7 +75,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def killing(marker: Path, always: bool = False) -> Callable[..., BagReport]:
-    """A task function that kills its worker in the middle of a bag, once or always."""
+    """Return a task function that kills its worker in the middle of a bag, once or always."""
 
     def enhance(source: Path, folder: Path, settings: BagSettings, tell: Callable[[int], object]) -> BagReport:
         from lowlight_enhance.tools.bags.enhance import enhance_bag

@@ -161,7 +161,7 @@ def test_it_waits_for_a_subscriber_that_starts_late(tmp_path, listen, play):
     assert "no subscriber" not in process.communicate()[1]
 
 
-def test_it_says_when_no_subscriber_came(tmp_path, capsys):
+def test_missing_subscribers_are_reported(tmp_path, capsys):
     assert cli.main(["replay", str(recording(tmp_path)), "--rate", "100", "--wait", "0.1"]) == 0
     streams = capsys.readouterr()
     assert "no subscriber to any played topic within 0.1 s (--wait); playing anyway" in streams.err
@@ -233,7 +233,7 @@ def test_a_bad_environment_is_one_line_and_exit_2(variable, value, message, tmp_
     assert said.count("\n") == 1
 
 
-def test_what_cannot_be_played_is_one_line_and_exit_2(tmp_path, capsys):
+def test_errors_of_the_bag_are_one_line_and_exit_2(tmp_path, capsys):
     bag = recording(tmp_path)
     assert cli.main(["replay", str(bag), "--topics", "/imag_raw"]) == 2
     assert "no topic /imag_raw; did you mean /image_raw?" in capsys.readouterr().err

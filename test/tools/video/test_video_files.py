@@ -118,7 +118,7 @@ def test_dark_and_enhanced_side_by_side_and_odd_sizes(tmp_path: Path, settings: 
         assert np.abs(found[4:40, left + 4 : left + 24] - expected).max() <= 12
 
 
-def test_a_file_cut_short_is_enhanced_up_to_there(tmp_path: Path, settings: VideoSettings) -> None:
+def test_a_truncated_file_is_enhanced_up_to_its_end(tmp_path: Path, settings: VideoSettings) -> None:
     source = write_video(tmp_path / "night.mkv", range(0, 4000, 40), codec="ffv1", layout="bgr0")
     source.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
     report = run(source, tmp_path / "out.mkv", settings)

@@ -22,7 +22,7 @@ from lowlight_enhance.tools.video.sources import open_source
 
 
 def corners(rgb: np.ndarray) -> str:
-    """Which quarter of ``picture_of_quarters`` stands in each corner: top left, top right, bottom left and right."""
+    """Return the quarter of ``picture_of_quarters`` in each corner: top left, top right, bottom left and right."""
     height, width = rgb.shape[:2]
     names = {(1, 0, 0): "R", (0, 1, 0): "G", (0, 0, 1): "B", (1, 1, 0): "Y"}
     points = itertools.product((height // 4, 3 * height // 4), (width // 4, 3 * width // 4))
@@ -37,7 +37,7 @@ def picture_of_quarters() -> np.ndarray:
 
 
 def write_oriented(path: Path, matrix: tuple[int, int, int, int], aspect: tuple[int, int] = (1, 1)) -> Path:
-    """A file of ``picture_of_quarters`` whose track header asks for a display matrix ``a, b, c, d``."""
+    """Write a file of ``picture_of_quarters`` whose track header has the display matrix ``a, b, c, d``."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25)
         stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuv420p"
@@ -92,7 +92,7 @@ def test_the_pixel_aspect_turns_with_the_image(
 
 
 def write_streams(path: Path, sizes: list[tuple[int, int]], cover: bool = False) -> Path:
-    """A file with a video stream of each (height, width), the first one a cover image if ``cover``."""
+    """Write a file with a video stream of each (height, width), the first one a cover image if ``cover``."""
     with av.open(str(path), "w") as container:
         streams = []
         for number, (height, width) in enumerate(sizes):

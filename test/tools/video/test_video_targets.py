@@ -100,7 +100,7 @@ def test_a_folder_that_holds_a_source_is_never_replaced(source: str, tmp_path: P
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_the_command_keeps_numbered_pictures(tmp_path: Path, tiny_model: Path) -> None:
+def test_numbered_pictures_of_the_source_are_not_replaced(tmp_path: Path, tiny_model: Path) -> None:
     folder = write_pictures(tmp_path / "night", ["01.png"])
     before = (folder / "01.png").read_bytes()
     command = ["video", str(folder / "%02d.png"), str(folder), "--force", "--model", str(tiny_model)]
@@ -138,7 +138,7 @@ def test_a_failing_encoder_leaves_nothing(tmp_path: Path, settings: VideoSetting
 
 def test_a_pipe_is_rejected_as_source(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
-    with pytest.raises(DataError, match="no regular file"):
+    with pytest.raises(DataError, match="not a regular file"):
         open_source(str(tmp_path / "pipe.mp4"))
 
 
