@@ -26,7 +26,10 @@ def result(
     series = [np.broadcast_to(values, count) for values in (megabytes, latencies_ms, threads, handles)]
     samples = [
         SoakSample(
-            60.0 * MINUTES * number / count, number // BURSTS, ProcessUsage(round(1e6 * memory), *usage), float(latency)
+            60.0 * MINUTES * number / count,
+            number // BURSTS,
+            ProcessUsage(round(1e6 * memory), *usage),
+            float(latency),
         )
         for number, (memory, latency, *usage) in enumerate(zip(*series, strict=True))
     ]
