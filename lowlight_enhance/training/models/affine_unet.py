@@ -150,9 +150,8 @@ class AffineUNet(nn.Module):
         for level in self.decoder:
             x = level(x, skips.pop())
         maps = self._maps(F.relu(self.head(x)))
-        half = maps.shape[1] // 2
-        maps = torch.cat((maps[:, :half] * brightening, maps[:, half:]), 1)
-        return F.pixel_shuffle(maps, r)  # (B, 6, H, W)
+        gains = brightening.expand(-1, 3 * r * r, -1, -1)
+        return F.pixel_shuffle(maps * torch.cat((gains, torch.ones_like(gains)), 1), r)  # (B, 6, H, W)
 
     def _maps(self, x: Tensor) -> Tensor:
         """1 + 4 ``out`` for the gains, ``out`` for the offsets, as one convolution, also in the exported file."""
