@@ -7,6 +7,7 @@
 # make docs         write the API reference to out/docs
 # make detectors PHOTOS=P.csv LABELS=L.json DETECTOR=X.onnx  measure the tables of docs/detectors.md
 # make train-smoke  run every training command once, on generated data
+# make weights DATA=DIR  train, export and evaluate the shipped models; the same command continues a stopped run
 # PYTHON=python3.12 selects the interpreter; TORCH is pip's argument for torch, e.g. a build for your GPU.
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help setup setup-dev demo pictures parameters modules docs detectors train-smoke test lint bench soak clean
+.PHONY: help setup setup-dev demo pictures parameters modules docs detectors train-smoke weights test lint bench soak clean
 
 help:
 	@sed -n '/^#/!q; s/^# //p' Makefile
@@ -54,6 +55,11 @@ detectors: setup-dev
 train-smoke: setup-dev
 	rm -rf out/train-smoke
 	$(BIN)/python test/helpers/train_smoke.py out/train-smoke
+
+# DATA holds the pictures that config/train/manifests/ lists. Hours on a CPU; models and table are in out/weights.
+weights: setup-dev
+	@test -d "$(DATA)" || { echo "give the folder of the data set: make weights DATA=DIR" >&2; exit 1; }
+	$(BIN)/lowlight train --config config/train/student.yaml --data-root "$(DATA)" --out out/weights
 
 test: setup-dev lint
 	$(BIN)/python -m pytest

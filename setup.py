@@ -41,6 +41,7 @@ EXTRAS = {
         "tensorboard>=2.16,<3",
         "onnx>=1.16",
         "onnxscript>=0.5",
+        "safetensors>=0.4,<1",
         "pyyaml>=6,<7",
         "tqdm>=4.66,<5",
         "rawpy>=0.27,<1",

@@ -102,7 +102,7 @@ def build_parser() -> argparse.ArgumentParser:
     ``interrupted_status``, the exit status after Ctrl-C.
     """
     from lowlight_enhance import __version__
-    from lowlight_enhance.commands import bags, evaluate, images, node, training, video
+    from lowlight_enhance.commands import bags, dataset, evaluate, export, images, node, training, video
 
     parser = argparse.ArgumentParser(
         prog="lowlight", description="Enhance dark images, videos, ROS 2 bags and live camera topics."
@@ -117,15 +117,17 @@ def build_parser() -> argparse.ArgumentParser:
     bags.add_bag(commands)
     bags.add_replay(commands)
     node.add_demo(commands)
-    training.add_prepare_sid(commands)
-    training.add_noise_figure(commands)
+    dataset.add_prepare_sid(commands)
+    dataset.add_dataset(commands)
+    export.add_noise_figure(commands)
+    training.add_train(commands)
     training.add_train_teacher(commands)
     training.add_distill(commands)
     training.add_train_student(commands)
     training.add_summary(commands)
-    training.add_export(commands)
+    export.add_export(commands)
     evaluate.add_evaluate(commands)
-    training.add_figures(commands)
+    export.add_figures(commands)
     return parser
 
 

@@ -114,6 +114,9 @@ def add_image_options(parser: argparse.ArgumentParser, isos: list[float]) -> Non
     )
     parser.add_argument("--photos", type=Path, metavar="CSV", help="manifest of photographs to darken")
     parser.add_argument(
+        "--data-root", type=Path, metavar="DIR", help="folder of the files in the manifest (default: the manifest's)"
+    )
+    parser.add_argument(
         "--split",
         choices=("val", "train", "test", "all"),
         default="val",
@@ -154,7 +157,13 @@ def evaluation_images(options: argparse.Namespace, command: str) -> list[Evaluat
     if (options.data is None) == (options.photos is None):
         raise DataError(f"{command} needs one of --pairs and --photos")
     if options.data:
-        return evaluate.real_images(options.data, options.split, options.max_mean)
+        return evaluate.real_images(options.data, options.split, options.max_mean, options.data_root)
     return evaluate.darkened_images(
-        options.photos, options.stops, options.iso, options.split, options.sensor, options.full_well
+        options.photos,
+        options.stops,
+        options.iso,
+        options.split,
+        options.sensor,
+        options.full_well,
+        root=options.data_root,
     )

@@ -33,6 +33,7 @@ EXTRAS = {
     "torchmetrics": "train",
     "onnx": "train",
     "onnxscript": "train",
+    "safetensors": "train",
     "yaml": "train",
     "tqdm": "train",
     "rawpy": "train",

@@ -110,7 +110,7 @@ def bag_config(options: argparse.Namespace) -> BagEvaluationConfig:
 
 def load_enhance(options: argparse.Namespace, model: Path) -> Enhance:
     """Return the ``Enhance`` of an ONNX file or a checkpoint. Only checkpoints import PyTorch."""
-    if model.suffix == ".pt":
+    if model.suffix in (".pt", ".safetensors"):
         from lowlight_enhance.training import evaluate
 
         return evaluate.load_enhance(model, options.working_size, options.threads, options.upsampling)

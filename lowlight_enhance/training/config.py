@@ -1,4 +1,4 @@
-"""Settings from YAML: a file holds only what differs from the defaults, which stand once, in the dataclasses."""
+"""Read run settings from YAML. A file holds only what differs from the defaults, which are in the dataclasses."""
 
 from __future__ import annotations
 
@@ -17,31 +17,61 @@ from lowlight_enhance.core.errors import ConfigError
 T = TypeVar("T")
 
 
-def load_config(cls: type[T], path: Path | None) -> T:
-    """The dataclass ``cls`` with the differences that the YAML file at ``path`` lists; its defaults for None.
+def load_config(cls: type[T], path: Path | None, default: T | None = None) -> T:
+    """Return the settings in a YAML file.
+
+    A section may be the name of another YAML file, relative to the folder of this one, that holds it.
+
+    Args:
+        cls: dataclass of the settings.
+        path: YAML file; None: ``default`` as it is.
+        default: values of what the file leaves out; None: the defaults of ``cls``.
 
     Raises:
-        ConfigError: no such file, not YAML, an unknown key, or a value of the wrong kind or out of range.
+        ConfigError: a file is missing or not YAML, a key is unknown, or a value has the wrong type or is out of range.
     """
+    if default is None:
+        default = cls()
     if path is None:
-        return cls()
+        return default
+    values = _read_yaml(path)
+    if isinstance(values, dict):
+        hints = typing.get_type_hints(cls)
+        values = {key: _section(item, hints.get(key), path) for key, item in values.items()}
+    return typing.cast(T, build(cls, values, str(path), default))
+
+
+def _read_yaml(path: Path) -> Any:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
-    return typing.cast(T, build(cls, values, str(path), cls()))
+
+
+def _section(value: Any, kind: Any, path: Path) -> Any:
+    """Return the content of the file that ``value`` names where the section is a dataclass, else ``value``."""
+    kinds = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
+    if isinstance(value, str) and any(map(dataclasses.is_dataclass, kinds)):
+        return _read_yaml(path.parent / value)
+    return value
 
 
 def build(kind: Any, value: Any, where: str, default: Any = None) -> Any:
-    """``value``, of YAML's or JSON's types, as the annotated type ``kind``.
+    """Convert a value of YAML or JSON to an annotated type.
 
-    A mapping for a dataclass changes ``default`` where that is one, so what it leaves out stays as it is there; None
-    changes nothing. A float may be a text such as 1e-5, which YAML reads as one for want of a point.
+    A mapping for a dataclass changes ``default`` where that is an instance, so what the mapping leaves out keeps its
+    value; None changes nothing. A float may be a text such as 1e-5, which YAML reads as text for want of a point.
+
+    Args:
+        kind: the type.
+        value: the value.
+        where: position in the settings, for messages.
+        default: current value.
 
     Raises:
-        ConfigError: it cannot be; the message starts with ``where``.
+        ConfigError: the value does not fit the type.
     """
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind):
@@ -66,9 +96,12 @@ def build(kind: Any, value: Any, where: str, default: Any = None) -> Any:
 
 
 def check_range(config: Any, low: float, high: float, *names: str) -> None:
-    """Raise ConfigError unless these fields of a dataclass lie within ``low``..``high``; of a tuple, all its values.
+    """Check that fields of a dataclass lie within ``low``..``high``; of a tuple, all its values.
 
-    A tuple must hold one value at least. ``high`` may be infinite, a value may not.
+    A tuple must hold at least one value. ``high`` may be infinite, a value may not.
+
+    Raises:
+        ConfigError: a field does not.
     """
     wanted = f"{low:g} or more" if math.isinf(high) else f"from {low:g} to {high:g}"
     for name in names:
@@ -110,7 +143,7 @@ def _dataclass(kind: Any, value: Any, where: str, default: Any) -> Any:
 
 
 def _all_defaults(kind: Any) -> Any:
-    """An instance made of defaults alone; None where a field has none."""
+    """Return an instance with all defaults; None if a field has no default."""
     return None if any(_needed(field) for field in dataclasses.fields(kind)) else kind()
 
 

@@ -19,12 +19,12 @@ from lowlight_enhance.training.data.config import BatchShape, DataConfig, check_
 from lowlight_enhance.training.data.dataset import Batches
 from lowlight_enhance.training.data.pictures import Sources, load_training_pictures
 from lowlight_enhance.training.engine import checkpoint
-from lowlight_enhance.training.engine.checkpoint import Origin, State
-from lowlight_enhance.training.engine.fit import Batch, FitConfig, accelerator_for, descend, fit, set_mode
-from lowlight_enhance.training.engine.network import LoadedNetwork, TrainedNetwork
+from lowlight_enhance.training.engine.checkpoint import State, WeightsHash
+from lowlight_enhance.training.engine.fit import Batch, FitConfig, backward_step, create_accelerator, fit, set_mode
+from lowlight_enhance.training.engine.network import LoadedNetwork, TrainedNetwork, check_metadata_encoding
 from lowlight_enhance.training.engine.optimization import CosineConfig, OptimizerConfig, set_learning_rate
 from lowlight_enhance.training.engine.run_log import Parts, Validation
-from lowlight_enhance.training.engine.validation import as_picture, at_size_of, validate, validation_pairs
+from lowlight_enhance.training.engine.validation import apply_output, resize_like, validate, validation_pairs
 from lowlight_enhance.training.losses import ReconstructionWeights, as_displayed, reconstruction_loss
 from lowlight_enhance.training.models.affine_unet import AffineUNet
 from lowlight_enhance.training.models.network import NetworkConfig
@@ -112,29 +112,20 @@ def distill(
         LowlightError: a loss is not finite.
     """
     check_sizes(config.data, config.model_input, max(config.network.size_multiple, teacher.size_multiple))
-    _check_same_input(config.model_input, teacher.model_input, teacher.path)
+    check_metadata_encoding(config.model_input, teacher)
     pictures = load_training_pictures(sources, config.validation_max_mean, config.data.memory_gb)
-    accelerator = accelerator_for(config.fit)
+    accelerator = create_accelerator(config.fit)
     torch.manual_seed(config.fit.seed)
     step = DistillStep(config, teacher.network, accelerator)
     accelerator.print(f"{step.student}, {pictures}")
-    to_validate = validation_pairs(pictures, config.data, accelerator.print)
+    validation_set = validation_pairs(pictures, config.data, accelerator.print)
     batches = Batches(pictures, config.data, config.model_input, config.fit.seed, config.fit.steps)
 
-    def validated() -> Validation:
-        return validate(step.student.result, to_validate, config.model_input, step.teacher)
+    def run_validation() -> Validation:
+        return validate(step.student.result, validation_set, config.model_input, step.teacher)
 
-    fit(step, batches, validated, config.fit, config, out, accelerator)
+    fit(step, batches, run_validation, config.fit, config, out, accelerator)
     return out / "last.pt"
-
-
-def _check_same_input(ours: ModelInput, theirs: ModelInput, teacher: Path) -> None:
-    for name in ("iso_range", "exposure_range_s", "unknown"):
-        if getattr(ours, name) != getattr(theirs, name):
-            raise ConfigError(
-                f"model_input: {name} is {getattr(ours, name)}, but {getattr(theirs, name)} in {teacher}: "
-                "student and teacher must read ISO and exposure time alike"
-            )
 
 
 class DistillStep:
@@ -142,7 +133,7 @@ class DistillStep:
 
     def __init__(self, config: DistillConfig, teacher: nn.Module, accelerator: Accelerator) -> None:
         self.config, self.accelerator = config, accelerator
-        self.origin = Origin.of(teacher)
+        self.origin = WeightsHash.of(teacher)
         self.teacher = teacher.to(accelerator.device).eval().requires_grad_(False)
         if isinstance(self.teacher, AffineUNet):
             self.teacher = self.teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -171,37 +162,37 @@ class DistillStep:
             set_learning_rate(self.optimizer, config.cosine.learning_rate(peak, number, config.fit.steps))
         # A picture of the paper's networks has the working size; maps are applied to the full-size dark picture.
         rgb = dark if config.network.kind == "affine" else inputs[:, :3]
-        taught = self._taught(inputs, rgb)
+        taught = self._teacher_output(inputs, rgb)
         with self.accelerator.accumulate(self.student.prepared):
-            output = as_picture(self.student(inputs), rgb)
-            parts: dict[str, Tensor] = {"teacher_l1": (output - at_size_of(taught, output)).abs().mean()}
+            output = apply_output(self.student(inputs), rgb)
+            parts: dict[str, Tensor] = {"teacher_l1": (output - resize_like(taught, output)).abs().mean()}
             loss = config.teacher * parts["teacher_l1"]
             chosen = labelled > 0.5
             if config.has_references and bool(chosen.any()):
                 shown = as_displayed(output[chosen])
-                to_reference, more = reconstruction_loss(shown, at_size_of(bright[chosen], shown), config.losses)
+                to_reference, more = reconstruction_loss(shown, resize_like(bright[chosen], shown), config.losses)
                 loss, parts = loss + to_reference, {**parts, **more}
-            descend(self.accelerator, loss, self.student.prepared, self.optimizer, config.fit.clip_grad)
+            backward_step(self.accelerator, loss, self.student.prepared, self.optimizer, config.fit.clip_grad)
         if self.accelerator.sync_gradients:
             self.student.average(number)
         parts = {name: value.detach() for name, value in {"loss": loss, **parts}.items()}
         return {**parts, "learning_rate": self.optimizer.param_groups[0]["lr"]}
 
     @torch.no_grad()
-    def _taught(self, inputs: Tensor, rgb: Tensor) -> Tensor:
+    def _teacher_output(self, inputs: Tensor, rgb: Tensor) -> Tensor:
         if isinstance(self.teacher, AffineUNet):
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         with self.accelerator.autocast():
             output = self.teacher(inputs).float().contiguous()
-        return as_picture(output, rgb).clamp(0.0, 1.0)
+        return apply_output(output, rgb).clamp(0.0, 1.0)
 
-    def validated(self, scores: Mapping[str, float]) -> None:
+    def end_epoch(self, scores: Mapping[str, float]) -> None:
         """Lower the learning rate on a plateau."""
         if self.config.schedule == "plateau" and "teacher_l1" in scores:
             self.plateau.step(scores["teacher_l1"])
 
 
-DISTILLED_STUDENT: checkpoint.Trained[DistillConfig, nn.Module] = checkpoint.Trained(
+DISTILLED_CHECKPOINT: checkpoint.CheckpointKind[DistillConfig, nn.Module] = checkpoint.CheckpointKind(
     DistillConfig, "lowlight distill", "student", lambda config: config.network.build()
 )
 
@@ -212,4 +203,4 @@ def load_distilled(path: Path) -> tuple[nn.Module, DistillConfig, int]:
     Raises:
         DataError: not such a checkpoint.
     """
-    return DISTILLED_STUDENT.load(path)
+    return DISTILLED_CHECKPOINT.load(path)

@@ -17,13 +17,16 @@ from lowlight_enhance.training.data.manifest import Pair, read_pairs, read_photo
 from lowlight_enhance.training.data.pictures import load_pairs, load_rgb
 
 
-def real_images(manifest: Path, split: str = "val", max_mean: float = 255.0) -> list[EvaluationImage]:
+def real_images(
+    manifest: Path, split: str = "val", max_mean: float = 255.0, root: Path | None = None
+) -> list[EvaluationImage]:
     """Return the pairs of a manifest.
 
     Args:
         manifest: CSV of pairs.
         split: ``train``, ``val``, ``test``, or ``all``.
         max_mean: largest mean (0..255) of the dark image.
+        root: folder to which file names are relative; None: the folder of the manifest.
 
     Raises:
         DataError: the manifest or an image cannot be read.
@@ -38,7 +41,7 @@ def real_images(manifest: Path, split: str = "val", max_mean: float = 255.0) -> 
 
     return [
         image(pair)
-        for pair in read_pairs(manifest)
+        for pair in read_pairs(manifest, root)
         if split in (pair.split, "all") and (max_mean >= 255.0 or load_rgb(pair.dark).mean() <= max_mean)
     ]
 
@@ -51,6 +54,7 @@ def darkened_images(
     sensor: str = "SonyA7S2",
     full_well_electrons: float | None = None,
     exposure_s: float = 1 / 60,
+    root: Path | None = None,
 ) -> list[EvaluationImage]:
     """Return the photographs of a manifest, darkened with simulated noise that is the same in every run.
 
@@ -62,6 +66,7 @@ def darkened_images(
         sensor: name of a sensor in ``SENSORS``.
         full_well_electrons: electrons that the sensor holds at ISO 100; None: as calibrated.
         exposure_s: exposure time in the metadata.
+        root: folder to which file names are relative; None: the folder of the manifest.
 
     Raises:
         DataError: the manifest cannot be read.
@@ -79,25 +84,25 @@ def darkened_images(
 
         return EvaluationImage(path.name, path.name, capture, load)
 
-    listed = [path for path, belongs in read_photos(manifest) if split in (belongs, "all")]
+    listed = [path for path, belongs in read_photos(manifest, root) if split in (belongs, "all")]
     return [image(number, path) for number, path in enumerate(listed)]
 
 
 def load_enhance(
     model: Path, working_size: int | None = None, threads: int | None = None, upsampling: Upsampling = "local_affine"
 ) -> Enhance:
-    """Return an ``Enhance`` of an ONNX file, or of a checkpoint (.pt) run by PyTorch.
+    """Return an ``Enhance`` of an ONNX file, or of a checkpoint (.pt) or weights file (.safetensors) run by PyTorch.
 
     Raises:
         ModelError: the ONNX file cannot be used.
         DataError: the checkpoint cannot be used.
     """
-    if model.suffix != ".pt":
+    if model.suffix not in (".pt", ".safetensors"):
         return Enhancer(model, threads=threads, working_size=working_size, upsampling=upsampling)
     import torch
 
-    from lowlight_enhance.training.networks import enhance_by, load_checkpoint
+    from lowlight_enhance.training.networks import enhance_with, load_network
 
     if threads is not None:
         torch.set_num_threads(threads)
-    return enhance_by(load_checkpoint(model), working_size, upsampling)
+    return enhance_with(load_network(model), working_size, upsampling)

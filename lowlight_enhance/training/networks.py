@@ -1,4 +1,4 @@
-"""Any checkpoint of this package as a network that runs, and as an ``Enhance``."""
+"""Networks from checkpoints, weights files and shipped models, and as an ``Enhance``."""
 
 from __future__ import annotations
 
@@ -13,51 +13,83 @@ from torch import nn
 
 from lowlight_enhance.core.enhancement.enhancer import Enhance, decode_maps
 from lowlight_enhance.core.enhancement.upsampling import AffineRenderer, Upsampling, render
-from lowlight_enhance.core.errors import DataError
+from lowlight_enhance.core.errors import ConfigError, DataError
 from lowlight_enhance.core.inference.model_input import Rgb, Tensor
+from lowlight_enhance.core.inference.model_zoo import INCLUDED_MODELS
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
-from lowlight_enhance.training.distill import DISTILLED_STUDENT
+from lowlight_enhance.core.resources import share_folder
+from lowlight_enhance.training.distill import DISTILLED_CHECKPOINT
 from lowlight_enhance.training.engine import checkpoint
 from lowlight_enhance.training.engine.network import Kind, LoadedNetwork
-from lowlight_enhance.training.train_student import TRAINED_STUDENT
-from lowlight_enhance.training.train_teacher import TRAINED_TEACHER
+from lowlight_enhance.training.export.weights import SUFFIX, read_weights
+from lowlight_enhance.training.train_student import STUDENT_CHECKPOINT
+from lowlight_enhance.training.train_teacher import TEACHER_CHECKPOINT
 
-TRAINED: dict[Kind, checkpoint.Trained[Any, Any]] = {
-    "student": TRAINED_STUDENT,
-    "distilled student": DISTILLED_STUDENT,
-    "teacher": TRAINED_TEACHER,
+CHECKPOINT_KINDS: dict[Kind, checkpoint.CheckpointKind[Any, Any]] = {
+    "student": STUDENT_CHECKPOINT,
+    "distilled student": DISTILLED_CHECKPOINT,
+    "teacher": TEACHER_CHECKPOINT,
 }
 
 
-def load_checkpoint(path: Path) -> LoadedNetwork:
-    """The network of a checkpoint of ``train-student``, ``distill`` or ``train-teacher``.
+def load_network(path: Path) -> LoadedNetwork:
+    """Load the network of a checkpoint, or of a safetensors file that ``export`` wrote.
 
     Raises:
-        DataError: not such a checkpoint.
+        DataError: it is neither.
+    """
+    return read_weights(path) if path.suffix == SUFFIX else load_checkpoint(path)
+
+
+def load_checkpoint(path: Path) -> LoadedNetwork:
+    """Load the network of a checkpoint of ``train-student``, ``distill`` or ``train-teacher``.
+
+    Raises:
+        DataError: it is not such a checkpoint.
     """
     saved = checkpoint.load(path)
-    for kind, trained in TRAINED.items():
-        if trained.wrote(saved):
-            network, config, step = trained.load(path, saved)
+    for kind, candidate in CHECKPOINT_KINDS.items():
+        if candidate.matches(saved):
+            network, config, step = candidate.load(path, saved)
             return LoadedNetwork(network, config.model_input, step, kind, path)
     raise DataError(f"{path} holds {' and '.join(saved['about'])}: no network of this package")
 
 
+def find_weights(name: str | Path) -> Path:
+    """Return the file of the float32 weights that ``name`` means.
+
+    Args:
+        name: name of a shipped model, or path of a checkpoint or a safetensors file.
+
+    Raises:
+        ConfigError: the shipped model has no float32 weights in this installation.
+    """
+    if str(name) not in INCLUDED_MODELS:
+        return Path(name).expanduser()
+    path = share_folder() / f"models/{name}{SUFFIX}"
+    if not path.exists():
+        raise ConfigError(
+            f"the shipped model '{name}' has no float32 weights: {path} is missing, and {name}.onnx holds folded or "
+            f"quantised weights, which cannot be trained; give a checkpoint, or a {SUFFIX} file of 'lowlight export'"
+        )
+    return path
+
+
 @torch.inference_mode()
 def infer(network: nn.Module, tensor: Tensor) -> Tensor:
-    """The network's output on a (1, 5, h, w) tensor, both on the CPU."""
+    """Run a network on the CPU on a (1, 5, h, w) tensor."""
     return np.asarray(network(torch.from_numpy(tensor)).numpy(), dtype=np.float32)
 
 
-def enhance_by(
+def enhance_with(
     loaded: LoadedNetwork, working_size: int | None = None, upsampling: Upsampling = "local_affine"
 ) -> Enhance:
-    """An ``Enhance`` run by torch; the way to the network and back is the robot's own.
+    """Return an ``Enhance`` that runs the network with PyTorch, and everything else as the runtime does.
 
     Args:
-        loaded: of ``load_checkpoint``.
-        working_size: instead of the checkpoint's own.
-        upsampling: way from the small result to the full size.
+        loaded: network.
+        working_size: replaces that of its model input.
+        upsampling: upsampling of the result of the network to full size.
     """
     model_input, renderer = loaded.model_input, AffineRenderer()
     if working_size is not None:

@@ -19,13 +19,13 @@ from lowlight_enhance.training.data.dataset import Batches
 from lowlight_enhance.training.data.pictures import Sources, load_training_pictures
 from lowlight_enhance.training.engine import checkpoint
 from lowlight_enhance.training.engine.checkpoint import Stateful
-from lowlight_enhance.training.engine.fit import Batch, FitConfig, accelerator_for, descend, fit, set_mode
-from lowlight_enhance.training.engine.network import LoadedNetwork, TrainedNetwork
+from lowlight_enhance.training.engine.fit import Batch, FitConfig, backward_step, create_accelerator, fit, set_mode
+from lowlight_enhance.training.engine.network import LoadedNetwork, TrainedNetwork, check_metadata_encoding
 from lowlight_enhance.training.engine.optimization import CosineConfig, OptimizerConfig, set_learning_rate
 from lowlight_enhance.training.engine.run_log import Parts, Validation
-from lowlight_enhance.training.engine.validation import as_picture, at_size_of, validate, validation_pairs
+from lowlight_enhance.training.engine.validation import apply_output, resize_like, validate, validation_pairs
 from lowlight_enhance.training.losses import ReconstructionWeights, as_displayed, reconstruction_loss
-from lowlight_enhance.training.models.network import NetworkConfig
+from lowlight_enhance.training.models.network import NetworkConfig, network_config
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,11 @@ class TrainStudentConfig:
         check_range(self, 0.0, 255.0, "validation_max_mean")
 
 
+def fine_tuning_defaults(init: LoadedNetwork) -> TrainStudentConfig:
+    """Return the settings that fine-tuning starts from: network and model input are those of ``init``."""
+    return TrainStudentConfig(network=network_config(init.network), model_input=init.model_input)
+
+
 def train_student(
     config: TrainStudentConfig,
     sources: Sources,
@@ -77,24 +82,25 @@ def train_student(
     """
     check_sizes(config.data, config.model_input, config.network.size_multiple)
     pictures = load_training_pictures(sources, config.validation_max_mean, config.data.memory_gb)
-    accelerator = accelerator_for(config.fit)
+    accelerator = create_accelerator(config.fit)
     torch.manual_seed(config.fit.seed)
     network = config.network.build()
     resumed = (out / "last.pt").exists()
     if init is not None and not resumed:
+        check_metadata_encoding(config.model_input, init)
         copy_weights(init, network)
         accelerator.print(f"starting from {init.path}")
     elif init is not None:
         accelerator.print(f"continuing {out / 'last.pt'}; {init.path} is not used")
     step = StudentStep(config, network, accelerator)
     accelerator.print(f"{step.student}, {pictures}")
-    to_validate = validation_pairs(pictures, config.data, accelerator.print)
+    validation_set = validation_pairs(pictures, config.data, accelerator.print)
     batches = Batches(pictures, config.data, config.model_input, config.fit.seed, config.fit.steps)
 
-    def validated() -> Validation:
-        return validate(step.student.result, to_validate, config.model_input)
+    def run_validation() -> Validation:
+        return validate(step.student.result, validation_set, config.model_input)
 
-    fit(step, batches, validated, config.fit, config, out, accelerator)
+    fit(step, batches, run_validation, config.fit, config, out, accelerator)
     return out / "last.pt"
 
 
@@ -134,18 +140,18 @@ class StudentStep:
         peak = config.optimizer.learning_rate
         set_learning_rate(self.optimizer, config.schedule.learning_rate(peak, number, config.fit.steps))
         with self.accelerator.accumulate(self.student.prepared):
-            output = as_displayed(as_picture(self.student(inputs), dark))
-            loss, parts = reconstruction_loss(output, at_size_of(bright, output), config.losses)
-            descend(self.accelerator, loss, self.student.prepared, self.optimizer, config.fit.clip_grad)
+            output = as_displayed(apply_output(self.student(inputs), dark))
+            loss, parts = reconstruction_loss(output, resize_like(bright, output), config.losses)
+            backward_step(self.accelerator, loss, self.student.prepared, self.optimizer, config.fit.clip_grad)
         if self.accelerator.sync_gradients:
             self.student.average(number)
         return {"loss": loss.detach(), **{name: value.detach() for name, value in parts.items()}}
 
-    def validated(self, scores: Mapping[str, float]) -> None:
+    def end_epoch(self, scores: Mapping[str, float]) -> None:
         """The learning rate follows the steps alone."""
 
 
-TRAINED_STUDENT: checkpoint.Trained[TrainStudentConfig, nn.Module] = checkpoint.Trained(
+STUDENT_CHECKPOINT: checkpoint.CheckpointKind[TrainStudentConfig, nn.Module] = checkpoint.CheckpointKind(
     TrainStudentConfig, "lowlight train-student", "student", lambda config: config.network.build()
 )
 
@@ -156,4 +162,4 @@ def load_student(path: Path) -> tuple[nn.Module, TrainStudentConfig, int]:
     Raises:
         DataError: not such a checkpoint.
     """
-    return TRAINED_STUDENT.load(path)
+    return STUDENT_CHECKPOINT.load(path)

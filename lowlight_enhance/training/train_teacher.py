@@ -22,16 +22,16 @@ from lowlight_enhance.training.engine.checkpoint import Stateful
 from lowlight_enhance.training.engine.fit import (
     Batch,
     FitConfig,
-    accelerator_for,
-    descend,
+    backward_step,
+    create_accelerator,
     fit,
     set_mode,
-    synchronised,
+    to_device,
 )
 from lowlight_enhance.training.engine.network import TrainedNetwork
 from lowlight_enhance.training.engine.optimization import CosineConfig, OptimizerConfig, set_learning_rate
 from lowlight_enhance.training.engine.run_log import Parts, Validation
-from lowlight_enhance.training.engine.validation import as_picture, at_size_of, validate, validation_pairs
+from lowlight_enhance.training.engine.validation import apply_output, resize_like, validate, validation_pairs
 from lowlight_enhance.training.losses import (
     PerceptualLoss,
     ReconstructionWeights,
@@ -83,14 +83,16 @@ class AdversaryPhases:
         if min(self.warmup, self.cooldown_from) < 0 or self.cooldown_every < 1:
             raise ConfigError("phases: warmup and cooldown_from must be 0 or more, cooldown_every 1 or more")
 
-    def judges(self, epoch: int) -> bool:
+    def uses_discriminator(self, epoch: int) -> bool:
         """Whether the generator's loss has the adversarial term."""
         return epoch >= self.warmup
 
-    def learns(self, epoch: int) -> bool:
+    def trains_discriminator(self, epoch: int) -> bool:
         """Whether the discriminator is trained."""
         cooling = epoch >= self.cooldown_from
-        return self.judges(epoch) and (not cooling or (epoch - self.cooldown_from) % self.cooldown_every == 0)
+        return self.uses_discriminator(epoch) and (
+            not cooling or (epoch - self.cooldown_from) % self.cooldown_every == 0
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +151,9 @@ def train_teacher(config: TrainTeacherConfig, sources: Sources, out: Path) -> Pa
     check_sizes(config.data, config.model_input, config.network.size_multiple)
     check_sizes(config.data, config.model_input, int(2 ** len(config.discriminator.channels)))
     pictures = load_training_pictures(sources, config.validation_max_mean, config.data.memory_gb)
-    accelerator = accelerator_for(config.fit)
+    accelerator = create_accelerator(config.fit)
     torch.manual_seed(config.fit.seed)
-    step = GanStep(config, accelerator)
+    step = TeacherStep(config, accelerator)
     accelerator.print(
         f"{step.teacher}, discriminator of {parameter_count(step.discriminator) / 1e6:.2f} M parameters, {pictures}"
     )
@@ -161,17 +163,17 @@ def train_teacher(config: TrainTeacherConfig, sources: Sources, out: Path) -> Pa
             f"warning: {config.fit.epochs} epochs, but schedule: t_max {t_max}: the learning rate rises again from "
             f"epoch {t_max + 1} on; set schedule: {{t_max: 0}}"
         )
-    to_validate = validation_pairs(pictures, config.data, accelerator.print)
+    validation_set = validation_pairs(pictures, config.data, accelerator.print)
     batches = Batches(pictures, config.data, config.model_input, config.fit.seed, config.fit.steps)
 
-    def validated() -> Validation:
-        found = validate(step.teacher.result, to_validate, config.model_input)
+    def run_validation() -> Validation:
+        found = validate(step.teacher.result, validation_set, config.model_input)
         if not found.scores:
             return found
         loss = validation_loss(found.scores, config.losses.reconstruction)
         return replace(found, scores={**found.scores, "loss": loss})
 
-    fit(step, batches, validated, config.fit, config, out, accelerator)
+    fit(step, batches, run_validation, config.fit, config, out, accelerator)
     return out / "last.pt"
 
 
@@ -184,17 +186,17 @@ def validation_loss(scores: Mapping[str, float], weights: ReconstructionWeights)
     return weights.l1 * scores["l1"] + weights.ssim * (1.0 - scores["ssim"])
 
 
-class GanStep:
+class TeacherStep:
     """Generator down L1, SSIM and -E[D(G(z))]; then discriminator down the hinge loss, where its phase says so."""
 
     def __init__(self, config: TrainTeacherConfig, accelerator: Accelerator) -> None:
         self.config, self.accelerator = config, accelerator
         self.teacher = TrainedNetwork(config.network.build(), config.fit.ema_decay, accelerator)
-        self.discriminator = synchronised(Discriminator(config.discriminator), accelerator)
+        self.discriminator = to_device(Discriminator(config.discriminator), accelerator)
         self.perceptual = self._perceptual()
         self.optimizer = self.teacher.prepare(config.optimizer.build(self.teacher.model.parameters()))
         rmsprop = config.discriminator_optimizer.build(self.discriminator.parameters())
-        self.judge, self.discriminator_optimizer = accelerator.prepare(self.discriminator, rmsprop)
+        self.prepared_discriminator, self.discriminator_optimizer = accelerator.prepare(self.discriminator, rmsprop)
 
     def _perceptual(self) -> PerceptualLoss | None:
         if not self.config.losses.perceptual:
@@ -219,20 +221,22 @@ class GanStep:
         phases, clip = self.config.phases, self.config.fit.clip_grad
         epoch = number // self.config.fit.steps_per_epoch
         self._prepare(number, epoch)
-        with self.accelerator.accumulate(self.teacher.prepared, self.judge):
-            output = as_displayed(as_picture(self.teacher(inputs), dark))
-            bright = at_size_of(bright, output)
-            parts = self.generator_losses(output, bright, adversarial=phases.judges(epoch))
-            descend(self.accelerator, parts["loss"], self.teacher.prepared, self.optimizer, clip)
-            if phases.learns(epoch) and self.config.losses.adversarial:
-                hinge = hinge_discriminator(self.judge(bright), self.judge(output.detach()))
-                descend(self.accelerator, hinge, self.judge, self.discriminator_optimizer, clip)
+        with self.accelerator.accumulate(self.teacher.prepared, self.prepared_discriminator):
+            output = as_displayed(apply_output(self.teacher(inputs), dark))
+            bright = resize_like(bright, output)
+            parts = self.generator_losses(output, bright, adversarial=phases.uses_discriminator(epoch))
+            backward_step(self.accelerator, parts["loss"], self.teacher.prepared, self.optimizer, clip)
+            if phases.trains_discriminator(epoch) and self.config.losses.adversarial:
+                hinge = hinge_discriminator(
+                    self.prepared_discriminator(bright), self.prepared_discriminator(output.detach())
+                )
+                backward_step(self.accelerator, hinge, self.prepared_discriminator, self.discriminator_optimizer, clip)
                 parts["discriminator"] = hinge
         if self.accelerator.sync_gradients:
             self.teacher.average(number)
         return {name: value.detach() for name, value in parts.items()}
 
-    def validated(self, scores: Mapping[str, float]) -> None:
+    def end_epoch(self, scores: Mapping[str, float]) -> None:
         """The learning rates follow the epochs alone."""
 
     def _prepare(self, number: int, epoch: int) -> None:
@@ -260,7 +264,7 @@ class GanStep:
         return {"loss": loss, **parts}
 
 
-TRAINED_TEACHER: checkpoint.Trained[TrainTeacherConfig, nn.Module] = checkpoint.Trained(
+TEACHER_CHECKPOINT: checkpoint.CheckpointKind[TrainTeacherConfig, nn.Module] = checkpoint.CheckpointKind(
     TrainTeacherConfig, "lowlight train-teacher", "teacher", lambda config: config.network.build()
 )
 
@@ -271,4 +275,4 @@ def load_teacher(path: Path) -> tuple[nn.Module, TrainTeacherConfig, int]:
     Raises:
         DataError: not such a checkpoint.
     """
-    return TRAINED_TEACHER.load(path)
+    return TEACHER_CHECKPOINT.load(path)

@@ -1,13 +1,12 @@
-"""What the tests of the training half share; they skip, with a reason, where torch is not installed."""
+"""Fixtures of the training tests, which are skipped with a reason where torch is not installed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
+from tiny_data import write_tiny_data
 
 collect_ignore_glob: list[str] = []
 try:
@@ -22,13 +21,13 @@ except ImportError:
     collect_ignore_glob = ["test_*.py"]
 
     def pytest_report_header() -> str:
-        """Say what is left out."""
-        return "torch or accelerate is not installed: the tests of training are left out (pip install '.[train]')"
+        """Return the reason why the training tests are skipped."""
+        return "torch or accelerate is not installed: the training tests are skipped (pip install '.[train]')"
 
 
 @pytest.fixture(autouse=True)
 def seed() -> Iterator[None]:
-    """Every test starts from the same random state and leaves Accelerate's, which is global, as it was."""
+    """Start every test from the same random state, and reset the global state of Accelerate after it."""
     torch.manual_seed(0)
     yield
     AcceleratorState._reset_state(reset_partial_state=True)
@@ -37,24 +36,15 @@ def seed() -> Iterator[None]:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """A folder with pairs.csv and photos.csv: three scenes of 64 pixels, the last for validation."""
-    rng = np.random.default_rng(0)
-    lines = ["scene,dark,bright,split"]
-    for number in range(3):
-        picture = cv2.resize(rng.integers(60, 256, (6, 6, 3), dtype=np.uint8), (64, 64))
-        cv2.imwrite(str(tmp_path / f"{number}.png"), picture)
-        cv2.imwrite(str(tmp_path / f"{number}_dark.png"), picture // 5)
-        lines.append(f"{number},{number}_dark.png,{number}.png,{'val' if number == 2 else 'train'}")
-    (tmp_path / "pairs.csv").write_text("\n".join(lines))
-    (tmp_path / "photos.csv").write_text("file,split\n0.png,train\n1.png,train\n2.png,val\n")
-    return tmp_path
+    return write_tiny_data(tmp_path)
 
 
 @pytest.fixture
-def told_in_validation(data: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[bool]]:
-    """Of a module that validates: gives ``data`` an ISO, and lists for each pair that is validated if it is known."""
+def validation_metadata(data: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[bool]]:
+    """Add an ISO to ``data``. Returns a function that records for a module which validated pairs have a known ISO."""
     lines = (data / "pairs.csv").read_text().splitlines()
-    told = [f"{line},{'iso' if n == 0 else '3200'}" for n, line in enumerate(lines)]
-    (data / "pairs.csv").write_text("\n".join(told))
+    with_iso = [f"{line},{'iso' if n == 0 else '3200'}" for n, line in enumerate(lines)]
+    (data / "pairs.csv").write_text("\n".join(with_iso))
     seen: list[bool] = []
 
     def validate(_model: object, pairs: Sequence[LoadedPair], *_: object) -> Validation:

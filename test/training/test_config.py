@@ -108,15 +108,37 @@ def test_what_an_outer_default_sets_stays_where_a_file_says_nothing_of_it(tmp_pa
     assert load_config(Wide, path) == Wide(Inner(rate=2.0, widths=(8, 9)))
 
 
+def test_a_section_may_name_another_file(tmp_path: Path) -> None:
+    (tmp_path / "sections").mkdir()
+    (tmp_path / "sections/inner.yaml").write_text("rate: 2")
+    assert read(tmp_path, "inner: sections/inner.yaml\nname: x").inner == Inner(rate=2.0)
+    with pytest.raises(ConfigError, match=r"cannot read .*none\.yaml"):
+        read(tmp_path, "inner: none.yaml")
+
+
+def test_other_defaults_may_be_given(tmp_path: Path) -> None:
+    default = Outer(inner=Inner(rate=5.0))
+    assert load_config(Outer, None, default) == default
+    (tmp_path / "run.yaml").write_text("inner: {widths: [7]}")
+    assert load_config(Outer, tmp_path / "run.yaml", default).inner == Inner(rate=5.0, widths=(7,))
+
+
 CONFIG = Path(__file__).parents[2] / "config/train"
-KINDS = {"teacher": TrainTeacherConfig, "student": DistillConfig, "tiny": DistillConfig}
-"""Class of the settings of a recipe, by the last word of its name."""
+KINDS: dict[str, Any] = {
+    "teacher.yaml": TrainTeacherConfig,
+    "distill.yaml": DistillConfig,
+    "tiny.yaml": DistillConfig,
+    "paper_teacher.yaml": TrainTeacherConfig,
+    "paper_student.yaml": DistillConfig,
+    "fine_tune.yaml": TrainStudentConfig,
+}
+"""Class of the settings in each file for one run."""
 
-RECIPES = sorted(path.name for path in CONFIG.glob("*.yaml"))
+RECIPES = list(KINDS)
 
 
-def kind_of(name: str) -> Any:
-    return KINDS[Path(name).stem.rpartition("_")[2]]
+def test_every_file_is_tested() -> None:
+    assert {path.name for path in CONFIG.glob("*.yaml")} == {*RECIPES, "student.yaml"}
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -128,7 +150,7 @@ def test_shipped_recipes_hold_nothing_but_differences(name: str) -> None:
             else:
                 yield f"{where}.{key}", value, getattr(default, key)
 
-    kind = kind_of(name)
+    kind = KINDS[name]
     assert load_config(kind, CONFIG / name) != kind()
     values = yaml.safe_load((CONFIG / name).read_text())
     assert [where for where, value, default in leaves(values, kind(), name) if value == default] == []
@@ -185,5 +207,5 @@ def test_values_out_of_range_are_refused(tmp_path: Path, kind: type, text: str, 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_no_batch_of_a_shipped_recipe_is_padded(name: str) -> None:
-    config = load_config(kind_of(name), CONFIG / name)
+    config = load_config(KINDS[name], CONFIG / name)
     check_sizes(config.data, config.model_input, config.network.size_multiple)

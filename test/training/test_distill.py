@@ -16,14 +16,14 @@ from lowlight_enhance.training.data.config import BatchShape, DataConfig
 from lowlight_enhance.training.data.pictures import Sources
 from lowlight_enhance.training.distill import DistillConfig, DistillStep, PlateauConfig, distill, load_distilled
 from lowlight_enhance.training.engine import checkpoint
-from lowlight_enhance.training.engine.fit import Batch, FitConfig, accelerator_for
+from lowlight_enhance.training.engine.fit import Batch, FitConfig, create_accelerator
 from lowlight_enhance.training.losses import ReconstructionWeights, as_displayed
 from lowlight_enhance.training.models.affine_unet import AffineUNet, AffineUNetConfig, apply_local_affine
 from lowlight_enhance.training.models.discriminator import DiscriminatorConfig
 from lowlight_enhance.training.models.network import NetworkConfig
 from lowlight_enhance.training.models.teacher import Teacher, TeacherConfig
 from lowlight_enhance.training.networks import load_checkpoint
-from lowlight_enhance.training.train_teacher import GanStep, TrainTeacherConfig
+from lowlight_enhance.training.train_teacher import TeacherStep, TrainTeacherConfig
 
 TEACHER = TrainTeacherConfig(
     network=NetworkConfig("paper", paper=TeacherConfig(channels=(4, 8), head=4, dropout=0.5)),
@@ -45,7 +45,7 @@ TINY = DistillConfig(
 
 def teacher(folder: Path, config: TrainTeacherConfig = TEACHER) -> Path:
     path = folder / "teacher.pt"
-    checkpoint.save(path, GanStep(config, accelerator_for(config.fit)).state, 7, 15.0, config)
+    checkpoint.save(path, TeacherStep(config, create_accelerator(config.fit)).state, 7, 15.0, config)
     return path
 
 
@@ -62,7 +62,7 @@ def batch(full: int = 32) -> Batch:
 
 def step(**changes: Any) -> DistillStep:
     config = replace(TINY, **changes)
-    return DistillStep(config, Teacher(TEACHER.network.paper), accelerator_for(config.fit))
+    return DistillStep(config, Teacher(TEACHER.network.paper), create_accelerator(config.fit))
 
 
 def test_the_defaults_are_the_papers() -> None:
@@ -129,7 +129,7 @@ def test_the_ground_truth_of_a_plain_picture_is_shrunk_to_it() -> None:
 def test_the_learning_rate_falls_on_a_plateau_of_the_l1_to_the_teacher() -> None:
     got = step(plateau=PlateauConfig(factor=0.5, patience=1))
     for l1, expected in ((0.3, 1e-3), (0.2, 1e-3), (0.2, 1e-3), (0.2, 5e-4), (0.1, 5e-4)):
-        got.validated({"teacher_l1": l1, "l1": 0.0})
+        got.end_epoch({"teacher_l1": l1, "l1": 0.0})
         assert got.optimizer.param_groups[0]["lr"] == pytest.approx(expected)
 
 
@@ -170,7 +170,9 @@ def test_a_run_continues_with_its_own_teacher_alone(data: Path) -> None:
     other = teacher(data)  # the same settings, but other weights
     last = data / "run" / "last.pt"
     before = last.read_bytes()
-    with pytest.raises(DataError, match=r"last\.pt is of a run with another teacher: give that one, or another --out"):
+    with pytest.raises(
+        DataError, match=r"last\.pt belongs to a run with another teacher; give that teacher, or another --out"
+    ):
         distill(TINY, load_checkpoint(other), Sources([data / "pairs.csv"]), data / "run")
     assert last.read_bytes() == before
 
@@ -188,9 +190,9 @@ def test_a_checkpoint_that_does_not_name_its_teacher_is_continued(data: Path) ->
 
 @pytest.mark.parametrize(("withhold", "known"), [(0.0, True), (1.0, False)])
 def test_metadata_that_is_never_told_is_not_validated_with(
-    data: Path, told_in_validation: Callable[[str], list[bool]], withhold: float, known: bool
+    data: Path, validation_metadata: Callable[[str], list[bool]], withhold: float, known: bool
 ) -> None:
-    seen = told_in_validation("distill")
+    seen = validation_metadata("distill")
     run(data, "run", replace(TINY, data=replace(TINY.data, metadata_dropout=withhold)))
     assert set(seen) == {known}
 
@@ -232,5 +234,6 @@ def test_the_command_distils_a_checkpoint(data: Path, capsys: pytest.CaptureFixt
     (data / "run.yaml").write_text(RECIPE)
     options = ["--pairs", data / "pairs.csv", "--config", data / "run.yaml", "--out", data / "run"]
     assert cli.main(["distill", str(teacher(data)), *map(str, options)]) == 0
-    assert capsys.readouterr().out.endswith(f"{data / 'run' / 'last.pt'}\n")
+    last = data / "run/last.pt"
+    assert capsys.readouterr().out.endswith(f"{last} (next: lowlight export {last} student.onnx)\n")
     assert not load_distilled(data / "run" / "last.pt")[1].has_references

@@ -12,7 +12,7 @@ from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.training.engine import checkpoint
 from lowlight_enhance.training.engine.fit import FitConfig
-from lowlight_enhance.training.networks import enhance_by, load_checkpoint
+from lowlight_enhance.training.networks import enhance_with, load_checkpoint
 
 KINDS = {
     "student": ("student", 6),
@@ -40,7 +40,7 @@ def test_a_student_is_its_averaged_weights(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_pictures_are_enhanced_at_their_own_size_and_by_their_metadata(tmp_path: Path, name: str) -> None:
-    enhance = enhance_by(load_checkpoint(WRITERS[name](tmp_path / "best.pt")))
+    enhance = enhance_with(load_checkpoint(WRITERS[name](tmp_path / "best.pt")))
     rgb = np.random.default_rng(0).integers(0, 90, (50, 70, 3), dtype=np.uint8)  # shrunk, then padded
     told, untold = enhance(rgb, CaptureMetadata(6400.0, 0.1)), enhance(rgb, UNKNOWN)
     assert told.shape == rgb.shape
@@ -51,10 +51,12 @@ def test_pictures_are_enhanced_at_their_own_size_and_by_their_metadata(tmp_path:
 def test_another_working_size_and_way_up_are_heeded(tmp_path: Path) -> None:
     loaded = load_checkpoint(write_distilled_paper(tmp_path / "best.pt"))
     rgb = np.random.default_rng(0).integers(0, 90, (64, 64, 3), dtype=np.uint8)
-    larger = enhance_by(loaded._replace(model_input=replace(MODEL_INPUT, working_size=64)))(rgb, UNKNOWN)
-    assert np.array_equal(enhance_by(loaded, working_size=64)(rgb, UNKNOWN), larger)
-    assert not np.array_equal(enhance_by(loaded)(rgb, UNKNOWN), larger)
-    assert not np.array_equal(enhance_by(loaded, upsampling="resize")(rgb, UNKNOWN), enhance_by(loaded)(rgb, UNKNOWN))
+    larger = enhance_with(loaded._replace(model_input=replace(MODEL_INPUT, working_size=64)))(rgb, UNKNOWN)
+    assert np.array_equal(enhance_with(loaded, working_size=64)(rgb, UNKNOWN), larger)
+    assert not np.array_equal(enhance_with(loaded)(rgb, UNKNOWN), larger)
+    assert not np.array_equal(
+        enhance_with(loaded, upsampling="resize")(rgb, UNKNOWN), enhance_with(loaded)(rgb, UNKNOWN)
+    )
 
 
 def test_what_is_no_network_is_named(tmp_path: Path) -> None:

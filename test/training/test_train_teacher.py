@@ -21,7 +21,7 @@ from lowlight_enhance.training.data.config import BatchShape, DataConfig
 from lowlight_enhance.training.data.dataset import Batches
 from lowlight_enhance.training.data.pictures import Sources
 from lowlight_enhance.training.engine import checkpoint
-from lowlight_enhance.training.engine.fit import Batch, FitConfig, accelerator_for
+from lowlight_enhance.training.engine.fit import Batch, FitConfig, create_accelerator
 from lowlight_enhance.training.engine.optimization import CosineConfig, OptimizerConfig
 from lowlight_enhance.training.losses import ReconstructionWeights, hinge_discriminator
 from lowlight_enhance.training.models.affine_unet import AffineUNetConfig
@@ -30,8 +30,8 @@ from lowlight_enhance.training.models.network import NetworkConfig
 from lowlight_enhance.training.models.teacher import TeacherConfig
 from lowlight_enhance.training.train_teacher import (
     AdversaryPhases,
-    GanStep,
     LossWeights,
+    TeacherStep,
     TrainTeacherConfig,
     load_teacher,
 )
@@ -62,12 +62,12 @@ def batch() -> Batch:
     return torch.cat((bright / 5, torch.zeros(2, 2, 32, 32)), 1), bright / 5, bright, torch.ones(2)
 
 
-def step(**changes: Any) -> GanStep:
+def step(**changes: Any) -> TeacherStep:
     config = replace(TINY, **changes)
-    return GanStep(config, accelerator_for(config.fit))
+    return TeacherStep(config, create_accelerator(config.fit))
 
 
-def networks(got: GanStep) -> dict[str, nn.Module]:
+def networks(got: TeacherStep) -> dict[str, nn.Module]:
     return {"teacher": got.teacher.model, "discriminator": got.discriminator}
 
 
@@ -125,8 +125,8 @@ def test_learning_rates_follow_the_epoch() -> None:
 
 def test_phases_of_the_discriminator() -> None:
     phases = AdversaryPhases(warmup=2, cooldown_from=5, cooldown_every=3)
-    assert [phases.judges(e) for e in range(4)] == [False, False, True, True]
-    assert [e for e in range(13) if phases.learns(e)] == [2, 3, 4, 5, 8, 11]
+    assert [phases.uses_discriminator(e) for e in range(4)] == [False, False, True, True]
+    assert [e for e in range(13) if phases.trains_discriminator(e)] == [2, 3, 4, 5, 8, 11]
     with pytest.raises(ConfigError, match="cooldown_every 1 or more"):
         AdversaryPhases(cooldown_every=0)
 
@@ -134,7 +134,7 @@ def test_phases_of_the_discriminator() -> None:
 def test_accumulated_batches_make_one_step_of_both_optimisers() -> None:
     """Batch statistics are frozen and nothing is dropped; the teacher's first steps would be too small to be seen."""
 
-    def learnt(batches: list[Batch], accumulate: int) -> GanStep:
+    def learnt(batches: list[Batch], accumulate: int) -> TeacherStep:
         torch.manual_seed(1)
         got = step(
             network=NetworkConfig("paper", paper=replace(TINY.network.paper, dropout=0.0)),
@@ -156,14 +156,16 @@ def test_accumulated_batches_make_one_step_of_both_optimisers() -> None:
             assert torch.allclose(ours[key], value, atol=5e-6), f"{name}: {key}"
 
 
-@pytest.mark.parametrize(("number", "judges", "learns"), [(0, False, False), (2, True, True), (4, True, False)])
-def test_who_learns_in_which_phase(number: int, judges: bool, learns: bool) -> None:
+@pytest.mark.parametrize(
+    ("number", "uses_discriminator", "trains_discriminator"), [(0, False, False), (2, True, True), (4, True, False)]
+)
+def test_who_learns_in_which_phase(number: int, uses_discriminator: bool, trains_discriminator: bool) -> None:
     got = step(phases=AdversaryPhases(warmup=1, cooldown_from=1, cooldown_every=2))
     parts: dict[str, Any] = {}
     assert changed_by(got.teacher.model, lambda: parts.update(got(batch(), number)))
-    assert ("adversarial" in parts) == judges
-    assert ("discriminator" in parts) == learns
-    assert changed_by(got.discriminator, lambda: got(batch(), number)) == learns
+    assert ("adversarial" in parts) == uses_discriminator
+    assert ("discriminator" in parts) == trains_discriminator
+    assert changed_by(got.discriminator, lambda: got(batch(), number)) == trains_discriminator
 
 
 def test_the_loss_is_the_weighted_sum() -> None:
@@ -232,9 +234,9 @@ def test_the_loss_in_validation_has_the_terms_of_l1_and_ssim_alone() -> None:
 
 @pytest.mark.parametrize(("withhold", "known"), [(0.0, True), (1.0, False)])
 def test_metadata_that_is_never_told_is_not_validated_with(
-    data: Path, told_in_validation: Callable[[str], list[bool]], withhold: float, known: bool
+    data: Path, validation_metadata: Callable[[str], list[bool]], withhold: float, known: bool
 ) -> None:
-    seen = told_in_validation("train_teacher")
+    seen = validation_metadata("train_teacher")
     run(data, "run", replace(TINY, data=replace(TINY.data, metadata_dropout=withhold)))
     assert set(seen) == {known}
 

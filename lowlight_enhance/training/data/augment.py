@@ -178,7 +178,7 @@ def jpeg(picture: Picture, rng: np.random.Generator, probability: float = 0.2) -
     return np.ascontiguousarray(decoded[:, :, ::-1])
 
 
-def shortened(capture: CaptureMetadata, stops: float) -> CaptureMetadata:
+def reduce_exposure(capture: CaptureMetadata, stops: float) -> CaptureMetadata:
     """Return the same capture with ``stops`` less exposure time; unknown values stay unknown."""
     exposure_s = None if capture.exposure_s is None else capture.exposure_s * 2.0**-stops
     return CaptureMetadata(capture.iso, exposure_s)
@@ -189,7 +189,7 @@ def draw_tripod_capture(rng: np.random.Generator) -> CaptureMetadata:
     return CaptureMetadata(100.0 * 2.0 ** rng.uniform(-0.7, 3.0), float(2.0 ** rng.uniform(-11.0, 1.0)))
 
 
-def withheld(capture: CaptureMetadata, both: float, one: float, rng: np.random.Generator) -> CaptureMetadata:
+def drop_metadata(capture: CaptureMetadata, both: float, one: float, rng: np.random.Generator) -> CaptureMetadata:
     """Drop both values with probability ``both``, just one of them with probability ``one``."""
     draw = rng.random() - both
     if draw < 0.0:

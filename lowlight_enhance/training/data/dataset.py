@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from lowlight_enhance.core.errors import ConfigError, DataError
 from lowlight_enhance.core.inference.model_input import ModelInput
-from lowlight_enhance.training.data.augment import to_float, withheld
+from lowlight_enhance.training.data.augment import drop_metadata, to_float
 from lowlight_enhance.training.data.config import DataConfig
 from lowlight_enhance.training.data.pictures import TrainingPictures
 from lowlight_enhance.training.data.samples import Sample, SampleSource
@@ -53,7 +53,9 @@ class Batches(Dataset[Batch]):
         shape = config.shapes[rng.integers(len(config.shapes))]
         model_input = replace(self.model_input, working_size=shape.working_size)
         samples = [self._sample(shape.crop_size, rng) for _ in range(shape.batch_size)]
-        captures = [withheld(s.capture, config.metadata_dropout, config.metadata_dropout_single, rng) for s in samples]
+        captures = [
+            drop_metadata(s.capture, config.metadata_dropout, config.metadata_dropout_single, rng) for s in samples
+        ]
         inputs = [model_input.encode(s.dark, c, s.frame_counts)[0] for s, c in zip(samples, captures, strict=True)]
         return (
             torch.from_numpy(np.stack(inputs)),

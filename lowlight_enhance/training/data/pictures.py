@@ -1,4 +1,4 @@
-"""Pictures of a training: decoded when they are asked for, and kept as far as memory is allowed."""
+"""Training pictures: decoded on demand, and cached up to a memory limit."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from lowlight_enhance.training.data.manifest import Pair, read_pairs, read_photo
 Picture = NDArray[np.uint8]
 
 DEFAULT_MEMORY_GB = 8.0
-"""For decoded pictures."""
+"""Default memory for decoded pictures, in 1e9 bytes."""
 
 T = TypeVar("T")
 Item = TypeVar("Item")
 
 
 def load_rgb(path: Path) -> Picture:
-    """(H, W, 3) uint8 RGB.
+    """Read a picture as (H, W, 3) uint8 RGB.
 
     Raises:
-        DataError: not a readable picture.
+        DataError: the file is not a readable picture.
     """
     bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if bgr is None:
-        raise DataError(f"cannot read {path} as a picture; remove it from the index or replace it")
+        raise DataError(f"cannot read {path} as a picture; remove it from the manifest or replace it")
     return np.ascontiguousarray(bgr[:, :, ::-1], dtype=np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedPair:
-    """A pair in memory, (H, W, 3) uint8 RGB both."""
+    """A decoded pair; both pictures are (H, W, 3) uint8 RGB of the same size."""
 
     dark: Picture
     bright: Picture
@@ -47,20 +47,20 @@ class LoadedPair:
 
     @classmethod
     def of(cls, pair: Pair, load: Callable[[Path], Picture]) -> LoadedPair:
-        """``pair``, opened by ``load``.
+        """Read both pictures of a pair with ``load``.
 
         Raises:
-            DataError: a picture cannot be read, or one is larger than the other.
+            DataError: a picture cannot be read, or the sizes differ.
         """
         dark, bright = load(pair.dark), load(pair.bright)
         if dark.shape != bright.shape:
             sizes = (f"{path} is {p.shape[1]}x{p.shape[0]}" for path, p in ((pair.dark, dark), (pair.bright, bright)))
-            raise DataError(f"{', but '.join(sizes)}: bring both pictures of a pair to one size, pixel upon pixel")
+            raise DataError(f"{', but '.join(sizes)}: both pictures of a pair must be aligned and of the same size")
         return cls(dark, bright, pair.capture)
 
 
 class PictureStore:
-    """Decoded pictures by file. Beyond a number of bytes, those that were not asked for longest make room."""
+    """Cache of decoded pictures. Beyond ``limit_bytes``, the least recently used ones are dropped."""
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
@@ -68,10 +68,10 @@ class PictureStore:
         self._pictures: OrderedDict[Path, Picture] = OrderedDict()
 
     def __call__(self, path: Path) -> Picture:
-        """The picture in ``path``, (H, W, 3) uint8 RGB, not to be written to.
+        """Return the picture in ``path`` as a read-only (H, W, 3) uint8 RGB array.
 
         Raises:
-            DataError: not a readable picture.
+            DataError: the file is not a readable picture.
         """
         if path in self._pictures:
             self._pictures.move_to_end(path)
@@ -88,10 +88,10 @@ class PictureStore:
         return path in self._pictures
 
     def fill(self, paths: Iterable[Path]) -> None:
-        """Decode these, as far as they fit: processes forked from this one share them, and a broken one is found.
+        """Decode pictures until the cache is full, so that processes forked from this one share them.
 
         Raises:
-            DataError: not a readable picture.
+            DataError: a file is not a readable picture.
         """
         for path in paths:
             if self.held_bytes >= self.limit_bytes:
@@ -99,11 +99,11 @@ class PictureStore:
             self(path)
 
 
-class Opened(Sequence[T]):
-    """What ``items`` name, each opened when it is asked for."""
+class LazySequence(Sequence[T]):
+    """A sequence whose element n is ``load(items[n])``, computed at each access."""
 
-    def __init__(self, items: Sequence[Item], opening: Callable[[Item], T]) -> None:
-        self._items, self._opening = items, opening
+    def __init__(self, items: Sequence[Item], load: Callable[[Item], T]) -> None:
+        self._items, self._load = items, load
 
     def __len__(self) -> int:
         return len(self._items)
@@ -111,21 +111,21 @@ class Opened(Sequence[T]):
     @overload
     def __getitem__(self, index: int) -> T: ...
     @overload
-    def __getitem__(self, index: slice) -> Opened[T]: ...
-    def __getitem__(self, index: int | slice) -> T | Opened[T]:
+    def __getitem__(self, index: slice) -> LazySequence[T]: ...
+    def __getitem__(self, index: int | slice) -> T | LazySequence[T]:
         if isinstance(index, slice):
-            return Opened(self._items[index], self._opening)
-        return self._opening(self._items[index])
+            return LazySequence(self._items[index], self._load)
+        return self._load(self._items[index])
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingPictures:
-    """What a training reads.
+    """Pictures of a training.
 
     Attributes:
-        pairs: of the training split.
-        photos: of the training split, to be darkened.
-        references: the bright pictures of ``pairs``, each once.
+        pairs: pairs of the training split.
+        photos: well-exposed photographs of the training split, from which dark frames are simulated.
+        references: bright pictures of ``pairs``, each once.
         validation: pairs of the validation split.
         validation_photos: photographs of the validation split.
         unlabelled: dark pictures without reference.
@@ -165,18 +165,17 @@ class Sources:
 def load_training_pictures(
     sources: Sources, max_mean: float, memory_gb: float = DEFAULT_MEMORY_GB
 ) -> TrainingPictures:
-    """The pictures that some CSV indices list, as many of them decoded at once as memory is allowed.
+    """Return the pictures of manifests. As many as fit the memory are decoded here, the others when they are used.
 
     Args:
         sources: manifests.
-        max_mean: largest mean (0..255) of the dark frame of a validation pair.
-        memory_gb: for decoded pictures, in 1e9 bytes.
+        max_mean: largest mean (0..255) of the dark picture of a validation pair.
+        memory_gb: memory for decoded pictures, in 1e9 bytes.
 
     Raises:
-        DataError: an index or a picture cannot be read, or the pictures of a pair differ in size; pictures that do not
-            fit the memory are looked at when they are drawn.
+        DataError: a manifest or a picture that is decoded here cannot be read, or the sizes of a pair differ.
     """
-    # OpenCV's thread pool does not survive the fork into the processes that make batches: they would hang in it.
+    # OpenCV's thread pool does not survive a fork: the processes that make batches would hang.
     cv2.setNumThreads(1)
     store = PictureStore(round(memory_gb * 1e9))
 
@@ -185,32 +184,32 @@ def load_training_pictures(
 
     listed = [pair for manifest in sources.pairs for pair in read_pairs(manifest, sources.root)]
     to_train = [pair for pair in listed if pair.split == "train"]
-    to_validate = [pair for pair in listed if pair.split == "val" and store(pair.dark).mean() <= max_mean]
+    validation_set = [pair for pair in listed if pair.split == "val" and store(pair.dark).mean() <= max_mean]
     listed_photos = [row for manifest in sources.photos for row in read_photos(manifest, sources.root)]
     files = [file for file, split in listed_photos if split == "train"]
     validation_files = [file for file, split in listed_photos if split == "val"]
     dark_rows = [row for manifest in sources.unlabelled for row in read_photos(manifest, sources.root)]
     dark_files = [file for file, split in dark_rows if split == "train"]
     references = list(dict.fromkeys(pair.bright for pair in to_train))
-    store.fill([*files, *references, *(pair.dark for pair in to_train), *(pair.bright for pair in to_validate)])
-    for pair in (*to_train, *to_validate):
+    store.fill([*files, *references, *(pair.dark for pair in to_train), *(pair.bright for pair in validation_set)])
+    for pair in (*to_train, *validation_set):
         if pair.dark in store and pair.bright in store:
             load(pair)
     return TrainingPictures(
-        pairs=Opened(to_train, load),
-        photos=Opened(files, store),
-        references=Opened(references, store),
-        validation=Opened(to_validate, load),
-        validation_photos=Opened(validation_files, store),
-        unlabelled=Opened(dark_files, store),
+        pairs=LazySequence(to_train, load),
+        photos=LazySequence(files, store),
+        references=LazySequence(references, store),
+        validation=LazySequence(validation_set, load),
+        validation_photos=LazySequence(validation_files, store),
+        unlabelled=LazySequence(dark_files, store),
     )
 
 
 def load_pairs(pairs: Sequence[Pair]) -> list[LoadedPair]:
-    """All pairs, decoded; a reference that several dark frames share is decoded once.
+    """Decode pairs. A reference that several dark pictures share is decoded once.
 
     Raises:
-        DataError: a picture cannot be read, or those of a pair differ in size.
+        DataError: a picture cannot be read, or the sizes of a pair differ.
     """
     brights = {path: load_rgb(path) for path in {pair.bright for pair in pairs}}
     return [LoadedPair.of(pair, lambda path: brights[path] if path in brights else load_rgb(path)) for pair in pairs]

@@ -85,7 +85,7 @@ class SampleSource:
         if rng.random() < config.darken_pairs:
             stops = rng.uniform(0.0, 2.0)
             drawn = augment.draw_capture(stops, config.sid_captures, rng)
-            capture = augment.shortened(pair.capture, stops).filled_from(drawn)
+            capture = augment.reduce_exposure(pair.capture, stops).filled_from(drawn)
             exposure = augment.draw_exposure(stops, capture, config.small_sensors, rng)
             return Sample(darken(dark, exposure, rng), bright, exposure.capture)
         if pair.capture == CaptureMetadata() and rng.random() < config.impute_captures:

@@ -1,4 +1,4 @@
-"""Self-contained checkpoints: every state by name and the settings that rebuild what it belongs to."""
+"""Checkpoints: states of networks and optimisers by name, and the settings that rebuild the networks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 class Stateful(Protocol):
-    """A network, an optimiser, a schedule."""
+    """A network, an optimiser or a schedule."""
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -31,14 +31,14 @@ class Stateful(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class Origin:
-    """A network that a run learns from and leaves as it is: its checkpoints hold the hash of the weights alone."""
+class WeightsHash:
+    """Identity of a frozen network, such as a teacher. A checkpoint holds this hash instead of the weights."""
 
     sha256: str
 
     @classmethod
-    def of(cls, network: nn.Module) -> Origin:
-        """That of ``network`` as it is now."""
+    def of(cls, network: nn.Module) -> WeightsHash:
+        """Return the hash of the names and values in the state of ``network``."""
         digest = hashlib.sha256()
         for name, value in network.state_dict().items():
             digest.update(name.encode())
@@ -46,21 +46,32 @@ class Origin:
         return cls(digest.hexdigest())
 
     def state_dict(self) -> dict[str, Any]:
-        """What ``save`` writes."""
+        """Return the part of a checkpoint."""
         return dataclasses.asdict(self)
 
 
-State = Mapping[str, Stateful | Origin]
-"""All that a checkpoint holds of a run, by name."""
+State = Mapping[str, Stateful | WeightsHash]
+"""Parts of a checkpoint by name."""
 
 
 def settings(config: Any) -> dict[str, Any]:
-    """A dataclass as plain values by class name, for a checkpoint that rebuilds what made it."""
+    """Return the values of a dataclass under the name of its class, as JSON values."""
     return {type(config).__name__: json.loads(json.dumps(dataclasses.asdict(config)))}
 
 
 def save(path: Path, state: State, step: int, best: float, config: Any) -> None:
-    """Write ``state`` and what it belongs to; readers find the old file or the whole new one."""
+    """Write a checkpoint. The file is replaced atomically.
+
+    Args:
+        path: file to write.
+        state: parts by name.
+        step: training steps done.
+        best: highest validation PSNR in dB so far.
+        config: dataclass of the settings of the run.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
     content = {name: part.state_dict() for name, part in state.items()}
     # Given a path instead of a file, torch reports a full disk as a RuntimeError that does not say so.
     with atomic_file(path) as temporary, temporary.open("wb") as file:
@@ -68,53 +79,56 @@ def save(path: Path, state: State, step: int, best: float, config: Any) -> None:
 
 
 def resume(path: Path, state: State, config: Any) -> tuple[int, float]:
-    """Load what ``save`` wrote; returns the step to go on with and the best score so far. Without a file: (0, -inf).
+    """Load the parts of a checkpoint into ``state``.
 
-    A setting that the file lacks, because it is younger than the file, counts as its default; an origin, as the same.
+    A setting or a hash that the file lacks, because an earlier version wrote it, counts as the default or as equal.
+
+    Returns:
+        The steps done and the highest validation PSNR so far; (0, -inf) if the file does not exist.
 
     Raises:
-        DataError: the file belongs to a run with other settings or another origin.
+        DataError: the file belongs to a run with other settings or another frozen network.
     """
     if not path.exists():
         return 0, -math.inf
     saved = load(path)
     try:
-        theirs = rebuild(type(config), saved, path)
+        theirs = read_config(type(config), saved, path)
     except ConfigError as error:
         raise DataError(f"{path} was written with other settings ({error}); give another --out") from error
     if theirs != config:
         raise DataError(
             f"{path} was written with other settings ({first_difference(theirs, config)}); "
-            "give another --out, or remove it to start anew"
+            "give another --out, or remove it to start again"
         )
     for name, part in state.items():
-        if not isinstance(part, Origin):
+        if not isinstance(part, WeightsHash):
             part.load_state_dict(saved[name])
         elif saved.get(name, part.state_dict()) != part.state_dict():
-            raise DataError(f"{path} is of a run with another {name}: give that one, or another --out")
+            raise DataError(f"{path} belongs to a run with another {name}; give that {name}, or another --out")
     return int(saved["step"]), float(saved["best"])
 
 
 def load(path: Path) -> dict[str, Any]:
-    """What ``save`` wrote, on the CPU.
+    """Read a checkpoint onto the CPU: parts by name, ``step``, ``best`` and ``about``, the settings.
 
     Raises:
-        DataError: no such file, or not a checkpoint.
+        DataError: the file cannot be read, or is not a checkpoint.
     """
     try:
         saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         if not {"step", "about"} <= set(saved):
-            raise ValueError("it holds no settings")
+            raise ValueError("it has no settings")
     except (OSError, EOFError, TypeError, RuntimeError, ValueError, UnpicklingError) as error:
         raise DataError(f"{path} is not a checkpoint of this package ({error})") from error
     return saved
 
 
-def rebuild(kind: type[T], saved: dict[str, Any], path: Path) -> T:
-    """The settings of class ``kind`` in a checkpoint.
+def read_config(kind: type[T], saved: dict[str, Any], path: Path) -> T:
+    """Return the settings of class ``kind`` in the checkpoint ``saved``.
 
     Raises:
-        ConfigError: it holds settings of another kind of run.
+        ConfigError: the checkpoint belongs to another kind of run, or a setting is invalid.
     """
     about = saved["about"]
     if kind.__name__ not in about:
@@ -124,7 +138,7 @@ def rebuild(kind: type[T], saved: dict[str, Any], path: Path) -> T:
 
 
 def first_difference(a: Any, b: Any) -> str:
-    """Name and both values of the first field in which two dataclasses of one class differ."""
+    """Return name and values of the first field in which two dataclasses of the same class differ."""
     for field in dataclasses.fields(a):
         mine, theirs = getattr(a, field.name), getattr(b, field.name)
         if mine != theirs:
@@ -135,14 +149,14 @@ def first_difference(a: Any, b: Any) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class Trained(Generic[T, M]):
-    """How a command's checkpoint becomes a network that runs.
+class CheckpointKind(Generic[T, M]):
+    """Checkpoints of one training command.
 
     Attributes:
-        config: class of the run's settings.
-        command: what writes such checkpoints.
-        weights: name of the state that is the network's.
-        network: makes the network that the settings describe.
+        config: class of the settings.
+        command: the command, for messages.
+        weights: name of the part that holds the weights of the network.
+        network: builds the network that the settings describe.
     """
 
     config: type[T]
@@ -150,33 +164,33 @@ class Trained(Generic[T, M]):
     weights: str
     network: Callable[[T], M]
 
-    def wrote(self, saved: dict[str, Any]) -> bool:
-        """Whether ``saved``, of ``load``, is such a checkpoint."""
+    def matches(self, saved: dict[str, Any]) -> bool:
+        """Return whether ``saved``, from ``load``, is a checkpoint of this kind."""
         return self.config.__name__ in saved["about"]
 
     def load(self, path: Path, saved: dict[str, Any] | None = None) -> tuple[M, T, int]:
-        """The network in inference mode, the settings of its run and its step.
+        """Return the network in inference mode, the settings of its run and the steps done.
 
         Args:
-            path: the checkpoint.
-            saved: its content, where it has been read already.
+            path: checkpoint.
+            saved: content of the checkpoint; None: it is read.
 
         Raises:
-            DataError: not such a checkpoint.
+            DataError: the file is not a checkpoint of this kind.
         """
         saved = load(path) if saved is None else saved
         try:
-            config = rebuild(self.config, saved, path)
+            config = read_config(self.config, saved, path)
         except ConfigError as error:
             raise DataError(f"{path} is not a checkpoint of '{self.command}' ({error})") from error
         return load_weights(self.network(config), saved.get(self.weights), path), config, int(saved["step"])
 
 
 def load_weights(model: M, state: Any, path: Path) -> M:
-    """``model`` with the weights of a checkpoint, ready to run.
+    """Load weights into ``model``, and return it in inference mode.
 
     Raises:
-        DataError: they do not fit.
+        DataError: the weights do not fit the network.
     """
     try:
         model.load_state_dict(state)

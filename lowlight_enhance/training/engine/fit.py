@@ -1,4 +1,4 @@
-"""The loop of every training: counts steps, logs, validates, saves. Devices and processes are Accelerate's matter."""
+"""Training loop: steps, logging, validation and checkpoints. Accelerate handles devices and processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lowlight_enhance.core.files import make_folder
 from lowlight_enhance.training.config import check_range
 from lowlight_enhance.training.engine import checkpoint
 from lowlight_enhance.training.engine.checkpoint import State
-from lowlight_enhance.training.engine.interrupts import interrupts, leave_signals_to_the_parent
+from lowlight_enhance.training.engine.interrupts import catch_interrupts, ignore_stop_signals
 from lowlight_enhance.training.engine.run_log import Parts, RunLog, Validation
 
 T = TypeVar("T")
@@ -28,24 +28,26 @@ Batch = tuple[Tensor, ...]
 Precision = Literal["no", "bf16"]
 
 LOG_EVERY = 100
+"""Steps between two lines of losses in the log."""
 
 
 @dataclass(frozen=True, slots=True)
 class FitConfig:
     """Length and precision of a run.
 
-    A batch is a pure function of (seed, step), so an epoch is no pass over a list of files but ``steps_per_epoch``
-    batches; it ends with a validation, a checkpoint and a step of the schedules.
+    A batch is a pure function of (seed, step). An epoch is therefore not a pass over a list of files, but
+    ``steps_per_epoch`` batches. It ends with a validation, a checkpoint and a step of the schedules.
 
     Attributes:
-        epochs: of the whole run.
-        steps_per_epoch: the default is a pass over the 1865 pairs of SID's Sony training list in batches of 16.
+        epochs: epochs of the whole run.
+        steps_per_epoch: batches in an epoch. The default is a pass over the 1865 pairs of the Sony training list of
+            SID in batches of 16.
         ema_decay: decay of the exponential moving average of the weights, which is then validated and exported; 0:
-            none.
-        freeze_norm: share of the steps, at the end, with batch statistics frozen, as at run time.
-        clip_grad: largest gradient norm; 0: not limited.
+            no average.
+        freeze_norm: share of the steps, at the end, with frozen batch statistics, as at run time.
+        clip_grad: largest gradient norm; 0: no limit.
         workers: processes that make batches.
-        seed: of weights and batches.
+        seed: seed of weights and batches.
         grad_accum_steps: batches whose gradients make one optimiser step.
         precision: ``bf16`` computes the networks in mixed precision.
     """
@@ -67,7 +69,7 @@ class FitConfig:
 
     @property
     def steps(self) -> int:
-        """Batches of the whole run."""
+        """Steps of the whole run."""
         return self.epochs * self.steps_per_epoch
 
     def norm_is_frozen(self, step: int) -> bool:
@@ -76,54 +78,55 @@ class FitConfig:
 
 
 class Step(Protocol):
-    """One kind of training: what it does with a batch, and all that a checkpoint must hold of it."""
+    """One kind of training: the update from a batch, and the state that a checkpoint must hold."""
 
     @property
     def state(self) -> State:
-        """Networks, optimisers, schedules and origins, by their names in the checkpoint."""
+        """Networks, optimisers, schedules and hashes of frozen networks, by name."""
 
     def __call__(self, batch: Batch, number: int) -> Parts:
-        """Learn from a batch.
+        """Update the networks from a batch, and return its losses by name.
 
         Raises:
-            FloatingPointError: a loss is not finite. Nothing has learnt from it, but another part of the state may
-                have learnt from this batch already: it must not be saved.
+            FloatingPointError: a loss is not finite. The network of that loss is unchanged, but another network may
+                have been updated from this batch already, so the state must not be saved.
         """
 
-    def validated(self, scores: Mapping[str, float]) -> None:
-        """Move the schedules on."""
+    def end_epoch(self, scores: Mapping[str, float]) -> None:
+        """Update the schedules with the scores of the validation."""
 
 
-def accelerator_for(pace: FitConfig) -> Accelerator:
-    """Devices, precision and processes as the machine, ``accelerate launch`` and ``pace`` say.
+def create_accelerator(fit_config: FitConfig) -> Accelerator:
+    """Create the Accelerator of a run; devices and processes are those of the machine or of ``accelerate launch``.
 
-    Buffers are not broadcast: a discriminator runs twice before one backward pass, which a broadcast between would
-    break. So batch statistics belong to each process, and the first one's are saved; ``synchronised`` makes them
-    common where the device can.
+    Buffers are not broadcast: a discriminator runs twice before one backward pass, and a broadcast between the two
+    would break that pass. So each process has its own batch statistics, and those of the first one are saved;
+    ``to_device`` makes them common where the device can.
 
     Raises:
         ConfigError: a checkpoint would fall between the batches of one optimiser step.
     """
-    if pace.steps_per_epoch % pace.grad_accum_steps:
+    if fit_config.steps_per_epoch % fit_config.grad_accum_steps:
         raise ConfigError(
-            f"steps_per_epoch {pace.steps_per_epoch} must be a multiple of grad_accum_steps ({pace.grad_accum_steps})"
+            f"steps_per_epoch {fit_config.steps_per_epoch} must be a multiple of grad_accum_steps "
+            f"({fit_config.grad_accum_steps})"
         )
     return Accelerator(
-        gradient_accumulation_steps=pace.grad_accum_steps,
-        mixed_precision=None if pace.precision == "no" else pace.precision,
+        gradient_accumulation_steps=fit_config.grad_accum_steps,
+        mixed_precision=None if fit_config.precision == "no" else fit_config.precision,
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
     )
 
 
-def synchronised(model: nn.Module, accelerator: Accelerator) -> nn.Module:
-    """``model`` on its device; on several GPUs, and there alone, with batch statistics over all of them."""
+def to_device(model: nn.Module, accelerator: Accelerator) -> nn.Module:
+    """Move a network to its device; on several GPUs its batch statistics become those of all of them."""
     if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     return model.to(accelerator.device)
 
 
 def set_mode(model: nn.Module, frozen: bool) -> None:
-    """Training mode; with ``frozen``, batch statistics stay what they are."""
+    """Set training mode; with ``frozen``, batch statistics do not change."""
     model.train()
     if frozen:
         for module in model.modules():
@@ -131,13 +134,13 @@ def set_mode(model: nn.Module, frozen: bool) -> None:
                 module.eval()
 
 
-def descend(
+def backward_step(
     accelerator: Accelerator, loss: Tensor, model: nn.Module, optimizer: torch.optim.Optimizer, clip: float = 0.0
 ) -> None:
-    """One step of ``optimizer`` down ``loss``, or one part of it within ``accelerator.accumulate``.
+    """Backpropagate a loss and step the optimiser; within ``accelerator.accumulate``, only after its last batch.
 
     Raises:
-        FloatingPointError: the loss is not finite; ``model``'s parameters are as they were.
+        FloatingPointError: the loss is not finite; the parameters of ``model`` are unchanged.
     """
     if not torch.isfinite(loss):
         raise FloatingPointError(float(loss.detach()))
@@ -152,72 +155,74 @@ def fit(
     step: Step,
     batches: Dataset[Batch],
     validate: Callable[[], Validation],
-    pace: FitConfig,
+    fit_config: FitConfig,
     config: Any,
     out: Path,
     accelerator: Accelerator,
 ) -> None:
-    """Train ``step`` on ``batches``.
+    """Train.
 
-    Writes ``last.pt`` and ``best.pt`` (highest validation PSNR), appends to ``log.jsonl`` and to TensorBoard's files
-    in ``out``; continues from ``last.pt`` where there is one. Each of n processes takes every n-th batch, so a step is
-    as one on n batches together. An interrupt saves, then raises KeyboardInterrupt.
+    Writes ``last.pt`` and ``best.pt`` (highest validation PSNR), and appends to ``log.jsonl`` and to the files of
+    TensorBoard in ``out``. Continues from ``last.pt`` if it exists. Each of n processes takes every n-th batch, so a
+    step of n processes is a step on n batches. An interrupt saves, then raises KeyboardInterrupt.
 
     Args:
-        step: what to do with a batch.
+        step: update from a batch.
         batches: item n is a whole batch.
-        validate: scores the state at hand; called in the first process alone.
-        pace: how long.
-        config: a dataclass, all that rebuilds the networks; goes into the checkpoints.
+        validate: scores the current state; called in the first process only.
+        fit_config: length and precision.
+        config: dataclass that rebuilds the networks; written to the checkpoints.
         out: folder of the run.
-        accelerator: of ``accelerator_for(pace)``.
+        accelerator: from ``create_accelerator(fit_config)``.
 
     Raises:
-        LowlightError: a loss, or weights that were to be saved, are not finite; ``last.pt`` stays as it was.
+        LowlightError: a loss, or the weights to save, are not finite; ``last.pt`` is unchanged.
         DataError: ``last.pt`` belongs to another run.
     """
     make_folder(out)
-    torch.set_flush_denormal(True)  # numbers near 1e-40, as in averages that fade out, take a CPU many times as long
+    # Numbers near 1e-40, as in averages that fade out, take a CPU many times as long.
+    torch.set_flush_denormal(True)
     start, best = checkpoint.resume(out / "last.pt", step.state, config)
-    loader = _loader(batches, pace, start, accelerator)
-    with RunLog(out, start, pace.steps, accelerator) as log, interrupts(accelerator) as interrupted:
+    loader = _loader(batches, fit_config, start, accelerator)
+    with RunLog(out, start, fit_config.steps, accelerator) as log, catch_interrupts(accelerator) as interrupted:
         for number, batch in enumerate(loader, start=start):
-            torch.manual_seed((pace.seed * 1_000_003 + number) * accelerator.num_processes + accelerator.process_index)
+            seed = fit_config.seed * 1_000_003 + number
+            torch.manual_seed(seed * accelerator.num_processes + accelerator.process_index)
             try:
                 log.add(step(batch, number))
             except FloatingPointError as error:
-                raise _diverged(f"the loss is {error} at step {number}", pace, out) from error
+                raise _diverged(f"the loss is {error} at step {number}", fit_config, out) from error
             done = number + 1
-            due = done % pace.steps_per_epoch == 0 or done == pace.steps
-            if due or done % LOG_EVERY == 0:
-                log.means(done)
-            if due:
-                _require_finite(step, number, pace, out, accelerator)
-                validation = _on_the_first(validate, accelerator)
-                log.scores(done, validation)
-                step.validated(validation.scores)
+            ends_epoch = done % fit_config.steps_per_epoch == 0 or done == fit_config.steps
+            if ends_epoch or done % LOG_EVERY == 0:
+                log.write_means(done)
+            if ends_epoch:
+                _require_finite(step, number, fit_config, out, accelerator)
+                validation = _on_main_process(validate, accelerator)
+                log.write_scores(done, validation)
+                step.end_epoch(validation.scores)
                 psnr = validation.scores.get("psnr")
                 if psnr is None or psnr > best:
                     best = best if psnr is None else psnr
                     _save(out / "best.pt", step, done, best, config, accelerator)
                 _save(out / "last.pt", step, done, best, config, accelerator)
             if accelerator.sync_gradients and interrupted():
-                if not due:
-                    _require_finite(step, number, pace, out, accelerator)
+                if not ends_epoch:
+                    _require_finite(step, number, fit_config, out, accelerator)
                     _save(out / "last.pt", step, done, best, config, accelerator)
-                log.say(f"interrupted; {out / 'last.pt'} holds step {done}: the same command continues there")
+                log.print(f"interrupted; {out / 'last.pt'} holds step {done}: the same command continues there")
                 raise KeyboardInterrupt
 
 
-def _loader(batches: Dataset[Batch], pace: FitConfig, start: int, accelerator: Accelerator) -> DataLoader[Batch]:
-    """Batches from number ``start`` of each process on, on its device."""
+def _loader(batches: Dataset[Batch], fit_config: FitConfig, start: int, accelerator: Accelerator) -> DataLoader[Batch]:
+    """Return the batches of each process from number ``start`` on, on its device."""
     each = accelerator.num_processes
     loader = DataLoader(
         batches,
-        batch_sampler=BatchSampler(range(start * each, pace.steps * each), 1, drop_last=False),
+        batch_sampler=BatchSampler(range(start * each, fit_config.steps * each), 1, drop_last=False),
         collate_fn=_only,
-        num_workers=pace.workers,
-        worker_init_fn=leave_signals_to_the_parent,
+        num_workers=fit_config.workers,
+        worker_init_fn=ignore_stop_signals,
     )
     prepared: DataLoader[Batch] = accelerator.prepare_data_loader(loader)
     return prepared
@@ -228,19 +233,19 @@ def _only(items: list[Batch]) -> Batch:
     return item
 
 
-def _require_finite(step: Step, number: int, pace: FitConfig, out: Path, accelerator: Accelerator) -> None:
-    """Raise LowlightError in all processes where a number in the first one's networks is not finite."""
+def _require_finite(step: Step, number: int, fit_config: FitConfig, out: Path, accelerator: Accelerator) -> None:
+    """Raise LowlightError in all processes if a weight of the first one is not finite."""
 
     def finite() -> bool:
         networks = [part for part in step.state.values() if isinstance(part, nn.Module)]
         return all(bool(torch.isfinite(value).all()) for part in networks for value in part.state_dict().values())
 
-    if not _on_the_first(finite, accelerator):
-        raise _diverged(f"the weights are not finite after step {number}", pace, out)
+    if not _on_main_process(finite, accelerator):
+        raise _diverged(f"the weights are not finite after step {number}", fit_config, out)
 
 
-def _diverged(what: str, pace: FitConfig, out: Path) -> LowlightError:
-    clip = pace.clip_grad / 2.0 if pace.clip_grad else 1.0
+def _diverged(what: str, fit_config: FitConfig, out: Path) -> LowlightError:
+    clip = fit_config.clip_grad / 2.0 if fit_config.clip_grad else 1.0
     advice = f"try, with another --out, a smaller learning_rate or 'fit: {{clip_grad: {clip:g}}}' in --config"
     last = out / "last.pt"
     if last.exists():
@@ -253,9 +258,9 @@ def _save(path: Path, step: Step, done: int, best: float, config: Any, accelerat
         checkpoint.save(path, step.state, done, best, config)
 
 
-def _on_the_first(ask: Callable[[], T], accelerator: Accelerator) -> T:
-    """What ``ask`` says in the first process, in all of them."""
-    found = [ask() if accelerator.is_main_process else None]
+def _on_main_process(function: Callable[[], T], accelerator: Accelerator) -> T:
+    """Call a function in the first process, and return its result in all of them."""
+    found = [function() if accelerator.is_main_process else None]
     if accelerator.num_processes > 1:
         broadcast_object_list(found)
     assert found[0] is not None

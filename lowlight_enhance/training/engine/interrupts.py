@@ -1,4 +1,4 @@
-"""Signals that ask a training run to save and end."""
+"""Signals that make a training run save its state and end."""
 
 from __future__ import annotations
 
@@ -11,32 +11,40 @@ from accelerate import Accelerator
 
 from lowlight_enhance.core.signals import handle_signals
 
-STOPPING = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def leave_signals_to_the_parent(_worker: int) -> None:
-    """A signal to all of them ends the workers before their batches are used, and the run with an error."""
-    for number in STOPPING:
+def ignore_stop_signals(_worker: int) -> None:
+    """Ignore the stop signals in a data worker.
+
+    A shell sends SIGINT to the whole process group. A worker that ended before its batches were used would end the
+    run with an error, so only the parent process handles these signals.
+    """
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 @contextlib.contextmanager
-def interrupts(accelerator: Accelerator) -> Iterator[Callable[[], bool]]:
-    """A function that tells whether any process was asked to stop. A single process ends at once when asked twice."""
-    asked: list[int] = []
-    alone = accelerator.num_processes == 1
+def catch_interrupts(accelerator: Accelerator) -> Iterator[Callable[[], bool]]:
+    """Catch the stop signals inside the block.
 
-    def ask(number: int, _frame: FrameType | None) -> None:
-        if asked and alone:
+    Yields:
+        A function that returns whether any process has received one. A second signal ends a single process at once.
+    """
+    received: list[int] = []
+    single = accelerator.num_processes == 1
+
+    def receive(number: int, _frame: FrameType | None) -> None:
+        if received and single:
             raise KeyboardInterrupt
-        asked.append(number)
+        received.append(number)
 
     def interrupted() -> bool:
-        if alone:
-            return bool(asked)
-        if asked:
+        if single:
+            return bool(received)
+        if received:
             accelerator.set_trigger()
         return bool(accelerator.check_trigger())
 
-    with handle_signals(ask, *STOPPING):
+    with handle_signals(receive, *STOP_SIGNALS):
         yield interrupted

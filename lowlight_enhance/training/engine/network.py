@@ -1,4 +1,4 @@
-"""Networks: one that is trained, and one read from a file."""
+"""A network in training, and one read from a file."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.inference.model_input import ModelInput
 from lowlight_enhance.training.engine.checkpoint import Stateful
-from lowlight_enhance.training.engine.fit import synchronised
+from lowlight_enhance.training.engine.fit import to_device
 from lowlight_enhance.training.engine.optimization import update_average
 from lowlight_enhance.training.models.affine_unet import AffineUNet
 from lowlight_enhance.training.models.blocks import parameter_count
@@ -24,10 +25,10 @@ class LoadedNetwork(NamedTuple):
     """A network in inference mode: (1, 5, h, w) -> (1, 6, h, w) gain and offset, or (1, 3, h, w) picture.
 
     Attributes:
-        network: with the weights of the file.
+        network: network with the weights of the file.
         model_input: how frames and metadata become its input.
-        step: training steps behind it.
-        kind: what wrote the file.
+        step: training steps done.
+        kind: kind of training that wrote the file, or ``weights`` for a safetensors file.
         path: the file.
     """
 
@@ -44,13 +45,28 @@ class LoadedNetwork(NamedTuple):
         return int(config.size_multiple)
 
 
+def check_metadata_encoding(model_input: ModelInput, network: LoadedNetwork) -> None:
+    """Check that a run encodes ISO and exposure time as ``network`` was trained to read them.
+
+    Raises:
+        ConfigError: they differ.
+    """
+    for name in ("iso_range", "exposure_range_s", "unknown"):
+        ours, theirs = getattr(model_input, name), getattr(network.model_input, name)
+        if ours != theirs:
+            raise ConfigError(
+                f"model_input: {name} is {ours}, but {theirs} in {network.path}; set it to that value, because both "
+                "networks must read ISO and exposure time alike"
+            )
+
+
 class TrainedNetwork:
-    """A network, its average over time, and what Accelerate makes of it.
+    """A network in training, its average over time, and its Accelerate wrapper.
 
     Attributes:
-        model: the network itself.
+        model: network that is trained.
         averaged: exponential moving average of its weights; None without ``ema_decay``.
-        prepared: the network as Accelerate wraps it.
+        prepared: ``model`` as Accelerate wraps it.
     """
 
     def __init__(self, network: nn.Module, ema_decay: float, accelerator: Accelerator) -> None:
@@ -60,7 +76,7 @@ class TrainedNetwork:
         if self._channels_last:
             network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.accelerator, self.ema_decay = accelerator, ema_decay
-        self.model = synchronised(network, accelerator)
+        self.model = to_device(network, accelerator)
         self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False) if ema_decay else None
         self.prepared: nn.Module = self.model
 
@@ -73,12 +89,12 @@ class TrainedNetwork:
         return self.model if self.averaged is None else self.averaged
 
     def prepare(self, optimizer: torch.optim.Optimizer) -> Any:
-        """Hand network and optimiser to Accelerate; returns the wrapped optimiser."""
+        """Wrap network and optimiser with Accelerate, and return the wrapped optimiser."""
         self.prepared, prepared = self.accelerator.prepare(self.model, optimizer)
         return prepared
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        """Run the network on (B, 5, h, w); returns float32."""
+        """Run the network on (B, 5, h, w), and return float32."""
         if self._channels_last:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         output: Tensor = self.prepared(inputs)
@@ -90,7 +106,7 @@ class TrainedNetwork:
             update_average(self.averaged, self.model, self.ema_decay, step)
 
     def state(self, name: str) -> dict[str, Stateful]:
-        """Parts of a checkpoint: the result under ``name``, and beside an average the network that is trained."""
+        """Return parts of a checkpoint: the result as ``name``, and with an average also the trained network."""
         if self.averaged is None:
             return {name: self.model}
         return {name: self.averaged, f"{name}_trained": self.model}

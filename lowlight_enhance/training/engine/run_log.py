@@ -1,4 +1,4 @@
-"""What a run tells: lines on the screen, ``log.jsonl``, TensorBoard's files, a progress bar."""
+"""Log of a training run: lines on the screen, ``log.jsonl``, TensorBoard files and a progress bar."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 Parts = Mapping[str, Tensor | float]
-"""Means over a batch, by name."""
+"""Losses of a batch by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """Scores by name, of which the highest ``psnr`` is the best; and a (3, H, W) picture to look at.
+    """Result of a validation.
 
-    Without a ``psnr``, because there was nothing to validate on, the newest state counts as the best.
+    Attributes:
+        scores: by name. The state with the highest ``psnr`` is the best; without ``psnr`` it is the newest state.
+        picture: (3, H, W) sample in 0..1.
     """
 
     scores: dict[str, float]
@@ -30,7 +32,14 @@ class Validation:
 
 
 class RunLog:
-    """Means over all processes, written by the first one alone; ``out`` is the folder of the run."""
+    """Log of a run. The first process writes means over all processes.
+
+    Args:
+        out: folder of the run.
+        start: steps done before.
+        steps: steps of the whole run.
+        accelerator: of the run.
+    """
 
     def __init__(self, out: Path, start: int, steps: int, accelerator: Accelerator) -> None:
         self.accelerator = accelerator
@@ -54,7 +63,7 @@ class RunLog:
         self.since, self.steps = time.monotonic(), 0
 
     def add(self, parts: Parts) -> None:
-        """The losses of one step; kept on the device until they are written."""
+        """Add the losses of one step. They stay on the device until they are written."""
         for name, value in parts.items():
             value = torch.as_tensor(value, dtype=torch.float32, device=self.accelerator.device)
             self.totals[name] = self.totals.get(name, torch.zeros_like(value)) + value
@@ -62,8 +71,8 @@ class RunLog:
         self.steps += 1
         self.bar.update()
 
-    def means(self, step: int) -> None:
-        """Means since the last time, over all processes."""
+    def write_means(self, step: int) -> None:
+        """Write the means of the losses since the last call, over all processes."""
         names = list(self.totals)
         means = torch.stack([self.totals[name] / self.counts[name] for name in names])
         means = self.accelerator.reduce(means, "mean")
@@ -71,15 +80,15 @@ class RunLog:
         self._write(step, {**row, "s_per_step": (time.monotonic() - self.since) / self.steps})
         self._begin()
 
-    def scores(self, step: int, validation: Validation) -> None:
-        """What a validation found."""
+    def write_scores(self, step: int, validation: Validation) -> None:
+        """Write the scores of a validation."""
         self._write(step, {f"val_{name}": value for name, value in validation.scores.items()})
         if self.writer and validation.picture is not None:
             self.writer.add_image("dark, enhanced, reference", validation.picture, step)
         self.since = time.monotonic()
 
-    def say(self, text: str) -> None:
-        """A line on the screen, above the bar."""
+    def print(self, text: str) -> None:
+        """Print a line above the progress bar."""
         if self.main:
             self.bar.write(text)
 
@@ -90,4 +99,4 @@ class RunLog:
             file.write(json.dumps({"step": step, **row}) + "\n")
         for name, value in row.items():
             self.writer.add_scalar(name, value, step)
-        self.say("  ".join([f"step {step}", *(f"{name} {value:.4g}" for name, value in row.items())]))
+        self.print("  ".join([f"step {step}", *(f"{name} {value:.4g}" for name, value in row.items())]))

@@ -1,4 +1,4 @@
-"""Scores and sample pictures of a network while it trains."""
+"""Scores and sample pictures of a network during training."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from lowlight_enhance.core.metadata.capture import UNKNOWN
 from lowlight_enhance.evaluation import metrics
 from lowlight_enhance.training.data.augment import to_float
 from lowlight_enhance.training.data.config import DataConfig
-from lowlight_enhance.training.data.pictures import LoadedPair, Opened, Picture, TrainingPictures
+from lowlight_enhance.training.data.pictures import LazySequence, LoadedPair, Picture, TrainingPictures
 from lowlight_enhance.training.data.samples import simulate
 from lowlight_enhance.training.engine.run_log import Validation
 from lowlight_enhance.training.models.affine_unet import apply_local_affine
 
 SIMULATED_PAIRS, SIMULATION_SEED = 48, 7
-"""Pairs that are simulated for validation, and the seed of their noise."""
+"""Number of simulated validation pairs, and the seed of their noise."""
 
 SHOWN = 3
 TILE = 160
@@ -31,22 +31,24 @@ WITHOUT_PAIRS = (
 )
 
 
-def validation_pairs(pictures: TrainingPictures, data: DataConfig, say: Callable[[str], None]) -> Sequence[LoadedPair]:
-    """Pairs to validate on: the real ones, and some simulated from the photographs of the validation split.
+def validation_pairs(
+    pictures: TrainingPictures, data: DataConfig, warn: Callable[[str], None]
+) -> Sequence[LoadedPair]:
+    """Return the validation pairs: real pairs, and pairs simulated from the photographs of the validation split.
 
-    The simulated ones are drawn as training draws them, with a fixed seed, each from a single frame. Capture metadata
-    is withheld where training never tells it (``metadata_dropout`` of 1).
+    They are simulated as for training, with a fixed seed, each from a single frame. Capture metadata is withheld if
+    training always withholds it (``metadata_dropout`` of 1).
 
     Args:
-        pictures: of the run.
-        data: settings of the run.
-        say: takes the warning when there are no pairs.
+        pictures: pictures of the run.
+        data: data settings of the run.
+        warn: called with a warning if there are no pairs.
     """
     pairs: Sequence[LoadedPair] = [*pictures.validation, *_simulated(pictures.validation_photos, data)]
     if not pairs:
-        say(WITHOUT_PAIRS)
+        warn(WITHOUT_PAIRS)
     if data.metadata_dropout >= 1.0:
-        return Opened(pairs, lambda pair: replace(pair, capture=UNKNOWN))
+        return LazySequence(pairs, lambda pair: replace(pair, capture=UNKNOWN))
     return pairs
 
 
@@ -59,17 +61,17 @@ def _simulated(photos: Sequence[Picture], data: DataConfig) -> list[LoadedPair]:
     return pairs
 
 
-def as_picture(output: Tensor, rgb: Tensor) -> Tensor:
-    """The picture (B, 3, ., .) of a network's output: itself, or what its six maps make of ``rgb``.
+def apply_output(output: Tensor, rgb: Tensor) -> Tensor:
+    """Return the picture of a network's output: the output itself, or ``rgb`` with gain and offset applied.
 
     Args:
         output: (B, 3, h, w) picture, or (B, 6, h, w) gain and offset.
-        rgb: (B, 3, H, W) dark picture that the maps are for; sets the size of what they make.
+        rgb: (B, 3, H, W) dark picture, to which gain and offset are applied at its own size.
     """
     return output if output.shape[1] == 3 else apply_local_affine(output, rgb)
 
 
-def at_size_of(target: Tensor, output: Tensor) -> Tensor:
+def resize_like(target: Tensor, output: Tensor) -> Tensor:
     """Resize ``target`` to the size of ``output`` where they differ, by area averaging."""
     if target.shape[2:] == output.shape[2:]:
         return target
@@ -80,16 +82,16 @@ def at_size_of(target: Tensor, output: Tensor) -> Tensor:
 def validate(
     model: nn.Module, pairs: Sequence[LoadedPair], model_input: ModelInput, teacher: nn.Module | None = None
 ) -> Validation:
-    """Means over ``pairs`` of PSNR in dB, SSIM and L1; and a strip of dark, enhanced and reference pictures.
+    """Return the means of PSNR in dB, SSIM and L1 over pairs, and strips of dark, enhanced and reference pictures.
 
-    A picture is compared at the working size, as in the paper; maps are applied to the full-size dark picture, whose
-    result is compared with the full-size reference.
+    An output picture is compared at the working size, as in the paper. Maps are applied to the full-size dark picture,
+    and the result is compared with the full-size reference.
 
     Args:
-        model: puts out pictures or local affine maps.
+        model: network whose output is a picture or maps.
         pairs: dark and bright pictures.
-        model_input: of the network.
-        teacher: with one, also the L1 to its output, as ``teacher_l1``.
+        model_input: input of the network.
+        teacher: network for the score ``teacher_l1``, the L1 distance to its output; None: no such score.
     """
     model.eval()
     rows: list[dict[str, float]] = []
@@ -103,7 +105,7 @@ def validate(
         )
         rows.append(scores(out, bright))
         if teacher is not None:
-            taught = at_size_of(enhanced(teacher, pair, model_input), out)
+            taught = resize_like(enhanced(teacher, pair, model_input), out)
             rows[-1]["teacher_l1"] = float((out - taught).abs().mean())
         if len(strips) < SHOWN:
             row = [F.interpolate(p, (TILE, TILE), mode="area")[0] for p in (dark, out, bright)]
@@ -115,11 +117,11 @@ def validate(
 
 
 def enhanced(network: nn.Module, pair: LoadedPair, model_input: ModelInput) -> Tensor:
-    """The picture (1, 3, ., .) that a network makes of the dark one of a pair, in 0..1."""
+    """Return the (1, 3, H, W) enhanced picture of a pair in 0..1, at the working size or, from maps, at full size."""
     grid = model_input.grid(*pair.dark.shape[:2])
     x = torch.from_numpy(model_input.encode(pair.dark, pair.capture)).to(next(network.parameters()).device)
     output = network(x)[:, :, : grid.height, : grid.width]
-    return as_picture(output, _batch(pair.dark, x)).clamp(0.0, 1.0)
+    return apply_output(output, _batch(pair.dark, x)).clamp(0.0, 1.0)
 
 
 def _batch(picture: Picture, like: Tensor) -> Tensor:

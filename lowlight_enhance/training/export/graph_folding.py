@@ -14,7 +14,7 @@ from lowlight_enhance.training.models.affine_unet import LEAST_WHITE, WHITE_LEVE
 from lowlight_enhance.training.models.blocks import ResBlock
 
 
-def for_runtime(network: nn.Module, frames: Iterable[Tensor] | None = None) -> nn.Module:
+def optimize_for_runtime(network: nn.Module, frames: Iterable[Tensor] | None = None) -> nn.Module:
     """A copy of ``network`` to export; what it puts out is the same but for rounding.
 
     Args:

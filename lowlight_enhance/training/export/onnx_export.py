@@ -1,4 +1,4 @@
-"""From a checkpoint to the ONNX file that flies: self-describing, reloaded and compared before it counts."""
+"""Export a checkpoint as an ONNX file that carries its ``ModelInput`` and is compared with the checkpoint."""
 
 from __future__ import annotations
 
@@ -17,24 +17,30 @@ from lowlight_enhance.core.errors import ModelError
 from lowlight_enhance.core.files import atomic_file, make_folder
 from lowlight_enhance.core.inference.model_input import CHANNELS, METADATA_KEY, ModelInput
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
-from lowlight_enhance.training.engine.validation import as_picture
-from lowlight_enhance.training.export.graph_folding import for_runtime
+from lowlight_enhance.core.scratch import tempfile_default
+from lowlight_enhance.training.engine.network import LoadedNetwork
+from lowlight_enhance.training.engine.validation import apply_output
+from lowlight_enhance.training.export.graph_folding import optimize_for_runtime
 from lowlight_enhance.training.export.reduced_precision import Fidelity, Reduction, write_reduced
-from lowlight_enhance.training.networks import infer, load_checkpoint
+from lowlight_enhance.training.networks import infer, load_network
 
 OPSET, IR_VERSION = 18, 8
-"""Together readable by ONNX Runtime 1.17 and later; the exporter itself would stamp the newest IR version."""
+"""Readable by ONNX Runtime 1.17 and later. The exporter would write the newest IR version, which is not."""
+
 TOLERANCE = 1.0 / 255.0
-"""Largest difference between the file's output and the checkpoint's, of full scale."""
+"""Largest difference between the pictures of the file and of the checkpoint, of full scale."""
+
+STEP_KEY = "lowlight_enhance.step"
+"""Key of the training step in the metadata of an ONNX file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What a written file passed with.
+    """Measured quality of a written file.
 
     Attributes:
-        difference: largest difference between the float32 file's pictures and the checkpoint's, of full scale.
-        fidelity: of the smaller file to the float32 one; None where that was the one to write.
+        difference: largest difference between the pictures of the float32 file and of the checkpoint, of full scale.
+        fidelity: loss of the file of reduced precision against the float32 file; None for a float32 file.
     """
 
     difference: float
@@ -42,39 +48,41 @@ class Exported:
 
 
 def export(
-    checkpoint: Path,
+    source: Path | LoadedNetwork,
     target: Path,
     model_input: ModelInput | None = None,
     reduction: Reduction | None = None,
     working_size: int | None = None,
 ) -> Exported:
-    """Write ``target``, an ONNX file.
+    """Write an ONNX file.
 
     Args:
-        checkpoint: ``best.pt`` or ``last.pt`` of a training run.
-        target: file to write; replaced only when the new one has passed.
-        model_input: instead of the checkpoint's own.
+        source: checkpoint or weights file, or the network of one.
+        target: file to write; it is replaced only when the new one has passed all checks.
+        model_input: replaces that of the source.
         reduction: to a precision below float32.
-        working_size: shorter side in pixels of the network's copy, instead of the model input's; 0: the frame's size.
+        working_size: shorter side in pixels of the network's copy, replaces that of the model input; 0: the size of
+            the frame.
 
     Raises:
-        DataError: not a checkpoint, or frames that cannot be read.
+        DataError: ``source`` or a frame cannot be read, or ``target`` cannot be written.
         ModelError: the file differs from the checkpoint by more than 1/255, or loses more than ``reduction`` allows.
     """
-    network, its_own, step, *_ = load_checkpoint(checkpoint)
-    model_input = model_input or its_own
+    loaded = load_network(source) if isinstance(source, Path) else source
+    model_input = model_input or loaded.model_input
     if working_size is not None:
         model_input = replace(model_input, working_size=working_size)
     make_folder(target.parent)
     with atomic_file(target) as temporary:
         file = temporary.with_name(".float32.onnx")
-        shown = reduction.calibration(model_input) if reduction else None
-        ready = for_runtime(network, map(torch.from_numpy, shown) if shown else None)
-        write_onnx(ready, model_input, file, {"lowlight_enhance.step": str(step)})
-        difference = compare(network, file, model_input)
+        inputs = reduction.network_inputs(model_input) if reduction else None
+        network = optimize_for_runtime(loaded.network, map(torch.from_numpy, inputs) if inputs else None)
+        with tempfile_default(file.parent):  # so that the next export removes the files of a killed one
+            write_onnx(network, model_input, file, {STEP_KEY: str(loaded.step)})
+        difference = compare(loaded.network, file, model_input)
         if not difference <= TOLERANCE:
             raise ModelError(
-                f"{target} not written: its output differs from {checkpoint} by {difference * 255:.2f}/255; "
+                f"{target} not written: its output differs from {loaded.path} by {difference * 255:.2f}/255; "
                 "try another torch or onnxruntime version"
             )
         if reduction is None:
@@ -86,7 +94,7 @@ def export(
 
 
 def write_onnx(model: nn.Module, model_input: ModelInput, file: Path, metadata: dict[str, str]) -> None:
-    """ONNX file of ``model`` with dynamic height and width, carrying ``model_input``."""
+    """Write a network with dynamic height and width, with ``model_input`` and ``metadata`` in the file."""
     m = model_input.size_multiple
     height, width = (torch.export.Dim(name, min=1, max=512) for name in ("height", "width"))
     example = torch.rand(1, CHANNELS, 4 * m, 6 * m)
@@ -106,15 +114,15 @@ def write_onnx(model: nn.Module, model_input: ModelInput, file: Path, metadata: 
     )
     written = onnx.load(str(file))
     written.ir_version = IR_VERSION
-    forget_origin(written)
+    strip_source_locations(written)
     for key, value in {METADATA_KEY: model_input.to_json(), **metadata}.items():
         written.metadata_props.add(key=key, value=value)
     onnx.checker.check_model(written)
     onnx.save(written, str(file))
 
 
-def forget_origin(model: onnx.ModelProto) -> None:
-    """Take out the lines of source, with the paths of this machine, that torch notes at every node and value."""
+def strip_source_locations(model: onnx.ModelProto) -> None:
+    """Remove the source lines, with paths of this machine, that torch writes at every node and value."""
     graph = model.graph
     for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
         part.ClearField("metadata_props")
@@ -122,7 +130,10 @@ def forget_origin(model: onnx.ModelProto) -> None:
 
 
 def _pixel_unshuffle(picture: Any, factor: int) -> Any:
-    """SpaceToDepth on each channel: in ONNX Runtime a quarter of the time of torch's six-dimensional transposition."""
+    """Pixel-unshuffle as SpaceToDepth of each channel.
+
+    In ONNX Runtime it takes a quarter of the time of torch's transposition in six dimensions.
+    """
 
     def constant(*values: int) -> Any:
         return opset18.Constant(value_ints=values)
@@ -138,7 +149,10 @@ def _pixel_unshuffle(picture: Any, factor: int) -> Any:
 
 
 def compare(network: nn.Module, file: Path, model_input: ModelInput) -> float:
-    """Largest difference of the enhanced pictures, of full scale, over frames of several sizes and captures."""
+    """Return the largest difference between the pictures of a network and of its file, of full scale.
+
+    Frames of several sizes, with and without capture metadata, are compared.
+    """
     enhancer = Enhancer(file, threads=1)
     rng = np.random.default_rng(0)
     worst = 0.0
@@ -146,8 +160,8 @@ def compare(network: nn.Module, file: Path, model_input: ModelInput) -> float:
         rgb = rng.integers(0, 80, (height, width, 3), dtype=np.uint8)
         capture = CaptureMetadata(iso, exposure_s)
         tensor = model_input.encode(rgb, capture)
-        theirs, ours = enhancer.infer(enhancer.encode(rgb, capture)), infer(network, tensor)
+        outputs = enhancer.infer(enhancer.encode(rgb, capture)), infer(network, tensor)
         small = torch.from_numpy(tensor[:, :3])
-        a, b = (as_picture(torch.from_numpy(output), small).clamp(0.0, 1.0) for output in (theirs, ours))
+        a, b = (apply_output(torch.from_numpy(output), small).clamp(0.0, 1.0) for output in outputs)
         worst = max(worst, float((a - b).abs().max()))
     return worst

@@ -1,9 +1,9 @@
-"""Which network a run trains."""
+"""Configuration of the network that a run trains."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 
@@ -16,10 +16,10 @@ class NetworkConfig:
     """A network and its size.
 
     Attributes:
-        kind: ``paper``: the U-Net of the paper, which puts out a picture; ``affine``: the network that ships, which
-            puts out gain and offset maps that are applied to the full-size frame.
-        paper: size of the first.
-        affine: size of the second.
+        kind: ``paper``: the U-Net of the paper, whose output is a picture; ``affine``: the network that ships, whose
+            output is gain and offset maps that are applied to the full-size frame.
+        paper: size of the U-Net of the paper.
+        affine: size of the network that ships.
     """
 
     kind: Literal["paper", "affine"] = "paper"
@@ -34,3 +34,11 @@ class NetworkConfig:
     def build(self) -> nn.Module:
         """Return the network with random weights."""
         return Teacher(self.paper) if self.kind == "paper" else AffineUNet(self.affine)
+
+
+def network_config(network: nn.Module) -> NetworkConfig:
+    """Return the configuration of a network that ``NetworkConfig.build`` made."""
+    config: Any = network.config
+    if isinstance(network, AffineUNet):
+        return NetworkConfig("affine", affine=config)
+    return NetworkConfig("paper", paper=config)

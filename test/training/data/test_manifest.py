@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lowlight_enhance.core.errors import DataError
-from lowlight_enhance.training.data.manifest import read_pairs, read_photos, read_shots
+from lowlight_enhance.training.data.manifest import read_frames, read_pairs, read_photos
 
 
 @pytest.fixture
@@ -24,15 +24,15 @@ def test_columns_are_found_in_any_case(header: str, folder: Path) -> None:
     (folder / "pairs.csv").write_text(f"{header}\nd.png,b.png,800,0.04,test,roof\n")
     (pair,) = read_pairs(folder / "pairs.csv")
     assert (pair.capture.iso, pair.capture.exposure_s, pair.split, pair.scene) == (800.0, 0.04, "test", "roof")
-    (shot,) = read_shots(folder / "pairs.csv")
-    assert shot.capture == pair.capture
+    (frame,) = read_frames(folder / "pairs.csv")
+    assert frame.capture == pair.capture
 
 
 def test_columns_of_photographs_are_found_in_any_case(folder: Path) -> None:
     (folder / "photos.csv").write_text("File,SPLIT\nb.png,test\n")
     assert read_photos(folder / "photos.csv") == [(folder / "b.png", "test")]
-    (shot,) = read_shots(folder / "photos.csv")
-    assert shot.picture == folder / "b.png"
+    (frame,) = read_frames(folder / "photos.csv")
+    assert frame.path == folder / "b.png"
 
 
 @pytest.mark.parametrize(

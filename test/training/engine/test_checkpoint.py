@@ -38,7 +38,7 @@ def test_what_was_saved_comes_back(tmp_path: Path) -> None:
     checkpoint.save(tmp_path / "last.pt", {"net": net}, 5, 20.0, Run())
     assert checkpoint.resume(tmp_path / "last.pt", {"net": other}, Run()) == (5, 20.0)
     assert torch.equal(net.weight, other.weight)
-    assert checkpoint.rebuild(Run, checkpoint.load(tmp_path / "last.pt"), tmp_path) == Run()
+    assert checkpoint.read_config(Run, checkpoint.load(tmp_path / "last.pt"), tmp_path) == Run()
     assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
 
 
@@ -61,13 +61,13 @@ def test_other_settings_are_named(tmp_path: Path) -> None:
 
 def test_an_origin_is_told_by_its_weights(tmp_path: Path) -> None:
     net, other = nn.BatchNorm2d(2), nn.BatchNorm2d(2)
-    assert checkpoint.Origin.of(net) == checkpoint.Origin.of(other)
+    assert checkpoint.WeightsHash.of(net) == checkpoint.WeightsHash.of(other)
     other.running_mean += 1e-6
-    assert checkpoint.Origin.of(net) != checkpoint.Origin.of(other)
-    checkpoint.save(tmp_path / "last.pt", {"teacher": checkpoint.Origin.of(net)}, 5, 20.0, Run())
-    assert checkpoint.resume(tmp_path / "last.pt", {"teacher": checkpoint.Origin.of(net)}, Run())[0] == 5
+    assert checkpoint.WeightsHash.of(net) != checkpoint.WeightsHash.of(other)
+    checkpoint.save(tmp_path / "last.pt", {"teacher": checkpoint.WeightsHash.of(net)}, 5, 20.0, Run())
+    assert checkpoint.resume(tmp_path / "last.pt", {"teacher": checkpoint.WeightsHash.of(net)}, Run())[0] == 5
     with pytest.raises(DataError, match="another teacher"):
-        checkpoint.resume(tmp_path / "last.pt", {"teacher": checkpoint.Origin.of(other)}, Run())
+        checkpoint.resume(tmp_path / "last.pt", {"teacher": checkpoint.WeightsHash.of(other)}, Run())
 
 
 def test_a_setting_younger_than_the_file_counts_as_its_default(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_what_is_no_checkpoint_is_named(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(DataError, match=r"x\.pt is not a checkpoint"):
         checkpoint.load(tmp_path / "x.pt")
     torch.save({"weights": torch.zeros(1)}, tmp_path / "y.pt")
-    with pytest.raises(DataError, match="holds no settings"):
+    with pytest.raises(DataError, match="has no settings"):
         checkpoint.load(tmp_path / "y.pt")
 
 
@@ -112,4 +112,4 @@ def test_weights_of_another_network_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"x\.pt do not fit"):
         checkpoint.load_weights(nn.Linear(2, 2), None, tmp_path / "x.pt")
     with pytest.raises(ConfigError):
-        checkpoint.rebuild(Other, {"about": {"Run": {}}}, tmp_path / "x.pt")
+        checkpoint.read_config(Other, {"about": {"Run": {}}}, tmp_path / "x.pt")

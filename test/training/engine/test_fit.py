@@ -20,8 +20,8 @@ from lowlight_enhance.training.engine.checkpoint import Stateful
 from lowlight_enhance.training.engine.fit import (
     Batch,
     FitConfig,
-    accelerator_for,
-    descend,
+    backward_step,
+    create_accelerator,
     fit,
     set_mode,
 )
@@ -63,22 +63,22 @@ class Line:
         x, y = batch
         with self.accelerator.accumulate(self.prepared):
             loss = (self.prepared(x) - y).square().mean()
-            descend(self.accelerator, loss, self.prepared, self.optimizer)
+            backward_step(self.accelerator, loss, self.prepared, self.optimizer)
         return {"loss": loss.detach()}
 
-    def validated(self, scores: Mapping[str, float]) -> None:
+    def end_epoch(self, scores: Mapping[str, float]) -> None:
         self.scores.append(scores)
 
 
 def run(
     out: Path,
-    pace: FitConfig,
+    fit_config: FitConfig,
     batches: Dataset[Batch] | None = None,
     psnr: list[float] | None = None,
     kind: type[Line] = Line,
     **how: float,
 ) -> Line:
-    accelerator = accelerator_for(pace)
+    accelerator = create_accelerator(fit_config)
     line = kind(accelerator, **how)
     left = list(psnr or [])
     picture = torch.rand(3, 8, 8)
@@ -86,7 +86,7 @@ def run(
     def validate() -> Validation:
         return Validation({"psnr": left.pop(0)} if left else {}, picture)
 
-    fit(line, batches or Numbers(), validate, pace, pace, out, accelerator)
+    fit(line, batches or Numbers(), validate, fit_config, fit_config, out, accelerator)
     return line
 
 
@@ -98,11 +98,11 @@ def rows(out: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
 
 
-PACE = FitConfig(epochs=3, steps_per_epoch=2, workers=0)
+FIT_CONFIG = FitConfig(epochs=3, steps_per_epoch=2, workers=0)
 
 
 def test_every_step_is_taken_once_in_order_and_validated_when_due(tmp_path: Path) -> None:
-    line = run(tmp_path, PACE, psnr=[1.0, 3.0, 2.0])
+    line = run(tmp_path, FIT_CONFIG, psnr=[1.0, 3.0, 2.0])
     assert line.seen == list(range(6))
     assert line.scores == [{"psnr": 1.0}, {"psnr": 3.0}, {"psnr": 2.0}]
     assert [row["val_psnr"] for row in rows(tmp_path) if "val_psnr" in row] == [1.0, 3.0, 2.0]
@@ -111,25 +111,25 @@ def test_every_step_is_taken_once_in_order_and_validated_when_due(tmp_path: Path
 
 
 def test_without_scores_the_newest_state_is_the_best(tmp_path: Path) -> None:
-    run(tmp_path, PACE)
+    run(tmp_path, FIT_CONFIG)
     assert checkpoint.load(tmp_path / "best.pt")["step"] == 6
 
 
 def test_worker_processes_deliver_the_same_batches(tmp_path: Path) -> None:
-    alone = run(tmp_path / "a", PACE)
+    alone = run(tmp_path / "a", FIT_CONFIG)
     helped = run(tmp_path / "b", FitConfig(epochs=3, steps_per_epoch=2, workers=2))
     assert weights(alone) == weights(helped)
 
 
 def test_a_resumed_run_continues_to_the_same_numbers_with_dropout(tmp_path: Path) -> None:
-    whole = run(tmp_path / "whole", PACE, psnr=[1.0] * 3, dropout=0.5)
-    pace = FitConfig(epochs=2, steps_per_epoch=2, workers=0)
-    run(tmp_path / "part", pace, psnr=[1.0] * 2, dropout=0.5)
+    whole = run(tmp_path / "whole", FIT_CONFIG, psnr=[1.0] * 3, dropout=0.5)
+    fit_config = FitConfig(epochs=2, steps_per_epoch=2, workers=0)
+    run(tmp_path / "part", fit_config, psnr=[1.0] * 2, dropout=0.5)
     path = tmp_path / "part" / "last.pt"
     saved = checkpoint.load(path)
     saved["about"]["FitConfig"]["epochs"] = 3
     torch.save(saved, path)
-    resumed = run(tmp_path / "part", PACE, psnr=[1.0], dropout=0.5)
+    resumed = run(tmp_path / "part", FIT_CONFIG, psnr=[1.0], dropout=0.5)
     assert resumed.seen == [4, 5]
     assert weights(resumed) == weights(whole)
     assert rows(tmp_path / "part")[-2]["loss"] == rows(tmp_path / "whole")[-2]["loss"]
@@ -137,7 +137,7 @@ def test_a_resumed_run_continues_to_the_same_numbers_with_dropout(tmp_path: Path
 
 def test_a_loss_that_is_not_finite_stops_with_the_step(tmp_path: Path) -> None:
     with pytest.raises(LowlightError, match="nan at step 3"):
-        run(tmp_path, PACE, Numbers(bad=3))
+        run(tmp_path, FIT_CONFIG, Numbers(bad=3))
     assert checkpoint.load(tmp_path / "last.pt")["step"] == 2
 
 
@@ -145,11 +145,11 @@ def test_a_loss_that_is_not_finite_stops_with_the_step(tmp_path: Path) -> None:
 def test_what_to_try_after_such_a_loss_is_possible(tmp_path: Path, clip: float, smaller: str) -> None:
     advice = f"with another --out, a smaller learning_rate or 'fit: {{clip_grad: {smaller}}}'"
     with pytest.raises(LowlightError) as early:
-        run(tmp_path, replace(PACE, clip_grad=clip), Numbers(bad=1))
+        run(tmp_path, replace(FIT_CONFIG, clip_grad=clip), Numbers(bad=1))
     assert advice in str(early.value)
     assert "last.pt" not in str(early.value)  # nothing has been saved yet
     with pytest.raises(LowlightError) as later:
-        run(tmp_path, replace(PACE, clip_grad=clip), Numbers(bad=3))
+        run(tmp_path, replace(FIT_CONFIG, clip_grad=clip), Numbers(bad=3))
     assert advice in str(later.value)
     assert f"{tmp_path / 'last.pt'} holds the last good state" in str(later.value)
 
@@ -172,18 +172,18 @@ class BreakingWhenAsked(Breaking):
 
 
 @pytest.mark.parametrize(
-    ("kind", "pace"),
+    ("kind", "fit_config"),
     [
         (Breaking, FitConfig(epochs=3, steps_per_epoch=2, workers=0)),
         (BreakingWhenAsked, FitConfig(epochs=2, steps_per_epoch=3, workers=0)),
     ],
 )
-def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path, kind: type[Line], pace: FitConfig) -> None:
+def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path, kind: type[Line], fit_config: FitConfig) -> None:
     with pytest.raises(LowlightError, match="weights are not finite after step 3"):
-        run(tmp_path, pace, kind=kind)
+        run(tmp_path, fit_config, kind=kind)
     for name in ("last.pt", "best.pt"):
         saved = checkpoint.load(tmp_path / name)
-        assert saved["step"] == pace.steps_per_epoch
+        assert saved["step"] == fit_config.steps_per_epoch
         assert all(bool(torch.isfinite(value).all()) for value in saved["model"].values())
 
 
@@ -200,18 +200,18 @@ def test_accumulated_batches_make_one_step_of_their_mean(tmp_path: Path) -> None
 
 def test_a_checkpoint_never_falls_between_the_batches_of_a_step() -> None:
     with pytest.raises(ConfigError, match="multiple of grad_accum_steps"):
-        accelerator_for(FitConfig(epochs=1, steps_per_epoch=6, grad_accum_steps=4))
+        create_accelerator(FitConfig(epochs=1, steps_per_epoch=6, grad_accum_steps=4))
     with pytest.raises(ConfigError, match="grad_accum_steps must be 1 or more"):
         FitConfig(grad_accum_steps=0)
 
 
 def test_bf16_computes_the_network_in_mixed_precision(tmp_path: Path) -> None:
-    pace = FitConfig(epochs=1, steps_per_epoch=2, workers=0, precision="bf16")
-    accelerator = accelerator_for(pace)
+    fit_config = FitConfig(epochs=1, steps_per_epoch=2, workers=0, precision="bf16")
+    accelerator = create_accelerator(fit_config)
     line = Line(accelerator)
     seen = []
     line.model[0].register_forward_hook(lambda _m, _i, out: seen.append(out.dtype))
-    fit(line, Numbers(), lambda: Validation({}), pace, pace, tmp_path, accelerator)
+    fit(line, Numbers(), lambda: Validation({}), fit_config, fit_config, tmp_path, accelerator)
     assert set(seen) == {torch.bfloat16}
     assert line.model[0].weight.dtype == torch.float32
 
@@ -240,21 +240,21 @@ def test_an_interrupt_saves_and_the_same_command_continues(
                 os.kill(os.getpid(), signal.SIGINT)
             return Numbers.__getitem__(self, step)
 
-    pace = FitConfig(epochs=8 // steps_per_epoch, steps_per_epoch=steps_per_epoch, workers=0)
+    fit_config = FitConfig(epochs=8 // steps_per_epoch, steps_per_epoch=steps_per_epoch, workers=0)
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, pace, Interrupting())
+        run(tmp_path, fit_config, Interrupting())
     assert signal.getsignal(signal.SIGINT) is before
     done = checkpoint.load(tmp_path / "last.pt")["step"]
     assert done in (3, 4)  # the loader reads one batch ahead
     assert f"step {done}: the same command continues there" in capsys.readouterr().out
-    resumed = run(tmp_path, pace)
+    resumed = run(tmp_path, fit_config)
     assert resumed.seen == list(range(done, 8))
-    assert weights(resumed) == weights(run(tmp_path / "whole", pace))
+    assert weights(resumed) == weights(run(tmp_path / "whole", fit_config))
 
 
 def test_scalars_and_pictures_reach_tensorboard(tmp_path: Path) -> None:
-    run(tmp_path, PACE, psnr=[1.0, 3.0, 2.0])
+    run(tmp_path, FIT_CONFIG, psnr=[1.0, 3.0, 2.0])
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     assert [(e.step, e.value) for e in events.Scalars("val_psnr")] == [(2, 1.0), (4, 3.0), (6, 2.0)]
@@ -263,8 +263,8 @@ def test_scalars_and_pictures_reach_tensorboard(tmp_path: Path) -> None:
 
 
 def test_an_epoch_ends_with_a_validation() -> None:
-    pace = FitConfig(epochs=3, steps_per_epoch=10)
-    assert pace.steps == 30
+    fit_config = FitConfig(epochs=3, steps_per_epoch=10)
+    assert fit_config.steps == 30
 
 
 def test_frozen_statistics_stay_what_they_are() -> None:

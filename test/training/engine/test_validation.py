@@ -8,7 +8,7 @@ from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.training.data.augment import to_float
 from lowlight_enhance.training.data.config import DataConfig
 from lowlight_enhance.training.data.pictures import LoadedPair, TrainingPictures
-from lowlight_enhance.training.engine.validation import TILE, as_picture, at_size_of, validate, validation_pairs
+from lowlight_enhance.training.engine.validation import TILE, apply_output, resize_like, validate, validation_pairs
 
 
 class Times(nn.Module):
@@ -83,15 +83,15 @@ def test_what_training_never_tells_validation_does_not_either(withhold: float, t
 
 def test_outputs_become_pictures() -> None:
     rgb = torch.rand(1, 3, 8, 8)
-    assert as_picture(rgb, torch.zeros(1, 3, 16, 16)) is rgb
+    assert apply_output(rgb, torch.zeros(1, 3, 16, 16)) is rgb
     maps = torch.cat((torch.full((1, 3, 4, 4), 2.0), torch.full((1, 3, 4, 4), 0.1)), 1)
-    assert torch.allclose(as_picture(maps, rgb), 2.0 * rgb + 0.1)
+    assert torch.allclose(apply_output(maps, rgb), 2.0 * rgb + 0.1)
 
 
 def test_targets_are_averaged_to_the_size_of_the_output() -> None:
     target = torch.rand(1, 3, 8, 8)
-    assert at_size_of(target, target) is target
-    assert torch.allclose(at_size_of(target, torch.zeros(1, 3, 4, 4)), nn.functional.avg_pool2d(target, 2))
+    assert resize_like(target, target) is target
+    assert torch.allclose(resize_like(target, torch.zeros(1, 3, 4, 4)), nn.functional.avg_pool2d(target, 2))
 
 
 def test_photographs_become_the_same_simulated_pairs_in_every_run() -> None:

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import onnx
 import pytest
@@ -12,8 +11,8 @@ from tiny_checkpoints import write_student
 from torch import nn
 
 from lowlight_enhance.core.metadata.capture import UNKNOWN
-from lowlight_enhance.training.data.manifest import Shot
-from lowlight_enhance.training.export.graph_folding import for_runtime
+from lowlight_enhance.training.export.calibration import CalibrationFrame
+from lowlight_enhance.training.export.graph_folding import optimize_for_runtime
 from lowlight_enhance.training.export.onnx_export import export
 from lowlight_enhance.training.export.reduced_precision import Limits, Reduction
 from lowlight_enhance.training.models.affine_unet import EXPOSURE_PLANES, AffineUNet, AffineUNetConfig
@@ -44,18 +43,18 @@ def test_the_output_is_the_same(network: nn.Module) -> None:
         parameter.data += 0.1 * torch.randn_like(parameter)
     x = torch.rand(1, 5, 16, 24)
     with torch.no_grad():
-        assert torch.allclose(for_runtime(network, FRAMES)(x), network(x), atol=1e-4)
+        assert torch.allclose(optimize_for_runtime(network, FRAMES)(x), network(x), atol=1e-4)
         network.load_state_dict(before)
-        assert torch.allclose(for_runtime(network)(x), network(x), atol=1e-4)
+        assert torch.allclose(optimize_for_runtime(network)(x), network(x), atol=1e-4)
 
 
 def test_normalisation_and_pooling_are_gone_and_the_original_is_as_it_was() -> None:
     network = used(AffineUNet(STUDENT))
     parameters = parameter_count(network)
     assert {nn.BatchNorm2d, nn.AvgPool2d} <= kinds(network)
-    assert not {nn.BatchNorm2d, nn.AvgPool2d} & kinds(for_runtime(network, FRAMES))
-    assert nn.BatchNorm2d not in kinds(for_runtime(network))
-    assert parameter_count(for_runtime(network)) < parameters
+    assert not {nn.BatchNorm2d, nn.AvgPool2d} & kinds(optimize_for_runtime(network, FRAMES))
+    assert nn.BatchNorm2d not in kinds(optimize_for_runtime(network))
+    assert parameter_count(optimize_for_runtime(network)) < parameters
     assert {nn.BatchNorm2d, nn.AvgPool2d} <= kinds(network)
     assert parameter_count(network) == parameters
 
@@ -63,7 +62,7 @@ def test_normalisation_and_pooling_are_gone_and_the_original_is_as_it_was() -> N
 def test_the_white_levels_are_as_large_as_the_colours() -> None:
     """Beside logarithms down to -5.6, the one scale of 8 bits would leave the colours few steps."""
     seen: list[torch.Tensor] = []
-    ready = for_runtime(used(AffineUNet(STUDENT)), FRAMES)
+    ready = optimize_for_runtime(used(AffineUNet(STUDENT)), FRAMES)
     ready.encoder[0].register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
     ready(0.01 * FRAMES[0])
     assert seen[0].shape[1] == 3 * 2 * 2 + EXPOSURE_PLANES
@@ -83,7 +82,7 @@ def test_no_part_of_a_concatenation_dwarfs_the_other() -> None:
     def note(_module: object, _inputs: object, output: torch.Tensor) -> None:
         ranges.append(float(output.max()))
 
-    balanced = for_runtime(network, [x])
+    balanced = optimize_for_runtime(network, [x])
     with torch.no_grad():
         assert torch.allclose(balanced(x), network(x), atol=1e-4)
         for part in (part for level in balanced.decoder for part in (level.smooth, level.gate)):
@@ -95,10 +94,10 @@ def test_no_part_of_a_concatenation_dwarfs_the_other() -> None:
 
 def test_an_int8_file_has_what_its_runtime_is_fast_at(tmp_path: Path) -> None:
     """Else it is several milliseconds slower, with the same pictures."""
-    frames = []
-    for number in range(2):
-        frames.append(Shot(tmp_path / f"{number}.png", UNKNOWN))
-        cv2.imwrite(str(frames[-1].picture), np.random.default_rng(number).integers(0, 90, (32, 32, 3), np.uint8))
+    frames = [
+        CalibrationFrame(np.random.default_rng(number).integers(0, 90, (32, 32, 3), np.uint8), UNKNOWN)
+        for number in range(2)
+    ]
     reduction = Reduction("int8", frames, Limits(min_psnr_db=0.0))
     export(write_student(tmp_path / "best.pt"), tmp_path / "net.onnx", reduction=reduction)
     graph = onnx.load(tmp_path / "net.onnx").graph

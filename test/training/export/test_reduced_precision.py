@@ -4,9 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import onnx
 import pytest
@@ -17,8 +18,9 @@ from lowlight_enhance.core.enhancement.enhancer import Enhancer
 from lowlight_enhance.core.errors import ConfigError, DataError, ModelError
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.core.scratch import remove_leftovers
-from lowlight_enhance.training.data.manifest import Shot, read_shots
+from lowlight_enhance.training.data.manifest import ListedFrame, read_frames
 from lowlight_enhance.training.export import reduced_precision
+from lowlight_enhance.training.export.calibration import CalibrationFrame, listed_frames
 from lowlight_enhance.training.export.onnx_export import export
 from lowlight_enhance.training.export.reduced_precision import Fidelity, Limits, Precision, Reduction
 
@@ -26,16 +28,18 @@ FORGIVING = Limits(min_psnr_db=25.0, max_loss_db=2.0)
 
 
 @pytest.fixture
-def shots(data: Path) -> list[Shot]:
+def frames(data: Path) -> Sequence[CalibrationFrame]:
     (data / "told.csv").write_text(
         "dark,bright,iso,exposure_s\n0_dark.png,0.png,800,0.02\n1_dark.png,1.png,1600,0.04\n2_dark.png,2.png,800,0.02\n"
     )
-    return read_shots(data / "told.csv")
+    return listed_frames(data / "told.csv")
 
 
-def reduced(folder: Path, to: Precision, shots: list[Shot], name: str = "student") -> tuple[Path, Fidelity]:
+def reduced(
+    folder: Path, to: Precision, frames: Sequence[CalibrationFrame], name: str = "student"
+) -> tuple[Path, Fidelity]:
     target = folder / f"{to}.onnx"
-    exported = export(WRITERS[name](folder / "best.pt"), target, reduction=Reduction(to, shots, FORGIVING))
+    exported = export(WRITERS[name](folder / "best.pt"), target, reduction=Reduction(to, frames, FORGIVING))
     assert exported.fidelity is not None
     return target, exported.fidelity
 
@@ -47,9 +51,9 @@ def operators(file: Path) -> list[str]:
 @pytest.mark.parametrize("name", ["student", "teacher"])
 @pytest.mark.parametrize("to", ["fp16", "int8"])
 def test_a_smaller_file_flies_at_any_size_and_says_what_it_is(
-    tmp_path: Path, shots: list[Shot], name: str, to: Precision
+    tmp_path: Path, frames: Sequence[CalibrationFrame], name: str, to: Precision
 ) -> None:
-    target, fidelity = reduced(tmp_path, to, shots, name)
+    target, fidelity = reduced(tmp_path, to, frames, name)
     enhancer = Enhancer(target, threads=1)
     assert enhancer.model_input == MODEL_INPUT
     written = onnx.load(target)
@@ -64,15 +68,17 @@ def test_a_smaller_file_flies_at_any_size_and_says_what_it_is(
     assert fidelity.psnr_db > FORGIVING.min_psnr_db
 
 
-def test_float16_holds_weights_of_that_type(tmp_path: Path, shots: list[Shot]) -> None:
-    target, fidelity = reduced(tmp_path, "fp16", shots)
+def test_float16_holds_weights_of_that_type(tmp_path: Path, frames: Sequence[CalibrationFrame]) -> None:
+    target, fidelity = reduced(tmp_path, "fp16", frames)
     kinds = {i.data_type for i in onnx.load(target).graph.initializer if len(i.dims) == 4}
     assert kinds == {onnx.TensorProto.FLOAT16}
     assert fidelity.psnr_db > 45.0
 
 
-def test_int8_quantises_convolutions_but_the_last_by_channel(tmp_path: Path, shots: list[Shot]) -> None:
-    target, _ = reduced(tmp_path, "int8", shots)
+def test_int8_quantises_convolutions_but_the_last_by_channel(
+    tmp_path: Path, frames: Sequence[CalibrationFrame]
+) -> None:
+    target, _ = reduced(tmp_path, "int8", frames)
     graph = onnx.load(target).graph
     tensors = {i.name: onnx.numpy_helper.to_array(i) for i in graph.initializer}
     made_by = {output: node for node in graph.node for output in node.output}
@@ -92,23 +98,25 @@ def test_int8_quantises_convolutions_but_the_last_by_channel(tmp_path: Path, sho
     assert {p.dtype for p in points} == {np.dtype(np.uint8)}
 
 
-def test_more_convolutions_at_the_end_may_stay_in_float32(tmp_path: Path, shots: list[Shot]) -> None:
-    reduction = Reduction("int8", shots, FORGIVING, float_tail=2)
+def test_more_convolutions_at_the_end_may_stay_in_float32(tmp_path: Path, frames: Sequence[CalibrationFrame]) -> None:
+    reduction = Reduction("int8", frames, FORGIVING, float_tail=2)
     fidelity = export(WRITERS["student"](tmp_path / "best.pt"), tmp_path / "a.onnx", reduction=reduction).fidelity
     graph = onnx.load(tmp_path / "a.onnx").graph
     made_by = {output: node.op_type for node in graph.node for output in node.output}
     kinds = [made_by.get(node.input[1]) for node in graph.node if node.op_type == "Conv"]
     assert kinds[-2:] == [None, None]
     assert set(kinds[:-2]) == {"DequantizeLinear"}
-    _, usual = reduced(tmp_path, "int8", shots)
+    _, usual = reduced(tmp_path, "int8", frames)
     assert fidelity is not None
     assert fidelity.psnr_db > usual.psnr_db
     with pytest.raises(ConfigError, match="float tail 0"):
-        Reduction("int8", shots, float_tail=0)
+        Reduction("int8", frames, float_tail=0)
 
 
-def test_nothing_goes_to_float_and_back_between_int8_convolutions(tmp_path: Path, shots: list[Shot]) -> None:
-    target, _ = reduced(tmp_path, "int8", shots)
+def test_nothing_goes_to_float_and_back_between_int8_convolutions(
+    tmp_path: Path, frames: Sequence[CalibrationFrame]
+) -> None:
+    target, _ = reduced(tmp_path, "int8", frames)
     nodes = list(onnx.load(target).graph.node)
     places = [place for place, node in enumerate(nodes) if node.op_type == "Conv"]
     made_by = {output: node.op_type for node in nodes for output in node.output}
@@ -122,27 +130,30 @@ def test_nothing_goes_to_float_and_back_between_int8_convolutions(tmp_path: Path
 
 
 def test_int8_calibrated_with_metadata_still_knows_unknown_metadata_and_high_iso(
-    tmp_path: Path, shots: list[Shot]
+    tmp_path: Path, frames: Sequence[CalibrationFrame]
 ) -> None:
     """Values outside the range that calibration saw would be cut off."""
-    target, _ = reduced(tmp_path, "int8", shots)
+    target, _ = reduced(tmp_path, "int8", frames)
     export(tmp_path / "best.pt", tmp_path / "fp32.onnx")
     full, small = Enhancer(tmp_path / "fp32.onnx", threads=1), Enhancer(target, threads=1)
-    told = reduced_precision.measure(full, small, shots).psnr_db
+    told = reduced_precision.measure(full, small, frames).psnr_db
     for capture in (UNKNOWN, CaptureMetadata(102400.0, 30.0)):
-        otherwise = [Shot(shot.picture, capture) for shot in shots]
+        otherwise = [replace(frame, capture=capture) for frame in frames]
         assert reduced_precision.measure(full, small, otherwise).psnr_db > told - 5.0
 
 
 def test_what_is_lost_is_measured(data: Path) -> None:
-    (shot, *_) = read_shots(data / "pairs.csv")
-    assert shot.reference is not None
-    exact = cv2.cvtColor(cv2.imread(str(shot.reference)), cv2.COLOR_BGR2RGB)
+    (frame, *_) = listed_frames(data / "pairs.csv")
+    exact = frame.reference
+    assert exact is not None
     off = np.clip(exact.astype(int) + np.where(exact < 128, 2, -2), 0, 255).astype(np.uint8)
-    found = reduced_precision.measure(lambda *_: exact, lambda *_: off, [shot, shot])
+    found = reduced_precision.measure(lambda *_: exact, lambda *_: off, [frame, frame])
     assert found.psnr_db == pytest.approx(20 * np.log10(255 / 2), abs=1e-3)
     assert found.loss_db == pytest.approx(100.0 - found.psnr_db)
-    assert reduced_precision.measure(lambda *_: exact, lambda *_: off, [Shot(shot.picture, UNKNOWN)]).loss_db is None
+    assert (
+        reduced_precision.measure(lambda *_: exact, lambda *_: off, [CalibrationFrame(frame.rgb, UNKNOWN)]).loss_db
+        is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -165,22 +176,22 @@ def test_what_keeps_the_limits_passes() -> None:
 
 def test_frames_are_read_with_their_metadata(data: Path) -> None:
     (data / "frames.csv").write_text("file,iso,exposure_s\n0.png,400,0.01\n1.png,,\n")
-    assert read_shots(data / "frames.csv") == [
-        Shot(data / "0.png", CaptureMetadata(400.0, 0.01)),
-        Shot(data / "1.png", UNKNOWN),
+    assert read_frames(data / "frames.csv") == [
+        ListedFrame(data / "0.png", CaptureMetadata(400.0, 0.01)),
+        ListedFrame(data / "1.png", UNKNOWN),
     ]
-    assert read_shots(data / "pairs.csv")[0] == Shot(data / "0_dark.png", UNKNOWN, data / "0.png")
+    assert read_frames(data / "pairs.csv")[0] == ListedFrame(data / "0_dark.png", UNKNOWN, data / "0.png")
     (data / "empty.csv").write_text("file\n")
     with pytest.raises(DataError, match=r"empty\.csv lists no pictures"):
-        read_shots(data / "empty.csv")
+        read_frames(data / "empty.csv")
 
 
 def test_a_long_list_is_thinned_evenly() -> None:
-    shots = [Shot(Path(str(i)), UNKNOWN) for i in range(100)]
-    chosen = [int(shot.picture.name) for shot in reduced_precision.Reduction("int8", shots).chosen]
-    assert len(chosen) == reduced_precision.MOST_SHOTS
+    frames = [CalibrationFrame(np.full((2, 2, 3), i, np.uint8), UNKNOWN) for i in range(100)]
+    chosen = [int(frame.rgb[0, 0, 0]) for frame in Reduction("int8", frames).chosen_frames]
+    assert len(chosen) == reduced_precision.MAX_FRAMES
     assert set(np.diff(chosen)) == {3, 4}
-    assert reduced_precision.Reduction("int8", shots[:5]).chosen == shots[:5]
+    assert list(Reduction("int8", frames[:5]).chosen_frames) == frames[:5]
 
 
 def test_the_command_reports_or_refuses(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

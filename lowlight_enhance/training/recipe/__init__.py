@@ -1,0 +1,1 @@
+"""Train, export and evaluate all models of a recipe by one command."""

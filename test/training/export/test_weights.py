@@ -1,0 +1,139 @@
+"""Float32 weights in safetensors files, and fine-tuning that starts from those of a shipped model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from tiny_checkpoints import MODEL_INPUT, STEP, WRITERS
+
+from lowlight_enhance import cli
+from lowlight_enhance.core.errors import ConfigError, DataError
+from lowlight_enhance.core.metadata.capture import CaptureMetadata
+from lowlight_enhance.training import networks
+from lowlight_enhance.training.config import load_config
+from lowlight_enhance.training.export.weights import SUFFIX, read_weights, write_weights
+from lowlight_enhance.training.models.network import network_config
+from lowlight_enhance.training.networks import enhance_with, find_weights, load_checkpoint, load_network
+from lowlight_enhance.training.train_student import TrainStudentConfig, fine_tuning_defaults, load_student
+
+CONFIG = Path(__file__).parents[3] / "config/train"
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_network_is_the_same_after_a_round_trip(name: str, tmp_path: Path) -> None:
+    loaded = load_checkpoint(WRITERS[name](tmp_path / "last.pt"))
+    write_weights(loaded, tmp_path / "new folder/net.safetensors")
+    found = load_network(tmp_path / "new folder/net.safetensors")
+    assert network_config(found.network) == network_config(loaded.network)
+    assert (found.model_input, found.step, found.kind) == (MODEL_INPUT, STEP, "weights")
+    assert not found.network.training
+    theirs = loaded.network.state_dict()
+    assert found.network.state_dict().keys() == theirs.keys()
+    assert all(torch.equal(value, theirs[key]) for key, value in found.network.state_dict().items())
+    rgb = np.random.default_rng(0).integers(0, 90, (50, 70, 3), dtype=np.uint8)
+    capture = CaptureMetadata(3200.0, 0.02)
+    assert np.array_equal(enhance_with(found)(rgb, capture), enhance_with(loaded)(rgb, capture))
+
+
+def test_the_same_network_gives_the_same_file(tmp_path: Path) -> None:
+    loaded = load_checkpoint(WRITERS["student"](tmp_path / "last.pt"))
+    in_channels_last = loaded._replace(network=loaded.network.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+    for name, network in (("a", loaded), ("b", in_channels_last)):
+        write_weights(network, tmp_path / f"{name}{SUFFIX}")
+    assert (tmp_path / f"a{SUFFIX}").read_bytes() == (tmp_path / f"b{SUFFIX}").read_bytes()
+
+
+def test_files_that_hold_no_network_are_named(tmp_path: Path) -> None:
+    (tmp_path / "text.safetensors").write_text("nothing")
+    save_file({"x": torch.zeros(2)}, tmp_path / "foreign.safetensors")
+    for name in ("text", "foreign", "missing"):
+        with pytest.raises(DataError, match=rf"{name}\.safetensors is not a weights file of this package"):
+            read_weights(tmp_path / f"{name}.safetensors")
+
+
+def test_the_command_writes_weights_and_rejects_settings_of_onnx_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, target = WRITERS["student"](tmp_path / "last.pt"), tmp_path / "net.safetensors"
+    assert cli.main(["export", str(source), str(target), "--working-size", "64"]) == 2
+    assert "for ONNX files" in capsys.readouterr().err
+    assert not target.exists()
+    assert cli.main(["export", str(source), str(target)]) == 0
+    assert capsys.readouterr().out == f"{target}\n"
+    assert read_weights(target).step == STEP
+
+
+@pytest.fixture
+def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the models of an installation."""
+    folder = tmp_path / "share/models"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(networks, "share_folder", lambda: folder.parent)
+    return folder
+
+
+def test_a_shipped_model_without_weights_is_named(
+    data: Path, installation: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--init", "tiny", "--pairs", str(data / "pairs.csv"), "--out", str(data / "run")]
+    assert cli.main(["train-student", *options]) == 2
+    shown = capsys.readouterr().err
+    assert f"the shipped model 'tiny' has no float32 weights: {installation / 'tiny.safetensors'} is missing" in shown
+    assert shown.count("\n") == 1
+    assert not (data / "run").exists()
+
+
+def test_a_path_is_taken_as_it_is(tmp_path: Path) -> None:
+    assert find_weights(tmp_path / "student.safetensors") == tmp_path / "student.safetensors"
+    assert find_weights("~/last.pt") == Path("~/last.pt").expanduser()
+
+
+def test_fine_tuning_starts_from_the_weights_of_a_shipped_model(
+    data: Path, installation: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Network and model input are those of the weights; the learning rate is so small that the weights stay."""
+    loaded = load_checkpoint(WRITERS["distilled affine"](data / "last.pt"))
+    write_weights(loaded, installation / "student.safetensors")
+    (data / "run.yaml").write_text(
+        "data: {shapes: [{crop_size: 32, working_size: 32, batch_size: 2}]}\n"
+        "fit: {epochs: 1, steps_per_epoch: 1, workers: 0, freeze_norm: 1.0}\noptimizer: {learning_rate: 1.0e-12}\n"
+    )
+    options = ["--pairs", data / "pairs.csv", "--config", data / "run.yaml", "--out", data / "run"]
+    assert cli.main(["train-student", "--init", "student", *map(str, options)]) == 0
+    assert f"starting from {installation / 'student.safetensors'}" in capsys.readouterr().out
+    network, config, _ = load_student(data / "run/last.pt")
+    assert config.model_input == MODEL_INPUT
+    assert config.network == network_config(loaded.network)
+    theirs = loaded.network.state_dict()
+    assert all(torch.allclose(value, theirs[key], atol=1e-6) for key, value in network.state_dict().items())
+
+
+def test_fine_tuning_must_encode_metadata_as_the_weights_do(
+    data: Path, installation: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_weights(load_checkpoint(WRITERS["student"](data / "last.pt")), installation / "student.safetensors")
+    (data / "run.yaml").write_text(
+        "data: {shapes: [{crop_size: 32, working_size: 32, batch_size: 2}]}\nmodel_input: {iso_range: [50, 51200]}\n"
+    )
+    options = ["--pairs", data / "pairs.csv", "--config", data / "run.yaml", "--out", data / "run"]
+    assert cli.main(["train-student", "--init", "student", *map(str, options)]) == 2
+    assert "model_input: iso_range is (50.0, 51200.0), but" in capsys.readouterr().err
+
+
+def test_the_recipe_of_fine_tuning_fits_the_shipped_network(tmp_path: Path) -> None:
+    loaded = load_checkpoint(WRITERS["student"](tmp_path / "last.pt"))
+    config = load_config(TrainStudentConfig, CONFIG / "fine_tune.yaml", fine_tuning_defaults(loaded))
+    assert config.network == network_config(loaded.network)
+    assert config.model_input == MODEL_INPUT
+    assert config.fit.freeze_norm == 1.0
+
+
+def test_a_setting_of_fine_tuning_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    loaded = load_checkpoint(WRITERS["student"](tmp_path / "last.pt"))
+    (tmp_path / "run.yaml").write_text("model_input: {workingsize: 64}")
+    with pytest.raises(ConfigError, match="did you mean 'working_size'"):
+        load_config(TrainStudentConfig, tmp_path / "run.yaml", fine_tuning_defaults(loaded))
