@@ -46,7 +46,7 @@ class CameraEvaluation:
     def __init__(
         self,
         report: CameraReport,
-        known: CameraData,
+        data: CameraData,
         types: MessageTypes,
         enhance: Enhance | None,
         stream: PipelineConfig,
@@ -58,24 +58,24 @@ class CameraEvaluation:
 
         Args:
             report: camera, and counters of damaged messages.
-            known: metadata and calibrations of the camera.
+            data: metadata and calibrations of the camera.
             types: message types of the bag.
             enhance: the model; None with ``enhanced``.
-            stream: how frames are matched and enhanced.
+            stream: settings of the pipeline.
             reference: well-lit images; None: none.
             enhanced: images that are already enhanced; None: the model enhances them.
             expected: number of frames that will be added.
 
         Raises:
-            ConfigError: neither a model nor enhanced images.
+            ConfigError: there are neither a model nor enhanced images.
         """
         self.expected = expected
         self._report, self._stream, self._reference, self._enhanced = report, stream, reference, enhanced
         self._timer = StageTimer(enhance) if isinstance(enhance, FrameEnhancer) and enhanced is None else None
-        chosen: Enhance | None = self._timer or (enhance if enhanced is None else _unchanged)
-        if chosen is None:
+        frame_enhance: Enhance | None = self._timer or (enhance if enhanced is None else _unchanged)
+        if frame_enhance is None:
             raise ConfigError("no model and no enhanced topic: nothing to evaluate")
-        self._camera_stream = CameraStream(report, known, types, chosen, stream)
+        self._camera_stream = CameraStream(report, data, types, frame_enhance, stream)
         self._frames: list[FrameMetrics] = []
         self._samples: dict[int, SampleFrame] = {}
         self._darkest: tuple[int, SampleFrame] | None = None
@@ -102,6 +102,7 @@ class CameraEvaluation:
             self._without_enhanced += 1
             return
         self._first_ns = stamp if self._first_ns is None else self._first_ns
+        # The output is copied, because that of an unchanged frame is a view of the message.
         images = _Images(to_8_bit(rgb), np.array(output), self._reference.image_at(stamp) if self._reference else None)
         try:
             measured = self._measure(images, frame, stamp)
@@ -141,7 +142,7 @@ class CameraEvaluation:
         return {**stages, "total": total}
 
     def _flicker(self, images: _Images) -> tuple[float | None, float | None]:
-        """Flicker of the enhanced frame, and of the dark one multiplied by the gain in brightness."""
+        """Return the flicker of the enhanced frame, and that of the dark one times the gain in brightness."""
         last = self._previous
         if last is None or last.input.shape != images.input.shape or last.output.shape != images.output.shape:
             return None, None

@@ -81,7 +81,7 @@ class ScoredImage:
     """Scores of one image.
 
     Attributes:
-        image: what was enhanced.
+        image: the image.
         dark_mean: mean of the dark image over all channels, 0..255.
         before: scores of the dark image.
         after: scores of the enhanced image.
@@ -211,7 +211,7 @@ def mean_over_scenes(scored: Iterable[ScoredImage], variant: str = "after") -> S
 
 
 def nan_mean(values: Iterable[float]) -> float:
-    """Return the mean without NaN; NaN where nothing is left."""
+    """Return the mean without NaN; NaN if nothing is left."""
     kept = [value for value in values if not math.isnan(value)]
     return float(np.mean(kept)) if kept else math.nan
 

@@ -99,9 +99,11 @@ class CameraParameterClient:
             self._client: Any = node.create_client(GetParameters, f"{self.camera}/get_parameters")
         except (NameValidationException, ValueError) as error:
             raise ConfigError(f"camera node '{camera}': not a valid node name ({error})") from error
+        # Serialized: the topic carries the events of all nodes, and large ones are dropped before they are parsed.
         self._subscription = node.create_subscription(
             ParameterEvent, EVENTS, self._on_event, qos_profile_parameter_events, raw=True
         )
+        # A steady clock, because the node's clock stops with /clock if it uses simulated time.
         self._timer = node.create_timer(period_s, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def close(self) -> None:

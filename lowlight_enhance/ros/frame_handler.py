@@ -115,6 +115,7 @@ class FrameHandler:
             self.is_active = True
             self.update_subscriptions()
         except Exception:
+            # Whatever failed, no subscription may remain open in the inactive state.
             self.deactivate()
             raise
 
@@ -163,6 +164,7 @@ class FrameHandler:
         replaced = self._wait.hold(msg, wait_s) if waits else self._wait.take()
         if replaced is not None:
             self._diagnostics.health.record_dropped()
+        # Metadata does not wake the executor, so that of this image may still be in the queue.
         self.subscriptions.deliver_pending()
         if not waits:
             self._process(msg)

@@ -51,6 +51,7 @@ class ModelLoad:
         self._enhancer: Enhancer | None = None
         self._is_closed = False
         self._lock = threading.Lock()
+        # A daemon thread, because a load may never end and must not keep the process alive.
         threading.Thread(target=self._run, name=THREAD_NAME, daemon=True).start()
 
     def checked_file(self) -> ModelFile:
@@ -81,6 +82,7 @@ class ModelLoad:
             if self._file is None:
                 self.is_rejected = True
                 return
+            # Compared by content, because a file may be replaced under the same name.
             self.is_in_use = self._in_use is not None and self._in_use.sha256 == self._file.sha256
             self.checked.set()
             if not (self._check_only or self.is_in_use or self._is_closed):

@@ -134,6 +134,7 @@ class ModelLoader:
             has finished.
         """
         load = self._load
+        # While suspended, a load has only checked the file; ``resume`` opens it.
         if load is None or not load.done.is_set() or (load.error is None and not self._is_open):
             return None
         self._load = None
@@ -206,7 +207,7 @@ class ModelLoader:
     def _wait(self, load: ModelLoad, event: threading.Event) -> None:
         """Wait for ``event``, but no longer than ``LOAD_TIMEOUT_S`` and only while the process runs."""
         deadline = time.monotonic() + LOAD_TIMEOUT_S
-        while not event.wait(0.1):
+        while not event.wait(0.1):  # in short steps, so that a shutdown ends the wait
             if not self._is_running():
                 raise ModelError(f"model '{load.params.model}' was not loaded: the node shuts down")
             if time.monotonic() > deadline:

@@ -63,10 +63,12 @@ class EnhanceNode(LifecycleNode):
             reuse_image_buffers()
         self.diagnostics = Diagnostics(self)
         self._state, self._state_error, self._enabled = "unconfigured", "", True
+        # A plain publisher, because diagnostics are published in every lifecycle state.
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, topic_names.DIAGNOSTICS, 1)
         self._enable_service = self.create_service(SetBool, topic_names.ENABLE, self._on_enable)
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._timer = self.create_timer(PERIOD_S, self.diagnostics.guarded(self._on_timer), clock=steady)
+        # With use_sim_time the node's own clock stops when /clock does, and with it every timer on that clock.
+        steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timer = self.create_timer(PERIOD_S, self.diagnostics.guarded(self._on_timer), clock=steady_clock)
 
     def start(self) -> None:
         """Configure and activate. If either fails, the reason is logged and a lifecycle manager can try again."""

@@ -69,7 +69,7 @@ class ParameterSpec:
             value = float(value)
         if value is None:
             raise ConfigError(f"parameter '{self.name}': it has no value; use {_TYPE_NAMES[expected]}")
-        if type(value) is not expected:
+        if type(value) is not expected:  # not isinstance, because bool is a subclass of int
             raise ConfigError(f"parameter '{self.name}': {value!r} is not {_TYPE_NAMES[expected]}")
         if self.limits and not (math.isfinite(value) and self.limits[0] <= value <= self.limits[1]):
             low, high = self.limits

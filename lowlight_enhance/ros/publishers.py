@@ -57,6 +57,7 @@ class Publishers:
             lambda event_callbacks: self._node.create_lifecycle_publisher(
                 message_type,
                 topic,
+                # RELIABLE matches subscribers of either reliability, and depth 1 bounds memory and latency.
                 keep_last(1, ReliabilityPolicy.RELIABLE),
                 event_callbacks=event_callbacks,
                 qos_overriding_options=options,
@@ -85,6 +86,7 @@ class Publishers:
             frame: its ``passed_message``, if it has one, is published unchanged on the topic of its type.
             jpeg_quality: 1 to 100.
         """
+        # Filling and compressing a message takes milliseconds, so it is done only for topics with subscribers.
         passed = frame.passed_message
         is_compressed = isinstance(passed, CompressedImage)
         if self._image.get_subscription_count():

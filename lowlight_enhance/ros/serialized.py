@@ -64,6 +64,7 @@ def take_all(
             pending.append(taken[0])
     deadline = time.monotonic() + MAX_PARSE_S
     messages = []
+    # The newest first: if the time is over, the oldest messages are the ones to drop.
     while pending:
         if time.monotonic() > deadline:
             on_dropped(len(pending))

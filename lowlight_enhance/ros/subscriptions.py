@@ -164,6 +164,7 @@ class Subscriptions:
             message_type,
             topic,
             deliver,
+            # BEST_EFFORT matches publishers of either reliability.
             keep_last(QUEUE_DEPTH, ReliabilityPolicy.BEST_EFFORT),
             callback_group=self._on_demand,
             # The default callbacks, which only log, would wake the executor.
@@ -187,6 +188,7 @@ class Subscriptions:
                 CompressedImage if self._transport == "compressed" else Image,
                 self.image_topic,
                 self._on_numbered_image if numbered else self._callbacks.image,
+                # Depth 1: a node that is slower than its camera skips images, and its latency stays bounded.
                 keep_last(1, self.reliability),
                 event_callbacks=event_callbacks,
                 qos_overriding_options=self._overrides.options(self.image_topic, "subscription", ("reliability",)),

@@ -67,6 +67,7 @@ def linear_to_srgb(linear: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.where(x <= 0.0031308, 12.92 * x, 1.055 * np.power(x, 1.0 / 2.4) - 0.055).astype(np.float32)
 
 
+# Tables, because the power functions would take more time than the rest of the simulation.
 _LINEAR_OF_BYTE = srgb_to_linear(np.arange(256, dtype=np.float32) / 255.0)
 _BYTE_STEPS, _UINT16_STEPS = 1 << 14, 1 << 16
 _BYTE_OF_LINEAR = np.rint(255.0 * linear_to_srgb(np.linspace(0.0, 1.0, _BYTE_STEPS, dtype=np.float32))).astype(
@@ -104,6 +105,7 @@ def tukey_lambda(shape: float, size: tuple[int, ...], rng: np.random.Generator) 
 
 def shot_noise(electrons: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     """Draw photon counts for expected counts: Poisson below 20 electrons, its Gaussian limit above."""
+    # Drawing Poisson numbers is slow, and above 20 electrons the Gaussian limit is close enough.
     noisy = electrons + np.sqrt(electrons) * rng.standard_normal(electrons.shape, dtype=np.float32)
     few = electrons < 20.0
     noisy[few] = rng.poisson(electrons[few])
@@ -143,6 +145,7 @@ def sense(
     else:
         raw = np.float32(gain) * shot_noise(electrons * frame_count, rng) / frame_count
         raw += other / np.sqrt(frame_count)
+    # A raw file stores no values below 0, which lies 512 DN below its black level.
     return np.asarray(np.clip(raw, -512.0, WHITE_DN), dtype=np.float32)
 
 

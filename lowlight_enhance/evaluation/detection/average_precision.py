@@ -86,7 +86,7 @@ def _assign(overlap: Floats, crowd: NDArray[np.bool_], threshold: float) -> NDAr
     for index, row in enumerate(overlap):
         candidates = np.where(free, row, -1.0)
         best = len(candidates) - 1 - int(candidates[::-1].argmax())  # of equal overlaps COCO takes the last
-        if candidates[best] >= threshold - 1e-10:
+        if candidates[best] >= threshold - 1e-10:  # for rounding errors, as in pycocotools
             takes[index], free[best] = best, False
     return takes
 

@@ -23,6 +23,7 @@ from lowlight_enhance.simulation.camera_motion import (
 )
 from lowlight_enhance.simulation.low_light import DarkExposure, darken
 from lowlight_enhance.tools.image_file import IMAGE_SUFFIXES, decode_image, read_file
+from lowlight_enhance.tools.video.image_sequence import natural_order
 
 Image = NDArray[np.uint8]
 
@@ -144,7 +145,7 @@ def folder_clips(folder: Path, capture: CaptureMetadata = UNKNOWN, rate_hz: floa
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; give a folder that holds consecutive frames as images")
-    files = sorted((p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=_natural_key)
+    files = sorted((p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=natural_order)
     if len(files) < 2:
         raise DataError(f"{folder} holds {len(files)} images; at least two consecutive frames are needed")
     groups: dict[str, list[Path]] = {}
@@ -190,11 +191,6 @@ def video_clip(path: Path, capture: CaptureMetadata = UNKNOWN) -> Clip:
 
 def _stamp_ns(number: int, rate_hz: float) -> int:
     return NS_PER_S + round(number * NS_PER_S / rate_hz)
-
-
-def _natural_key(path: Path) -> list[tuple[int, str]]:
-    """Sort 9 before 10."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", path.name)]
 
 
 def _size(photograph: Path) -> tuple[int, int]:

@@ -118,12 +118,14 @@ def _fitting_layouts(shape: tuple[int, ...], class_count: int, size: Size) -> li
     has_anchors = rows in [3 * count for count in cells]
     has_cells = rows in cells
     fits: list[Layout] = []
+    # Six columns are ``nms``, or ``v5`` or ``yolox`` with one class. Those have as many rows as anchors or cells.
     if columns == 6 and not has_anchors and not (has_cells and class_count == 1):
         fits.append("nms")
     elif columns == 5 + class_count if class_count else columns > 5 and rows > columns:
         fits.append("yolox" if has_cells else "v5")
     if rows == 4 + class_count if class_count else rows > 4 and columns > rows:
         fits.append("v8")
+    # If the number of columns is that of the cells, ``v8`` is certain, whatever else the shape fits.
     return ["v8"] if "v8" in fits and columns in cells else fits
 
 

@@ -103,6 +103,7 @@ class OnnxDetector:
         self._session = _open_session(file, self.options.threads)
         self._input_name = file.inputs[0].name
         names = self.options.classes or class_names(file)
+        # The outputs for a grey image show the layout: their shapes, and for YOLOX their values.
         blank = np.full((*self._size, 3), GREY, np.uint8)
         outputs = self._infer(blank, INPUT_FORMATS["v8"])
         layout = self.options.layout or recognise_layout(outputs, len(names), self._size, path)

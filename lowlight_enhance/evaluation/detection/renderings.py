@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -12,9 +11,10 @@ from numpy.typing import NDArray
 
 from lowlight_enhance.core.enhancement.enhancer import Enhance
 from lowlight_enhance.core.errors import DataError
-from lowlight_enhance.core.pipeline import NS_PER_S, Pipeline, PipelineConfig
+from lowlight_enhance.core.pipeline import Pipeline, PipelineConfig
 from lowlight_enhance.evaluation.baselines import BASELINES
 from lowlight_enhance.evaluation.detection.clips import ClipFrame
+from lowlight_enhance.tools.image_message import image_message
 
 Image = NDArray[np.uint8]
 
@@ -81,22 +81,7 @@ class StreamRenderer:
         if self._stream is None:
             raise DataError("a frame has no enhanced image, and no model is given")
         self._stream.add_capture(frame.stamp_ns, frame.capture)
-        return np.array(self._stream.process(_message(frame), frame.stamp_ns).rgb)
-
-
-def _message(frame: ClipFrame) -> SimpleNamespace:
-    """Return the frame as a sensor_msgs/Image."""
-    height, width = frame.dark.shape[:2]
-    stamp = SimpleNamespace(sec=frame.stamp_ns // NS_PER_S, nanosec=frame.stamp_ns % NS_PER_S)
-    return SimpleNamespace(
-        header=SimpleNamespace(stamp=stamp, frame_id="camera"),
-        height=height,
-        width=width,
-        encoding="rgb8",
-        is_bigendian=0,
-        step=3 * width,
-        data=np.ascontiguousarray(frame.dark).reshape(-1),
-    )
+        return np.array(self._stream.process(image_message(frame.dark, frame.stamp_ns), frame.stamp_ns).rgb)
 
 
 def shown_at(image: Image, height: int, width: int) -> Image:

@@ -36,7 +36,7 @@ Values = NDArray[np.float64]
 
 
 def read_class_names(folder: Path) -> tuple[str, ...]:
-    """Return the class names that a folder of labels defines, in the order of their numbers; empty where none.
+    """Return the class names that a folder of labels defines, in the order of their numbers; empty if there are none.
 
     Raises:
         DataError: a file of class names cannot be read.

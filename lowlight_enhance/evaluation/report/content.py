@@ -127,8 +127,8 @@ class Report:
     """A report.
 
     Attributes:
-        title: what was evaluated.
-        facts: how it was evaluated, by name.
+        title: name of the evaluated data and model.
+        facts: settings of the evaluation, by name.
         sections: sections, at least one.
         model_card: card of the model; None if no model ran.
     """

@@ -139,11 +139,13 @@ class CameraStream:
         """Add the captures up to a stamp to the pipeline, and the calibration that is valid at it."""
         self._add_captures(bisect_right(self._capture_stamps, stamp + self._tolerance_ns))
         if self._data.calibrations:
+            # Images before the first calibration use that one, because a camera rarely changes it.
             index = max(bisect_right(self._calibration_stamps, stamp) - 1, 0)
             self._pipeline.add_camera_info(self._data.calibrations[index][1])
 
     def _add_captures(self, end: int) -> None:
         """Add captures up to index ``end`` to the pipeline, because the live node would not know later ones either."""
+        # After a jump back in time the pipeline drops its captures, so recent ones are added again.
         start = self._added_captures if end >= self._added_captures else max(0, end - RESENT_CAPTURES)
         for stamp, capture in self._data.captures[start:end]:
             self._pipeline.add_capture(stamp, capture)

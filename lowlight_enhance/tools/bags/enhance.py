@@ -99,6 +99,7 @@ def _storage_and_compression(bag: Bag, settings: BagSettings) -> tuple[Storage, 
             raise ConfigError("compression 'storage' is for mcap: use --compression message, or --storage mcap")
         return storage, settings.compression
     compression = bag.compression
+    # SQLite has no chunks to compress; compressed messages are the closest to that.
     return storage, "message" if (storage, compression) == ("sqlite3", "storage") else compression
 
 

@@ -57,6 +57,7 @@ def _run_in_processes(
     jobs: Sequence[Job], settings: BagSettings, workers: int, on_progress: ProgressCallback, on_finished: JobCallback
 ) -> None:
     if settings.threads is None:
+        # By default every inference uses all cores; several at once would only compete for them.
         settings = replace(settings, threads=max(1, available_cores() // workers))
     waiting, running = deque(jobs), list[_Worker]()
     try:
@@ -85,6 +86,7 @@ class _Worker:
         self.job = job
         self._output = contextlib.ExitStack()
         folder = self._output.enter_context(job_output(job))
+        # Not "fork": a forked process inherits locks that threads of OpenCV or ONNX Runtime hold at that moment.
         context = multiprocessing.get_context("spawn")
         self.pipe, child_pipe = context.Pipe(duplex=False)
         self._process: BaseProcess = context.Process(

@@ -182,6 +182,7 @@ def metadata_topic(topic: str, options: TopicOptions, settings: MetadataSettings
     candidates = [name for name, kind in topics.items() if kind in types and _is_enclosing(name, topic)]
     if not candidates:
         return ""
+    # The closest namespace is preferred, and in one namespace a type of the camera's driver to shared diagnostics.
     ranks = {name: (namespace_of(name).count("/"), topics[name] != DIAGNOSTICS) for name in candidates}
     best = [name for name in candidates if ranks[name] == max(ranks.values())]
     if len(best) > 1:

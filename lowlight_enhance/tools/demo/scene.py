@@ -79,6 +79,7 @@ class DemoClip:
         photo = load_photo(shot.photo)
         first = -(-SHOTS.index(shot) * len(self) // len(SHOTS))
         phase = (index - first) / max(1.0, len(self) / len(SHOTS))
+        # A cosine, so that the pan starts and ends smoothly.
         left = round((photo.shape[1] - WIDTH) * (0.5 - 0.5 * math.cos(math.pi * phase)))
         top = round((photo.shape[0] - HEIGHT) * phase)
         return np.ascontiguousarray(photo[top : top + HEIGHT, left : left + WIDTH])

@@ -118,6 +118,7 @@ class ScriptedCamera(ScriptedNode):
         header = Header(frame_id=FRAME_ID)
         header.stamp.sec, header.stamp.nanosec = divmod(now_ns, NS_PER_S)
         image.header = header
+        # The image last, so that calibration and metadata are there when the node takes it.
         self.metadata.publish(capture_message(header, capture))
         self.infos.publish(camera_info(header, image.width, image.height))
         self.images.publish(image)
@@ -241,7 +242,7 @@ def _read_lines(lines: queue.SimpleQueue[str]) -> None:
 def main(role: str, roles: Mapping[str, Callable[[], ScriptedNode]]) -> None:
     """Run one of the nodes in ``roles`` until standard input ends."""
     reuse_image_buffers()
-    cv2.setNumThreads(1)
+    cv2.setNumThreads(1)  # the cores belong to the node under test
     rclpy.init(args=[])
     try:
         roles[role]().serve()

@@ -97,6 +97,7 @@ class CameraSource(FrameSource):
             if read is None:
                 self.last_error = f"{self.name} delivers no more images"
                 return
+            # Some drivers repeat a time; encoders reject times that do not increase.
             last = max(last + 1, round((read[clock] - start_s) / self.time_base))
             yield SourceFrame(read[0], last, self._capture, f"frame_{number:06d}.png")
             number += 1

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +19,7 @@ from lowlight_enhance.core.health import Health
 from lowlight_enhance.core.malloc import reuse_image_buffers
 from lowlight_enhance.core.pipeline import NS_PER_S, EnhancedFrame, Pipeline, PipelineConfig
 from lowlight_enhance.tools.background import WriteBehind, prefetch
+from lowlight_enhance.tools.image_message import image_message
 from lowlight_enhance.tools.network import NetworkSettings
 from lowlight_enhance.tools.video.frames import FrameSource, SourceFrame
 from lowlight_enhance.tools.video.writers import FrameWriter, open_writer
@@ -189,19 +188,4 @@ class FramePipeline:
         """
         stamp_ns = round(frame.pts * self.time_base * NS_PER_S)
         self._pipeline.add_capture(stamp_ns, frame.capture)
-        return self._pipeline.process(_message(frame, stamp_ns), stamp_ns)
-
-
-def _message(frame: SourceFrame, stamp_ns: int) -> SimpleNamespace:
-    """Return an object with the attributes of sensor_msgs/Image; its data are a view of the frame."""
-    height, width = frame.rgb.shape[:2]
-    stamp = SimpleNamespace(sec=stamp_ns // NS_PER_S, nanosec=stamp_ns % NS_PER_S)
-    return SimpleNamespace(
-        header=SimpleNamespace(stamp=stamp, frame_id=""),
-        height=height,
-        width=width,
-        encoding="rgb8" if frame.rgb.dtype == np.uint8 else "rgb16",
-        is_bigendian=sys.byteorder == "big",
-        step=frame.rgb.strides[0],
-        data=frame.rgb.reshape(-1).view(np.uint8),
-    )
+        return self._pipeline.process(image_message(frame.rgb, stamp_ns), stamp_ns)

@@ -122,7 +122,7 @@ class VideoFileSource(FrameSource):
             frame, self._first = self._first, None
             pts = frame.pts if self.has_times else None
             pts = (0 if last < 0 else last + step) if pts is None else pts - start
-            last = max(pts, last + 1)
+            last = max(pts, last + 1)  # encoders reject times that do not increase
             yield SourceFrame(self._rgb(frame), last, self._capture, f"frame_{number:06d}.png")
             number += 1
             self._first = next(self._decoder, None)
@@ -137,7 +137,7 @@ class VideoFileSource(FrameSource):
                 decoded = [] if packet is None else packet.decode()
             except av.FFmpegError as error:
                 self._skip(error)
-                if isinstance(error, av.error.InvalidDataError):
+                if isinstance(error, av.error.InvalidDataError):  # one damaged packet; the next may be readable
                     continue
                 return
             if packet is None:

@@ -70,10 +70,11 @@ def images_in(folder: Path) -> list[Path]:
     found = [path for path in visible if path.suffix.lower() in IMAGE_SUFFIXES]
     if not found:
         raise DataError(f"no images in {folder}; it needs files that end in one of {', '.join(IMAGE_SUFFIXES)}")
-    return sorted(found, key=_natural_order)
+    return sorted(found, key=natural_order)
 
 
-def _natural_order(path: Path) -> list[tuple[int, int | str]]:
+def natural_order(path: Path) -> list[tuple[int, int | str]]:
+    """Return a key that sorts ``frame2`` before ``frame10``."""
     parts = re.split(r"(\d+)", path.name.lower())
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]
 
