@@ -77,7 +77,7 @@ def _run_node_bench(options: argparse.Namespace) -> int:
 
 def add_soak(commands: Commands[argparse.ArgumentParser]) -> None:
     """Declare `lowlight soak`."""
-    parser = commands.add_parser("soak", help="run the node for minutes or hours and look for leaks; needs ROS 2")
+    parser = commands.add_parser("soak", help="run the node for minutes or hours and detect leaks; needs ROS 2")
     parser.add_argument("--minutes", type=float, default=10.0, help="length of the run (default: %(default)g)")
     parser.add_argument("--model", type=model, help=MODEL_HELP)
     parser.set_defaults(run=_run_soak)

@@ -187,13 +187,13 @@ class CameraEvaluation:
         camera, report = self._report.camera, self._report
         notes = [f"capture metadata from {camera.metadata}" if camera.metadata else "no capture metadata in the bag"]
         if report.damaged_frames:
-            notes.append(f"damaged frames left out: {report.damaged_frames} ({report.last_error})")
+            notes.append(f"damaged frames skipped: {report.damaged_frames} ({report.last_error})")
         if report.unusable_metadata:
             notes.append(
                 f"unreadable messages of metadata or calibration: {report.unusable_metadata} ({report.last_error})"
             )
         if self._without_enhanced:
-            notes.append(f"frames left out without an enhanced image of their stamp: {self._without_enhanced}")
+            notes.append(f"frames skipped without an enhanced image of their stamp: {self._without_enhanced}")
         without = sum(frame.output_metrics is None for frame in self._frames)
         if self._reference is not None and without:
             notes.append(f"frames without a reference of their stamp: {without}")

@@ -261,11 +261,11 @@ class FrameHandler:
         if not self.is_active:
             return
         params, before = self.params, self.subscriptions.reliability
-        wanted = not params.lazy or self.publishers.subscribers > 0
-        if not self.subscriptions.set_images(wanted, params.image_transport, params.image_reliability):
+        is_needed = not params.lazy or self.publishers.subscribers > 0
+        if not self.subscriptions.set_images(is_needed, params.image_transport, params.image_reliability):
             return
         self._update_qos_warnings()
-        if not wanted:
+        if not is_needed:
             self._node.get_logger().info("no output topic has subscribers: unsubscribed from images")
         elif self.subscriptions.reliability != before:
             self._node.get_logger().info(

@@ -95,22 +95,22 @@ class Subscriptions:
         if metadata_class is not None:
             self._subscribe_serialized("metadata", metadata_class, topic_names.METADATA, self._callbacks.metadata)
 
-    def set_images(self, wanted: bool, transport: str, reliability: str) -> bool:
+    def set_images(self, is_needed: bool, transport: str, reliability: str) -> bool:
         """Subscribe to images or unsubscribe; subscribe again if transport or reliability have changed.
 
         Args:
-            wanted: whether images are wanted.
+            is_needed: whether images are needed.
             transport: ``raw`` or ``compressed``.
             reliability: ``auto``, ``reliable`` or ``best_effort``.
 
         Returns:
             Whether anything changed.
         """
-        if not wanted:
+        if not is_needed:
             return self._close("image")
         before = (self._transport, self.reliability)
         self._transport = transport
-        self.reliability = self._wanted_reliability(reliability)
+        self.reliability = self._requested_reliability(reliability)
         if self.takes_images and (transport, self.reliability) == before:
             return False
         self._close("image")
@@ -141,7 +141,7 @@ class Subscriptions:
         for name in tuple(self._open):
             self._close(name)
 
-    def _wanted_reliability(self, choice: str) -> ReliabilityPolicy:
+    def _requested_reliability(self, choice: str) -> ReliabilityPolicy:
         overridden = self._overrides.reliability(self.image_topic)
         if overridden is not None:
             return overridden

@@ -127,7 +127,7 @@ def test_already_enhanced_frames_need_no_model(storage: str, tmp_path: Path) -> 
     assert [f.output.mean_luma / f.input.mean_luma for f in section.frames] == pytest.approx([2.0, 2.0])
     assert [dict(f.latency_ms) for f in section.frames] == [{}, {}]
     assert [f.iso for f in section.frames] == [1600.0, 1600.0]
-    assert "frames left out without an enhanced image of their stamp: 1" in section.notes
+    assert "frames skipped without an enhanced image of their stamp: 1" in section.notes
 
 
 def test_references_of_another_size_are_an_error(tmp_path: Path, doubling: Enhancer) -> None:
@@ -144,7 +144,7 @@ def test_damaged_frames_are_counted_and_left_out(tmp_path: Path, doubling: Enhan
     ]
     (section,) = evaluated(write_bag(tmp_path / "night", sent), doubling)
     assert len(section.frames) == 4
-    assert any("damaged frames left out: 1" in note for note in section.notes)
+    assert any("damaged frames skipped: 1" in note for note in section.notes)
 
 
 def test_a_bag_without_a_readable_frame_is_an_error(tmp_path: Path, doubling: Enhancer) -> None:
