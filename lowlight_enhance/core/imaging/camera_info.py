@@ -1,7 +1,9 @@
-"""CameraInfo messages (sensor_msgs/msg/CameraInfo): do they fit an image, and what of one of another size.
+"""CameraInfo messages (sensor_msgs/msg/CameraInfo): comparison with an image size, and rescaling.
 
-``width`` and ``height`` of a CameraInfo are those of the full sensor; its image is the region of interest of that (all
-of it where the region is zero), divided by the binning. Messages are copied by attribute, never changed.
+``width`` and ``height`` of a CameraInfo are those of the full sensor. Its image is the region of interest of the
+sensor (all of it if the region is zero), divided by the binning. Messages are read by attribute and never modified.
+
+image_geometry is not used: it has no function to rescale a CameraInfo, and offline commands run without ROS.
 """
 
 from __future__ import annotations
@@ -16,17 +18,17 @@ from numpy.typing import NDArray
 from lowlight_enhance.core.errors import CameraInfoError
 
 _K_X, _K_Y = [0, 2], [4, 5]
-"""Entries of the row-major 3x3 K that are lengths in pixels along x and y: fx, cx and fy, cy."""
+"""Indices in the row-major 3x3 matrix K of the lengths in pixels along x (fx, cx) and y (fy, cy)."""
 
 _P_X, _P_Y = [0, 2, 3], [5, 6]
-"""Those of the row-major 3x4 P: fx, cx, Tx and fy, cy."""
+"""Indices in the row-major 3x4 matrix P of the lengths in pixels along x (fx, cx, Tx) and y (fy, cy)."""
 
 
 def image_size(info: Any) -> tuple[int, int]:
-    """(width, height) in pixels of the image that ``info`` describes; (0, 0) if it is uncalibrated.
+    """Return (width, height) in pixels of the image that ``info`` describes; (0, 0) for an uncalibrated camera.
 
     Raises:
-        CameraInfoError: no CameraInfo message.
+        CameraInfoError: ``info`` is not a CameraInfo message.
     """
     roi = _field(info, "roi")
     width = _integer(roi, "width") or _integer(info, "width")
@@ -35,16 +37,20 @@ def image_size(info: Any) -> tuple[int, int]:
 
 
 def matches(info: Any, width: int, height: int) -> bool:
-    """True where ``info`` describes images of ``width`` x ``height``, or nothing (0x0, an uncalibrated camera).
+    """Return whether ``info`` describes images of ``width`` x ``height``, or an uncalibrated camera (0x0).
 
     Raises:
-        CameraInfoError: no CameraInfo message.
+        CameraInfoError: ``info`` is not a CameraInfo message.
     """
     return image_size(info) in ((width, height), (0, 0))
 
 
 def check_matches(info: Any, width: int, height: int) -> None:
-    """Raise CameraInfoError, which says how the sizes differ, unless ``info`` matches."""
+    """Check that ``info`` matches an image of ``width`` x ``height``.
+
+    Raises:
+        CameraInfoError: the sizes differ, or ``info`` is not a CameraInfo message.
+    """
     if matches(info, width, height):
         return
     info_width, info_height = image_size(info)
@@ -55,13 +61,13 @@ def check_matches(info: Any, width: int, height: int) -> None:
 
 
 def rescaled(info: Any, width: int, height: int) -> Any:
-    """A copy of ``info`` for its image resized to ``width`` x ``height`` pixels.
+    """Return a copy of ``info`` for its image resized to ``width`` x ``height`` pixels.
 
-    As image_proc does it: K, P, size and region of interest scale, distortion, R and binning stay. At the same size,
-    and for an uncalibrated camera, every value stays.
+    As in image_proc's resize node, K, P, size and region of interest are scaled; distortion, R and binning are kept.
+    If the size is the same or the camera is uncalibrated, all values are kept.
 
     Raises:
-        CameraInfoError: no CameraInfo message, or a size below 1x1.
+        CameraInfoError: ``info`` is not a CameraInfo message, or the size is below 1x1.
     """
     old_width, old_height = image_size(info)
     if width < 1 or height < 1:
@@ -85,14 +91,14 @@ def rescaled(info: Any, width: int, height: int) -> Any:
 
 
 def with_header(info: Any, header: Any) -> Any:
-    """A copy of ``info`` with ``header``; the arrays are shared."""
+    """Return a copy of ``info`` with ``header``; the arrays are shared."""
     out = copy.copy(info)
     out.header = header
     return out
 
 
 def _resize_axis(out: Any, info: Any, names: tuple[str, str, str], pixels: int, scale: float) -> None:
-    """Set size and region of one axis such that the image of ``out`` is exactly ``pixels`` long."""
+    """Set size and region of interest of one axis so that the image of ``out`` has exactly ``pixels`` pixels."""
     size, offset, axis = names
     extent = pixels * _binning(info, axis)
     if not _integer(info.roi, size):
@@ -112,7 +118,7 @@ def _numbers(info: Any, name: str, length: int) -> NDArray[np.float64]:
 
 
 def _binning(info: Any, axis: str) -> int:
-    """Pixels combined into one along an axis; 0 means 1."""
+    """Return how many sensor pixels make one image pixel along an axis; 0 in the message means 1."""
     return max(_integer(info, f"binning_{axis}"), 1)
 
 
@@ -128,5 +134,6 @@ def _field(msg: Any, name: str) -> Any:
         return getattr(msg, name)
     except AttributeError as error:
         raise CameraInfoError(
-            f"{type(msg).__name__} has no field '{name}': no CameraInfo message; check the camera_info topic's type"
+            f"{type(msg).__name__} has no field '{name}' and is not a CameraInfo message; check the type of the "
+            "camera_info topic"
         ) from error

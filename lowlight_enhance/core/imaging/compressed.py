@@ -1,80 +1,62 @@
-"""The picture files in CompressedImage messages: JPEG and PNG to RGB arrays and back.
+"""Picture files in CompressedImage messages: JPEG and PNG to RGB arrays and back.
 
-A file itself says what it is and which channel is which; senders write the message's ``format`` in many ways. It is
-measured by its own header before it is decoded, so that one of a few bytes cannot claim gigabytes; what does not start
-like one of the two never reaches OpenCV, which would try its other decoders.
+The file defines its type and channel order; the message's ``format`` does not, because senders write it in many ways.
+Size and type are read from the header before OpenCV decodes the file. Files of other types never reach OpenCV, which
+would try all its decoders.
 """
 
 from __future__ import annotations
 
-import re
-import struct
-from dataclasses import dataclass
+import contextlib
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from lowlight_enhance.core.errors import ConfigError, ImageError
-from lowlight_enhance.core.imaging.encodings import LAYOUTS, MIN_BAYER_SIDE, check_image_size
+from lowlight_enhance.core.imaging.encodings import LAYOUTS, MIN_BAYER_SIDE, convert_color
+from lowlight_enhance.core.imaging.jpeg_damage import Pixels, has_all_restart_markers, has_missing_blocks
+from lowlight_enhance.core.imaging.picture_header import (
+    JPEG_START,
+    PNG_START,
+    PictureHeader,
+    jpeg_header,
+    png_header,
+)
 from lowlight_enhance.core.inference.model_input import Rgb
+from lowlight_enhance.core.stderr_filter import without_stderr_lines
 
 FILE_FORMATS = ("jpeg", "png")
-"""What is read, and written."""
+"""Formats that are read and written."""
 
 JPEG_QUALITY = 90
-"""Of written files, 1 to 100."""
+"""Default quality of written files, 1 to 100."""
 
-PNG_LEVEL = 1
-"""Effort of written files, 0 to 9: the next levels cost far more time than they save bytes."""
+PNG_COMPRESSION = 1
+"""Compression level of written files, 0 to 9. Higher levels take far more time and save few bytes."""
 
-_JPEG_START, _PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
-
-_JPEG_MARKER = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)
-_START_OF_SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
-_WITHOUT_LENGTH = frozenset((0x01, *range(0xD0, 0xD8)))
-_FRAMES_READ = frozenset((0xC0, 0xC1, 0xC2))
-"""Baseline, extended and progressive with Huffman codes; OpenCV reads no others, or not everywhere."""
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xCC}
-_OUT_OF_PLACE = frozenset((0xD8, 0xD9, 0xDA))
-
-MAX_JPEG_SEGMENTS = 256
-"""Before the picture; cameras write about ten."""
-
-MAX_JPEG_SCANS = 32
-"""Each costs a pass over the picture; progressive files have about ten."""
-
-MAX_JPEG_PIXELS_PER_BYTE = 2048
-"""A block of 64 values takes a bit at least, and one component has a value for every fourth pixel at least."""
-
-MAX_PNG_RATIO = 1032
-"""Deflate cannot shrink further."""
-
-_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-"""By colour type: grey, RGB, palette, grey and alpha, RGB and alpha."""
-_PNG_GREY = frozenset((0, 4))
-_PNG_ANIMATION = frozenset((b"acTL", b"fcTL", b"fdAT"))
-
-_PNG_CHUNK, _PNG_CHECKSUM_BYTES = struct.Struct(">I4s"), 4
-
-MAX_PNG_CHUNKS = 20_000
-"""Writers make chunks of 8 KiB and more."""
+_LIBJPEG_WARNINGS = (b"Corrupt JPEG data", b"Premature end of JPEG file")
 
 
-@dataclass(frozen=True, slots=True)
-class _Header:
-    """What a file says of itself."""
+class _JpegWarnings:
+    """Keeps the warnings of libjpeg about damaged files from filling stderr.
 
-    height: int
-    width: int
-    is_grey: bool
-    dtype: type[np.uint8] | type[np.uint16]
+    libjpeg writes one line per damaged file, 30 a second for a bad camera cable. The only way to stop it from Python
+    is to redirect file descriptor 2, which concerns the whole process. So nothing is redirected until the first
+    damaged file.
+    """
+
+    is_hidden = False
+
+    @classmethod
+    def context(cls) -> contextlib.AbstractContextManager[None]:
+        return without_stderr_lines(*_LIBJPEG_WARNINGS) if cls.is_hidden else contextlib.nullcontext()
 
 
 def closest_encoding(picture_format: str) -> str:
-    """The 8-bit encoding closest to the one left of the ';' in a ``format`` such as 'rgb8; jpeg compressed bgr8'.
+    """Return rgb8, bgr8 or mono8, whichever is closest to the encoding that ``format`` names before its ';'.
 
-    bgr8 where none stands there, or one that is not known.
+    For example rgb8 for 'rgb8; jpeg compressed bgr8'; bgr8 if there is no ';' or the encoding is unknown.
     """
     encoding, semicolon, _ = picture_format.partition(";")
     layout = LAYOUTS.get(encoding.strip()) if semicolon else None
@@ -82,60 +64,61 @@ def closest_encoding(picture_format: str) -> str:
 
 
 def decode(content: NDArray[np.uint8], picture_format: str, max_pixels: int) -> Rgb:
-    """The picture in a JPEG or PNG file; EXIF's orientation is left alone, since camera_info does not know of it.
+    """Decode a JPEG or PNG file. The orientation in EXIF is ignored, because camera_info does not include it.
 
     Args:
         content: (N,) the file.
-        picture_format: of the message. Grey files of a Bayer encoding hold the mosaic, unless it says 'compressed
-            mono8'. The order of channels that it names is not heeded: files have their own, and many senders write
-            rgb8 beside a regular file.
-        max_pixels: a larger picture is refused before memory is taken for it.
+        picture_format: ``format`` of the message. A grey file of a Bayer encoding holds a Bayer image unless the
+            format says 'compressed mono8'. The channel order in the format is ignored: the decoder knows that of the
+            file, and many senders write rgb8 for a regular file.
+        max_pixels: larger pictures are rejected before memory is allocated for them.
 
     Returns:
-        (H, W, 3) R, G, B; uint16 for a PNG of 16 bits, else uint8.
+        (H, W, 3) R, G, B; uint16 for a 16-bit PNG, else uint8.
 
     Raises:
-        ImageError: no such file, a damaged one, a depth image of image_transport, or too large a one.
+        ImageError: the file is neither JPEG nor PNG, damaged, too large, or a depth image of image_transport.
     """
     if "compressedDepth" in picture_format:
         raise ImageError(
             f"compressed image of format {picture_format[:60]!r}: a depth image; subscribe to the camera's colour or "
             "grey image"
         )
-    header = _read_header(content, picture_format, max_pixels)
-    kind = cv2.IMREAD_GRAYSCALE if header.is_grey else cv2.IMREAD_COLOR
-    try:
-        stored = cv2.imdecode(content, kind | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error as error:
-        raise _damaged(content, picture_format) from error
-    shape = (header.height, header.width) if header.is_grey else (header.height, header.width, 3)
-    if stored is None or stored.shape != shape or stored.dtype != header.dtype:
-        raise _damaged(content, picture_format)
-    return cv2.cvtColor(stored, _to_rgb(header, picture_format))  # type: ignore[return-value]
+    start = content[: len(PNG_START)].tobytes()
+    if start.startswith(JPEG_START):
+        return _decode_jpeg(content, picture_format, max_pixels)
+    if start == PNG_START:
+        header = png_header(content, max_pixels)
+        if header is None:
+            raise _damaged(content, picture_format)
+        return _to_rgb(_decode_with_opencv(content, header, picture_format), picture_format)
+    raise ImageError(
+        f"compressed image of format {picture_format[:60]!r}: neither JPEG nor PNG ({content.size} bytes, from "
+        f"{start.hex(' ') or 'none'} on); set the camera driver to one of these"
+    )
 
 
 def encode(pixels: NDArray[np.uint8], file_format: str, quality: int = JPEG_QUALITY) -> NDArray[np.uint8]:
-    """A file of a picture.
+    """Encode a picture.
 
     Args:
         pixels: (H, W, 3) in the order B, G, R, or (H, W) grey.
         file_format: one of ``FILE_FORMATS``.
-        quality: of JPEG, 1 to 100.
+        quality: JPEG quality, 1 to 100; not used for PNG.
 
     Returns:
-        (N,) its bytes.
+        (N,) the file.
 
     Raises:
         ConfigError: another format or quality.
-        ImageError: larger than the format allows.
+        ImageError: the picture is larger than the format allows.
     """
     if file_format not in FILE_FORMATS:
         raise ConfigError(f"cannot compress an image to '{file_format}'; use one of {', '.join(FILE_FORMATS)}")
     if not 1 <= quality <= 100:
         raise ConfigError(f"JPEG quality {quality}: must be from 1 to 100")
-    options = (
-        [cv2.IMWRITE_JPEG_QUALITY, quality] if file_format == "jpeg" else [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL]
-    )
+    is_jpeg = file_format == "jpeg"
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if is_jpeg else [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION]
     try:
         written, content = cv2.imencode(f".{file_format}", pixels, options)
     except cv2.error:
@@ -146,18 +129,63 @@ def encode(pixels: NDArray[np.uint8], file_format: str, quality: int = JPEG_QUAL
     return content
 
 
-def _to_rgb(header: _Header, picture_format: str) -> int:
-    """OpenCV's conversion code for what ``imdecode`` gives."""
-    if not header.is_grey:
-        return cv2.COLOR_BGR2RGB
-    encoding, _, stored = picture_format.partition(";")
-    encoding, stored_encoding = encoding.strip(), stored.partition("compressed")[2].strip()
+def _decode_jpeg(content: NDArray[np.uint8], picture_format: str, max_pixels: int) -> Rgb:
+    file = content.tobytes()
+    header = jpeg_header(file, max_pixels)
+    if header is None:
+        raise _damaged(content, picture_format)
+    if not has_all_restart_markers(file, header):
+        raise _incomplete(content, picture_format)
+    with _JpegWarnings.context():
+        stored = _decode_with_opencv(content, header, picture_format)
+
+    def decode_again(changed: bytes) -> Pixels | None:
+        with without_stderr_lines(*_LIBJPEG_WARNINGS):  # libjpeg warns about the additional data
+            return cv2.imdecode(np.frombuffer(changed, np.uint8), _flags(header.is_grey))  # type: ignore[return-value]
+
+    if has_missing_blocks(file, header, stored, decode_again):
+        _JpegWarnings.is_hidden = True
+        raise _incomplete(content, picture_format)
+    return _to_rgb(stored, picture_format)
+
+
+def _decode_with_opencv(content: NDArray[np.uint8], header: PictureHeader, picture_format: str) -> Pixels:
+    """Return (H, W) grey or (H, W, 3) B, G, R pixels of the size and type in the header."""
+    try:
+        stored = cv2.imdecode(content, _flags(header.is_grey))
+    except cv2.error as error:
+        raise _damaged(content, picture_format) from error
+    shape = (header.height, header.width) if header.is_grey else (header.height, header.width, 3)
+    if stored is None or stored.shape != shape or stored.dtype != header.dtype:
+        raise _damaged(content, picture_format)
+    return stored  # type: ignore[return-value]
+
+
+def _flags(is_grey: bool) -> int:
+    kind = cv2.IMREAD_GRAYSCALE if is_grey else cv2.IMREAD_COLOR
+    return kind | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+
+
+def _to_rgb(stored: Pixels, picture_format: str) -> Rgb:
+    """Return the RGB of (H, W, 3) B, G, R pixels or of an (H, W) grey or Bayer image."""
+    if stored.ndim == 3:
+        return convert_color(stored, cv2.COLOR_BGR2RGB)
+    encoding, _, stored_as = picture_format.partition(";")
+    encoding, stored_encoding = encoding.strip(), stored_as.partition("compressed")[2].strip()
     layout = LAYOUTS.get(encoding) if encoding.startswith("bayer_") and stored_encoding in ("", encoding) else None
-    if layout is None or layout.to_rgb is None:
-        return cv2.COLOR_GRAY2RGB
-    if min(header.height, header.width) < MIN_BAYER_SIDE:
-        raise ImageError(f"compressed image {header.width}x{header.height} {encoding}: too small to demosaic")
-    return layout.to_rgb
+    if layout is None or layout.to_rgb_code is None:
+        return convert_color(stored, cv2.COLOR_GRAY2RGB)
+    height, width = stored.shape
+    if min(height, width) < MIN_BAYER_SIDE:
+        raise ImageError(f"compressed image {width}x{height} {encoding}: too small to demosaic")
+    return convert_color(stored, layout.to_rgb_code)
+
+
+def _incomplete(content: NDArray[np.uint8], picture_format: str) -> ImageError:
+    return ImageError(
+        f"compressed image of {content.size} bytes and format {picture_format[:60]!r}: damaged, a part of the JPEG "
+        "data is missing; check the camera's cable, its driver and the network"
+    )
 
 
 def _damaged(content: NDArray[np.uint8], picture_format: str) -> ImageError:
@@ -165,84 +193,3 @@ def _damaged(content: NDArray[np.uint8], picture_format: str) -> ImageError:
         f"compressed image of {content.size} bytes and format {picture_format[:60]!r}: cut off or damaged, or of a "
         "kind that OpenCV does not read; check the camera driver and the network"
     )
-
-
-def _read_header(content: NDArray[np.uint8], picture_format: str, max_pixels: int) -> _Header:
-    start = content[: len(_PNG_START)].tobytes()
-    if start.startswith(_JPEG_START):
-        header = _jpeg_header(content.tobytes(), max_pixels)
-    elif start == _PNG_START:
-        header = _png_header(content, max_pixels)
-    else:
-        raise ImageError(
-            f"compressed image of format {picture_format[:60]!r}: neither JPEG nor PNG ({content.size} bytes, from "
-            f"{start.hex(' ') or 'none'} on); set the camera driver to one of these"
-        )
-    if header is None:
-        raise _damaged(content, picture_format)
-    return header
-
-
-def _png_header(content: NDArray[np.uint8], max_pixels: int) -> _Header | None:
-    """None: not one."""
-    try:
-        length, name, width, height, depth, colour = struct.unpack_from(
-            ">I4sIIBB", content[:26].tobytes(), len(_PNG_START)
-        )
-    except struct.error:
-        return None
-    if (length, name) != (13, b"IHDR") or colour not in _PNG_CHANNELS:
-        return None
-    check_image_size(f"PNG of {width}x{height}", height, width, max_pixels)
-    if height * width * depth * _PNG_CHANNELS[colour] // 8 > MAX_PNG_RATIO * content.size or not _chunks_fit(content):
-        return None
-    return _Header(height, width, colour in _PNG_GREY, np.uint16 if depth == 16 else np.uint8)
-
-
-def _chunks_fit(content: NDArray[np.uint8]) -> bool:
-    """Whether no chunk of a PNG claims more bytes than follow: OpenCV would take memory for them, up to 4 GiB."""
-    at = len(_PNG_START)
-    for _ in range(MAX_PNG_CHUNKS):
-        if at + _PNG_CHUNK.size > content.size:
-            return False
-        length, name = _PNG_CHUNK.unpack_from(content.data, at)
-        at += _PNG_CHUNK.size + length + _PNG_CHECKSUM_BYTES
-        if at > content.size or name in _PNG_ANIMATION:
-            return False
-        if name == b"IEND":
-            return True
-    return False
-
-
-def _jpeg_header(content: bytes, max_pixels: int) -> _Header | None:
-    """None: not one that can be decoded. Segments are walked as libjpeg does, so that no other size can be meant."""
-    at = 2
-    for _ in range(MAX_JPEG_SEGMENTS):
-        marker = _JPEG_MARKER.search(content, at)
-        if marker is None:
-            return None
-        kind, at = content[marker.end() - 1], marker.end()
-        if kind in _WITHOUT_LENGTH:
-            continue
-        if kind in _FRAMES:
-            return _jpeg_frame(content, at, max_pixels) if kind in _FRAMES_READ else None
-        length = int.from_bytes(content[at : at + 2], "big")
-        if kind in _OUT_OF_PLACE or length < 2:
-            return None
-        at += length
-    return None
-
-
-def _jpeg_frame(content: bytes, at: int, max_pixels: int) -> _Header | None:
-    try:
-        _, depth, height, width, components = struct.unpack_from(">HBHHB", content, at)
-    except struct.error:
-        return None
-    check_image_size(f"JPEG of {width}x{height}", height, width, max_pixels)
-    scan = content.find(_START_OF_SCAN, at)
-    is_whole = scan >= 0 and content.rfind(_END_OF_IMAGE, scan) >= 0
-    if not is_whole or content.count(_START_OF_SCAN, at) > MAX_JPEG_SCANS or depth != 8:
-        return None
-    if height * width > MAX_JPEG_PIXELS_PER_BYTE * len(content):
-        return None
-    return _Header(height, width, components == 1, np.uint8)

@@ -1,7 +1,7 @@
-"""The encodings of image messages: how each lays out its pixels, and what an enhanced image is written as.
+"""Encodings of image messages: memory layout, conversion to RGB, and the encodings of enhanced images.
 
-YUV is BT.601 with limited range (Y 16..235, U and V 16..240), as cv_bridge and image_transport take it to be: messages
-do not say which matrix and range the camera used.
+YUV is BT.601 with limited range (Y 16..235, U and V 16..240), as in cv_bridge and image_transport: messages do not say
+which matrix and range the camera uses.
 """
 
 from __future__ import annotations
@@ -10,68 +10,71 @@ from dataclasses import dataclass
 from typing import Any
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from lowlight_enhance.core.errors import ConfigError, ImageError
 
 OUTPUT_ENCODINGS = ("same", "bgr8", "rgb8", "mono8")
-"""What an enhanced image may be written as; ``same`` keeps the input's channel order and count."""
+"""Encodings of enhanced images; ``same`` keeps the channel order and channel count of the input."""
 
 FROM_RGB_CODES: dict[str, int | None] = {"rgb8": None, "bgr8": cv2.COLOR_RGB2BGR, "mono8": cv2.COLOR_RGB2GRAY}
-"""OpenCV's conversion to each encoding that is written; None: none is needed."""
+"""OpenCV's conversion code from RGB to each output encoding; None: no conversion."""
 
 
 @dataclass(frozen=True, slots=True)
 class Planes:
-    """Where the colour stands.
+    """Planes of an encoding.
 
     Attributes:
-        total_half_planes: size of all planes in halves of the first plane; 2 if there is only one plane.
-        multiple: height and width are whole multiples of these.
+        total_half_planes: size of all planes in halves of the first plane (height x step bytes); 2 if there is only
+            one plane.
+        size_multiple: height and width must be multiples of these.
     """
 
     total_half_planes: int = 2
-    multiple: tuple[int, int] = (1, 1)
+    size_multiple: tuple[int, int] = (1, 1)
 
 
 PACKED = Planes()
-PACKED_422 = Planes(multiple=(1, 2))
-"""Two neighbours share U and V, which stand between their Y."""
-SEMIPLANAR_420 = Planes(total_half_planes=3, multiple=(2, 2))
-"""After the Y plane U and V in turn, for two by two pixels, in rows of the same step."""
+PACKED_422 = Planes(size_multiple=(1, 2))
+"""One plane. Two neighbouring pixels share U and V, which are interleaved with Y."""
+SEMIPLANAR_420 = Planes(total_half_planes=3, size_multiple=(2, 2))
+"""The Y plane, then a plane of interleaved U and V for blocks of 2x2 pixels, with rows of the same step."""
 SEMIPLANAR_444 = Planes(total_half_planes=6)
-"""After the Y plane U and V in turn, for every pixel, in rows of twice the step."""
+"""The Y plane, then a plane of interleaved U and V for every pixel, with rows of twice the step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How an encoding lays out its pixels.
+    """Memory layout of an encoding.
 
     Attributes:
-        channels: values of one pixel in the first plane.
-        itemsize: bytes of one value.
-        to_rgb: OpenCV's conversion code; None where there is none, or none is needed.
-        closest_output: the 8-bit encoding without alpha that is closest.
-        planes: where the colour stands.
+        channels: values per pixel in the first plane.
+        itemsize: bytes per value.
+        to_rgb_code: OpenCV's conversion code to RGB; None if OpenCV has none or the encoding is RGB already.
+        closest_output: the closest of rgb8, bgr8 and mono8.
+        planes: planes of the encoding.
         min_side: smallest height and width.
     """
 
     channels: int
     itemsize: int
-    to_rgb: int | None
+    to_rgb_code: int | None
     closest_output: str
     planes: Planes = PACKED
     min_side: int = 1
 
     @property
     def pixel_bytes(self) -> int:
-        """Bytes of one pixel in the first plane."""
+        """Bytes per pixel in the first plane."""
         return self.channels * self.itemsize
 
 
 MIN_BAYER_SIDE = 3
-"""A smaller mosaic does not show every colour in reach of each pixel: OpenCV would return black."""
+"""OpenCV's demosaicing returns black for smaller images."""
 
-_ORDERS: dict[str, tuple[int, int | None, str]] = {
+_CHANNEL_ORDERS: dict[str, tuple[int, int | None, str]] = {
     "rgb": (3, None, "rgb8"),
     "bgr": (3, cv2.COLOR_BGR2RGB, "bgr8"),
     "rgba": (4, cv2.COLOR_RGBA2RGB, "rgb8"),
@@ -79,8 +82,9 @@ _ORDERS: dict[str, tuple[int, int | None, str]] = {
     "mono": (1, cv2.COLOR_GRAY2RGB, "mono8"),
 }
 
-# OpenCV before 4.6 names a mosaic by its second row and column alone: RGGB is "BG" there.
-_MOSAICS = {
+# The names COLOR_BayerRGGB2RGB and so on exist from OpenCV 4.6. The older names give the pixels of the second row,
+# from the second column: RGGB is "BG".
+_BAYER_PATTERNS = {
     "bayer_rggb": cv2.COLOR_BayerBG2RGB,
     "bayer_bggr": cv2.COLOR_BayerRG2RGB,
     "bayer_gbrg": cv2.COLOR_BayerGR2RGB,
@@ -97,35 +101,52 @@ _YUV = {
     "nv24": Layout(1, 1, None, "bgr8", SEMIPLANAR_444),
 }
 
-_NAMED = {
+_COLOUR_AND_BAYER = {
     **{
-        f"{order}{8 * size}": Layout(n, size, code, same)
-        for order, (n, code, same) in _ORDERS.items()
+        f"{order}{8 * size}": Layout(channels, size, code, output)
+        for order, (channels, code, output) in _CHANNEL_ORDERS.items()
         for size in (1, 2)
     },
     **{
-        f"{order}{8 * size}": Layout(1, size, code, "bgr8", min_side=MIN_BAYER_SIDE)
-        for order, code in _MOSAICS.items()
+        f"{pattern}{8 * size}": Layout(1, size, code, "bgr8", min_side=MIN_BAYER_SIDE)
+        for pattern, code in _BAYER_PATTERNS.items()
         for size in (1, 2)
     },
 }
 
-# Names without a meaning of the channels: grey and B, G, R, as cv_bridge's users write and read them.
-_GENERIC = {"8UC1": _NAMED["mono8"], "8UC3": _NAMED["bgr8"], "16UC1": _NAMED["mono16"], "16UC3": _NAMED["bgr16"]}
+# Generic names do not give a channel order. OpenCV's convention is BGR.
+_GENERIC = {
+    "8UC1": _COLOUR_AND_BAYER["mono8"],
+    "8UC3": _COLOUR_AND_BAYER["bgr8"],
+    "16UC1": _COLOUR_AND_BAYER["mono16"],
+    "16UC3": _COLOUR_AND_BAYER["bgr16"],
+}
 
-LAYOUTS: dict[str, Layout] = {**_NAMED, **_YUV, **_GENERIC}
+LAYOUTS: dict[str, Layout] = {**_COLOUR_AND_BAYER, **_YUV, **_GENERIC}
 
 SUPPORTED_ENCODINGS = tuple(LAYOUTS)
 
-CV_BRIDGE_ENCODINGS = frozenset(_NAMED)
-"""Those of which every cv_bridge makes RGB as we do; it takes generic names for RGB already, and knows few of YUV."""
+CV_BRIDGE_ENCODINGS = frozenset(_COLOUR_AND_BAYER)
+"""Encodings that every release of cv_bridge converts to the same RGB as this package. cv_bridge does not swap the
+channels of generic encodings, and supports only some YUV encodings."""
+
+
+def convert_color(pixels: NDArray[np.uint8] | NDArray[np.uint16], code: int) -> NDArray[np.uint8]:
+    """Return ``cv2.cvtColor(pixels, code)``, also for images of 1x1.
+
+    OpenCV 4.5.4, which Ubuntu 22.04 has, fails to swap red and blue of 1x1 images ("_step >= minstep"). Other sizes
+    and conversions work.
+    """
+    if pixels.shape[:2] == (1, 1):
+        return cv2.cvtColor(np.repeat(pixels, 2, axis=1), code)[:, :1]  # type: ignore[return-value]
+    return cv2.cvtColor(pixels, code)  # type: ignore[return-value]
 
 
 def layout_of(encoding: Any) -> Layout:
-    """How ``encoding`` lays out its pixels.
+    """Return the memory layout of ``encoding``.
 
     Raises:
-        ImageError: not one of ``SUPPORTED_ENCODINGS``.
+        ImageError: ``encoding`` is not one of ``SUPPORTED_ENCODINGS``.
     """
     layout = LAYOUTS.get(encoding) if isinstance(encoding, str) else None
     if layout is None:
@@ -136,44 +157,44 @@ def layout_of(encoding: Any) -> Layout:
     return layout
 
 
-def output_encoding(input_encoding: str, choice: str) -> str:
-    """Encoding of the enhanced image for an input of ``input_encoding``.
+def output_encoding(input_encoding: str, requested: str) -> str:
+    """Return the encoding of the enhanced image for an input of ``input_encoding``.
 
     Args:
         input_encoding: one of ``SUPPORTED_ENCODINGS``.
-        choice: one of ``OUTPUT_ENCODINGS``; ``same``: the input's order and count of channels at 8 bit without alpha,
-            and bgr8 for Bayer and YUV.
+        requested: one of ``OUTPUT_ENCODINGS``. ``same`` is the channel order and channel count of the input at 8 bit
+            without alpha, and bgr8 for Bayer and YUV.
 
     Raises:
-        ConfigError: another choice.
-        ImageError: another input encoding.
+        ConfigError: ``requested`` is not one of ``OUTPUT_ENCODINGS``.
+        ImageError: ``input_encoding`` is not one of ``SUPPORTED_ENCODINGS``.
     """
-    check_output_encoding(choice)
-    same = layout_of(input_encoding).closest_output
-    return same if choice == "same" else choice
+    check_output_encoding(requested)
+    closest = layout_of(input_encoding).closest_output
+    return closest if requested == "same" else requested
 
 
-def check_output_encoding(choice: str) -> None:
-    """Refuse an output encoding that is not one of ``OUTPUT_ENCODINGS``.
+def check_output_encoding(requested: str) -> None:
+    """Check that ``requested`` is one of ``OUTPUT_ENCODINGS``.
 
     Raises:
         ConfigError: it is not.
     """
-    if choice not in OUTPUT_ENCODINGS:
-        raise ConfigError(f"output_encoding '{choice}': must be one of {', '.join(OUTPUT_ENCODINGS)}")
+    if requested not in OUTPUT_ENCODINGS:
+        raise ConfigError(f"output_encoding '{requested}': must be one of {', '.join(OUTPUT_ENCODINGS)}")
 
 
 def check_image_size(what: str, height: int, width: int, max_pixels: int | None) -> None:
-    """Refuse an image that is empty or too large, before memory is taken for it.
+    """Check the size of an image before memory is allocated for it.
 
     Args:
-        what: names the image and its size, for the message.
+        what: image and size, for the error message.
         height: rows.
         width: columns.
-        max_pixels: None: any number.
+        max_pixels: largest number of pixels; None for no limit.
 
     Raises:
-        ImageError: zero size, or more than ``max_pixels`` pixels.
+        ImageError: the image is empty or has more than ``max_pixels`` pixels.
     """
     if height < 1 or width < 1:
         raise ImageError(f"{what}: zero size; check the camera driver")

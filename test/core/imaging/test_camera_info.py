@@ -164,7 +164,7 @@ def test_a_broken_info_is_an_error(broken, told):
 
 
 def test_a_foreign_message_and_a_senseless_size_are_errors():
-    with pytest.raises(CameraInfoError, match="no CameraInfo message"):
+    with pytest.raises(CameraInfoError, match="is not a CameraInfo message"):
         matches(SimpleNamespace(data=[]), 640, 480)
     with pytest.raises(CameraInfoError, match="0x240"):
         rescaled(camera_info(), 0, 240)

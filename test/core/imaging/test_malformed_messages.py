@@ -16,9 +16,9 @@ MAX_GROWTH_KIB = 200 * 1024
 """A picture of a few hundred bytes cannot take more; one of MAX_PIXELS takes as much for its first array alone."""
 
 
-def picture_of(message, max_pixels=MAX_PIXELS, choice="same"):
+def picture_of(message, max_pixels=MAX_PIXELS, requested="same"):
     try:
-        rgb, encoding = decode(message, choice, max_pixels)
+        rgb, encoding = decode(message, requested, max_pixels)
     except ImageError:
         return None
     assert encoding in OUTPUT_ENCODINGS[1:]
@@ -30,8 +30,8 @@ def picture_of(message, max_pixels=MAX_PIXELS, choice="same"):
     return rgb
 
 
-def assert_picture_of_image(message, max_pixels=MAX_PIXELS, choice="same"):
-    rgb = picture_of(message, max_pixels, choice)
+def assert_picture_of_image(message, max_pixels=MAX_PIXELS, requested="same"):
+    rgb = picture_of(message, max_pixels, requested)
     if rgb is not None:
         assert rgb.shape[:2] == (message.height, message.width)
         assert rgb.dtype.itemsize == bits_of(message.encoding) // 8
@@ -58,9 +58,9 @@ garbage = st.fixed_dictionaries(
 def test_any_fields(fields, choice):
     message = broken(**fields)
     if "format" in fields:
-        picture_of(message, choice=choice)
+        picture_of(message, requested=choice)
     else:
-        assert_picture_of_image(message, choice=choice)
+        assert_picture_of_image(message, requested=choice)
 
 
 @settings(deadline=None, max_examples=1000)

@@ -277,6 +277,24 @@ def test_output_encodings_that_do_not_exist():
         output_encoding("nv42", "bgr8")
 
 
+@pytest.mark.parametrize("encoding", COLOUR_ENCODINGS)
+def test_images_of_one_pixel(encoding):
+    """cvtColor of OpenCV 4.5.4 (Ubuntu 22.04) cannot swap the channels of such images."""
+    rgb = random_rgb(1, 1, bits_of(encoding))
+    out = rgb_from_message(image_message(stored(rgb, encoding), encoding))
+    assert out.flags.c_contiguous
+    np.testing.assert_array_equal(out, decoded(rgb, encoding))
+
+
+def test_one_pixel_is_written_in_each_encoding():
+    rgb = random_rgb(1, 1)
+    for encoding in OUTPUT_ENCODINGS[1:]:
+        message = empty_message("plain")
+        fill_message(message, rgb, encoding, None)
+        assert (message.step, message.data.size) == ((1, 1) if encoding == "mono8" else (3, 3))
+    np.testing.assert_array_equal(rgb_from_message(image_message(rgb[:, :, ::-1].copy(), "bgr8")), rgb)
+
+
 @pytest.mark.parametrize("kind", message_kinds.KINDS)
 def test_stamps_of_messages_headers_and_times(kind):
     header = message_kinds.header(kind, 1_700_000_000_123_456_789)
