@@ -96,7 +96,8 @@ def test_flat_pictures_are_complete(restart_interval, level, size):
 
 
 @pytest.mark.parametrize("options", [(), (cv2.IMWRITE_JPEG_OPTIMIZE, 1), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1)])
-@pytest.mark.parametrize("sampling", [0x411111, 0x420000 | 0x2111, 0x211111, 0x111111])
+@pytest.mark.parametrize("sampling", [0x411111, 0x221111, 0x211111, 0x121111, 0x111111])
+@pytest.mark.skipif(not hasattr(cv2, "IMWRITE_JPEG_SAMPLING_FACTOR"), reason="this OpenCV writes 4:2:0 only")
 def test_a_grey_corner_is_no_damage(options, sampling):
     bgr = night_bgr()
     bgr[80:, 120:] = 128
