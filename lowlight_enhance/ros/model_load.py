@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -23,6 +25,7 @@ class ModelLoad:
     Attributes:
         params: all parameters of the node when it was requested.
         checked: set once the file has been checked, or rejected.
+        begun: ``time.monotonic()`` at the start.
         done: set when the thread has finished.
         error: why the model cannot be used.
         is_rejected: the file did not pass the check.
@@ -48,7 +51,9 @@ class ModelLoad:
         self.checked, self.done = threading.Event(), threading.Event()
         self.error: LowlightError | None = None
         self.is_in_use = self.is_rejected = False
+        self.begun = time.monotonic()
         self._enhancer: Enhancer | None = None
+        self._warming_up: Enhancer | None = None
         self._is_closed = False
         self._lock = threading.Lock()
         # A daemon thread, because a load may never end and must not keep the process alive.
@@ -68,10 +73,12 @@ class ModelLoad:
         return self.checked_file(), enhancer
 
     def close(self) -> None:
-        """Free the enhancer now, or as soon as the thread has opened it."""
+        """Free the enhancer now, or as soon as the thread has opened it; end its warm-up early."""
         with self._lock:
             self._is_closed = True
             enhancer, self._enhancer = self._enhancer, None
+            if self._warming_up is not None:
+                self._warming_up.cancel()
         if enhancer is not None:
             enhancer.close()
 
@@ -87,7 +94,7 @@ class ModelLoad:
             self.checked.set()
             if not (self._check_only or self.is_in_use or self._is_closed):
                 file = self._file
-                self._keep(self._attempt(lambda: _opened(file, self.params)))
+                self._attempt(lambda: self._open(file))
         finally:
             self.checked.set()
             self.done.set()
@@ -102,14 +109,20 @@ class ModelLoad:
             self.error = ModelError(f"model '{self.params.model}': {type(error).__name__}: {error}")
         return None
 
-    def _keep(self, enhancer: Enhancer | None) -> None:
-        if enhancer is None:
-            return
-        with self._lock:
-            if not self._is_closed:
-                self._enhancer = enhancer
-                return
-        enhancer.close()
+    def _open(self, file: ModelFile) -> None:
+        """Open and warm up an enhancer of ``file``; keep it unless ``close`` is called in the meantime."""
+        with contextlib.ExitStack() as resources:
+            enhancer = _new_enhancer(file, self.params)
+            resources.callback(enhancer.close)
+            with self._lock:
+                if self._is_closed:
+                    return
+                self._warming_up = enhancer
+            enhancer.warm_up()
+            with self._lock:
+                if not self._is_closed:
+                    self._enhancer = enhancer
+                    resources.pop_all()
 
 
 def is_any_load_running() -> bool:
@@ -117,9 +130,8 @@ def is_any_load_running() -> bool:
     return any(thread.name == THREAD_NAME for thread in threading.enumerate())
 
 
-def _opened(file: ModelFile, params: NodeParameters) -> Enhancer:
-    """Return a warm enhancer of ``file``."""
-    enhancer = Enhancer(
+def _new_enhancer(file: ModelFile, params: NodeParameters) -> Enhancer:
+    return Enhancer(
         runtime=params.runtime,  # type: ignore[arg-type]
         precision=params.precision,  # type: ignore[arg-type]
         model=file,
@@ -128,9 +140,3 @@ def _opened(file: ModelFile, params: NodeParameters) -> Enhancer:
         working_size=params.model_working_size,
         output_resolution=params.output.resolution,  # type: ignore[arg-type]
     )
-    try:
-        enhancer.warm_up()
-    except ModelError:
-        enhancer.close()
-        raise
-    return enhancer

@@ -1,8 +1,9 @@
 """ModelLoader: the model in use, and the next one, which is checked, opened and warmed up in a thread.
 
 A load may take long (a large file, a provider that compiles the network) or never end (a damaged driver, a file on a
-network drive that is gone). Therefore every wait for a load has a time limit. A load that is no longer needed is
-abandoned: its thread frees what it opened when it ends.
+network drive that is gone). So nothing here waits for a load without a limit: one that is no longer wanted, or takes
+longer than ``LOAD_TIMEOUT_S``, is abandoned. Its warm-up is cancelled, and its thread frees what it opened when it
+ends.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ CHECK_WAIT_S = 0.2
 """How long a parameter change waits for the check of the model file. A typo is then rejected at once."""
 
 LOAD_TIMEOUT_S = 600.0
-"""Limit for a load during configure and activate. TensorRT and OpenVINO may compile a network for minutes."""
+"""Limit for a load. TensorRT and OpenVINO may compile a network for minutes."""
 
 STOP_WAIT_S = 2.0
 """How long deactivation waits for a load to end before it abandons it."""
@@ -134,6 +135,9 @@ class ModelLoader:
             has finished.
         """
         load = self._load
+        if load is not None and not load.done.is_set() and time.monotonic() - load.begun > LOAD_TIMEOUT_S:
+            self._abandon()
+            return LoadFailure(_timeout_message(load))
         # While suspended, a load has only checked the file; ``resume`` opens it.
         if load is None or not load.done.is_set() or (load.error is None and not self._is_open):
             return None
@@ -211,4 +215,8 @@ class ModelLoader:
             if not self._is_running():
                 raise ModelError(f"model '{load.params.model}' was not loaded: the node shuts down")
             if time.monotonic() > deadline:
-                raise ModelError(f"model '{load.params.model}' did not load within {LOAD_TIMEOUT_S:g} s")
+                raise ModelError(_timeout_message(load))
+
+
+def _timeout_message(load: ModelLoad) -> str:
+    return f"model '{load.params.model}' did not load within {LOAD_TIMEOUT_S:g} s"

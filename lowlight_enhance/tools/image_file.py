@@ -67,6 +67,7 @@ def decode_image(content: bytes, source: Path, max_pixels: int = MAX_PIXELS) -> 
 
     Raises:
         ImageError: the content is not an image of 8 to 16 bits, is damaged or too large, or only a preview.
+        MemoryError: OpenCV cannot allocate the memory.
     """
     if is_camera_raw(content, source.suffix):
         return develop_raw(source, 16, upright=True, content=content, max_pixels=max_pixels)[0]
@@ -80,6 +81,7 @@ def decode_image(content: bytes, source: Path, max_pixels: int = MAX_PIXELS) -> 
     try:
         bgr = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     except cv2.error as error:
+        _raise_if_out_of_memory(error)
         raise ImageError(f"cannot decode {source}: {error.err}; convert it to PNG or JPEG") from error
     if bgr is None:
         raise ImageError(
@@ -90,6 +92,12 @@ def decode_image(content: bytes, source: Path, max_pixels: int = MAX_PIXELS) -> 
     check_image_size(f"{source} of {bgr.shape[1]}x{bgr.shape[0]}", bgr.shape[0], bgr.shape[1], max_pixels)
     rgb = cast(Rgb, np.ascontiguousarray(bgr[:, :, ::-1]))
     return _full_scale(rgb, sample_maximum(content, 8 * rgb.itemsize))
+
+
+def _raise_if_out_of_memory(error: cv2.error) -> None:
+    """Raise MemoryError: another file or format would not help."""
+    if error.code == cv2.Error.StsNoMem:
+        raise MemoryError(str(error)) from error
 
 
 def _check_size(content: bytes, source: Path, max_pixels: int) -> None:
@@ -118,10 +126,12 @@ def encode_image(rgb: NDArray[np.uint8], target: Path) -> bytes:
 
     Raises:
         DataError: the image is too large for the format.
+        MemoryError: OpenCV cannot allocate the memory.
     """
     try:
         is_encoded, content = cv2.imencode(target.suffix, np.ascontiguousarray(rgb[:, :, ::-1]))
     except cv2.error as error:
+        _raise_if_out_of_memory(error)
         raise DataError(f"cannot write {target}: {error.err}; choose another format") from error
     if not is_encoded:
         raise DataError(

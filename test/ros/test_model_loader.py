@@ -102,6 +102,8 @@ def test_a_request_for_the_model_in_use_cancels_the_load(loader, stuck, other_mo
 def test_requests_are_rejected_while_too_many_stuck_loads_run(loader, stuck, other_model, tmp_path):
     for number in range(model_loader.MAX_ABANDONED + 1):
         assert loader.request(params_for(write_tiny_model(tmp_path / f"{number}.onnx", gain=2.0 + number)))
+        assert stuck.begun.wait(LONG_S)
+        stuck.begun.clear()
     with pytest.raises(ModelError, match="still loading"):
         loader.request(params_for(other_model))
 
@@ -124,6 +126,34 @@ def test_a_first_load_that_never_ends_is_given_up(loader, stuck, other_model, mo
 def test_a_first_load_is_given_up_when_the_process_shuts_down(loader, stuck, other_model):
     with pytest.raises(ModelError, match="the node shuts down"):
         ModelLoader(params_for(other_model), is_running=lambda: False)
+
+
+def test_a_later_load_that_never_ends_is_a_failure(loader, stuck, other_model, monkeypatch):
+    assert loader.request(params_for(other_model))
+    assert stuck.begun.wait(LONG_S)
+    assert loader.poll() is None
+    monkeypatch.setattr(model_loader, "LOAD_TIMEOUT_S", 0.0)
+    failure = loader.poll()
+    assert isinstance(failure, LoadFailure)
+    assert "other.onnx' did not load within 0 s" in failure.reason
+    assert not loader.is_loading
+    assert loader.values()["model"] == "tiny"
+
+
+def test_the_warm_up_of_an_abandoned_load_is_cancelled(loader, other_model, monkeypatch):
+    begun, cancelled = threading.Event(), threading.Event()
+
+    def runs_until_cancelled(_):
+        begun.set()
+        assert cancelled.wait(LONG_S)
+        raise ModelError("cancelled")
+
+    monkeypatch.setattr(Enhancer, "warm_up", runs_until_cancelled)
+    monkeypatch.setattr(Enhancer, "cancel", lambda _: cancelled.set())
+    assert loader.request(params_for(other_model))
+    assert begun.wait(LONG_S)
+    assert loader.request(loader.params)
+    assert loader._abandoned[0].done.wait(LONG_S)
 
 
 def test_a_check_that_takes_long_does_not_hold_up_the_request(loader, other_model, monkeypatch):

@@ -108,6 +108,23 @@ def test_a_declared_size_is_checked_before_memory_is_allocated(
         decode_image(content, Path("x"))
 
 
+def test_a_lack_of_memory_is_no_fault_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = np.zeros((8, 8, 3), np.uint8)
+    content = encode_image(image, Path("x.png"))
+
+    def fails(*_: object) -> None:
+        error = cv2.error("Failed to allocate 144000000 bytes")
+        error.code = cv2.Error.StsNoMem
+        raise error
+
+    monkeypatch.setattr(cv2, "imdecode", fails)
+    monkeypatch.setattr(cv2, "imencode", fails)
+    with pytest.raises(MemoryError):
+        decode_image(content, Path("x.png"))
+    with pytest.raises(MemoryError):
+        encode_image(image, Path("x.png"))
+
+
 def test_a_size_that_pillow_rejects_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("PIL")
     content = b"P6\n32000 32000\n255\n"

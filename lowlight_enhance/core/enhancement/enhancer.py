@@ -187,6 +187,10 @@ class Enhancer:
         """
         self.model_input = self._own_input if value is None else replace(self._own_input, working_size=value)
 
+    def cancel(self) -> None:
+        """End the frame that another thread enhances, and every later one, with ModelError."""
+        self._session.cancel()
+
     def close(self) -> None:
         """Free the network and end its threads. Frames after that raise ModelError; closing again does nothing."""
         self._session.close()

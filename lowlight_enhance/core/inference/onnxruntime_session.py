@@ -29,6 +29,7 @@ class OnnxRuntimeSession:
         self._path = model.path
         self._input = model.inputs[0].name
         wanted, self._reasons = _available(providers)
+        self._run_options = ort.RunOptions()
         self._session: ort.InferenceSession | None = self._start(model.content, wanted, threads, probe)
         self._begun = tuple(self._session.get_providers())
 
@@ -49,9 +50,13 @@ class OnnxRuntimeSession:
         if self._session is None:
             raise ModelError(f"{self._path}: the session is closed; open the model again")
         try:
-            return cast(Tensor, self._session.run(None, {self._input: tensor})[0])
+            return cast(Tensor, self._session.run(None, {self._input: tensor}, self._run_options)[0])
         except Exception as error:  # ONNX Runtime's own exceptions share no public base
             raise inference_error(self._path, tensor, error) from error
+
+    def cancel(self) -> None:
+        """End runs early, as in ``Session``."""
+        self._run_options.terminate = True
 
     def close(self) -> None:
         """Free the network; ONNX Runtime ends its threads with it."""

@@ -34,6 +34,12 @@ class Session(Protocol):
             ModelError: the runtime fails on this tensor, or the session is closed.
         """
 
+    def cancel(self) -> None:
+        """End a run in another thread, and every later run, with ModelError. Call it from any thread.
+
+        A run ends after the operator that it computes; the rest of the network is not computed.
+        """
+
     def close(self) -> None:
         """Free the network and end its threads. Closing again does nothing."""
 

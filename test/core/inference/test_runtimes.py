@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -22,7 +23,7 @@ from tiny_model import write_tiny_model
 from lowlight_enhance.core.enhancement.enhancer import Enhancer
 from lowlight_enhance.core.errors import ConfigError, ModelError
 from lowlight_enhance.core.inference import onnxruntime_session, openvino_session
-from lowlight_enhance.core.inference.model_input import ModelInput
+from lowlight_enhance.core.inference.model_input import METADATA_KEY, ModelInput
 from lowlight_enhance.core.inference.model_zoo import default_model
 from lowlight_enhance.core.inference.signal_stack import preserve_signal_stack
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
@@ -142,6 +143,45 @@ def test_settings_that_do_not_exist_are_refused(tiny: Path) -> None:
         Enhancer(tiny, providers=["CUDAExecutionProvider"], runtime="openvino")
 
 
+SLOW_LAYERS = 200
+"""Convolutions of 64 channels: some 20 s of one core for a frame of 640x480."""
+
+
+def write_slow_model(path: Path) -> Path:
+    kernel = np.full((64, 64, 3, 3), 1e-3)
+    weights = {"first": np.ones((64, 5, 1, 1)), "kernel": kernel, "last": np.ones((6, 64, 1, 1))}
+    names = ["input", *(f"layer{number}" for number in range(SLOW_LAYERS)), "maps"]
+    kinds = ["first", *["kernel"] * (SLOW_LAYERS - 1), "last"]
+    nodes = [
+        onnx.helper.make_node("Conv", [before, kind], [after], pads=[1] * 4 if kind == "kernel" else [0] * 4)
+        for before, after, kind in zip(names, names[1:], kinds, strict=False)
+    ]
+    ends = [
+        [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, channels, "height", "width"])]
+        for name, channels in (("input", 5), ("maps", 6))
+    ]
+    constants = [onnx.numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
+    graph = onnx.helper.make_graph(nodes, "slow", *ends, constants)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    model.metadata_props.add(key=METADATA_KEY, value=ModelInput().to_json())
+    onnx.save(model, str(path))
+    return path
+
+
+@runtimes
+def test_a_run_is_cancelled_from_another_thread(tmp_path: Path, runtime: str) -> None:
+    enhancer = Enhancer(write_slow_model(tmp_path / "slow.onnx"), threads=1, runtime=runtime, working_size=0)
+    enhancer(frame(8, 8), UNKNOWN)
+    timer = threading.Timer(1.0, enhancer.cancel)
+    timer.start()
+    with pytest.raises(ModelError, match=r"terminate|cancel"):
+        enhancer(frame(), UNKNOWN)
+    timer.join()
+    with pytest.raises(ModelError):
+        enhancer(frame(8, 8), UNKNOWN)
+    enhancer.close()
+
+
 # ONNX Runtime's providers, by a fake of its session
 
 
@@ -150,7 +190,8 @@ class FakeOrt(ModuleType):
 
     def __init__(self, real: Any, **broken: str) -> None:
         super().__init__("fake")
-        self.SessionOptions, self.get_all_providers = real.SessionOptions, real.get_all_providers
+        self.SessionOptions, self.RunOptions = real.SessionOptions, real.RunOptions
+        self.get_all_providers = real.get_all_providers
         self.broken = {name + "ExecutionProvider": how for name, how in broken.items()}
         self.probes: list[tuple[list[str], tuple[int, ...]]] = []
         self.InferenceSession = lambda *args, **kwargs: FakeSession(self, *args, **kwargs)
@@ -175,7 +216,7 @@ class FakeSession:
     def enable_fallback(self) -> None:
         pass
 
-    def run(self, names: None, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+    def run(self, names: None, feed: dict[str, np.ndarray], options: Any = None) -> list[np.ndarray]:
         (tensor,) = feed.values()
         self.fake.probes.append((self.used, tensor.shape))
         if "run" in [self.fake.broken.get(name) for name in self.used]:
@@ -391,9 +432,12 @@ class FakeRequest:
     def __init__(self, shape: list[int] | None) -> None:
         self.shape = shape
 
-    def infer(self, inputs: dict[int, np.ndarray], share_inputs: bool) -> None:
+    def start_async(self, inputs: dict[int, np.ndarray], share_inputs: bool) -> None:
         assert self.shape is None or list(inputs[0].shape) == self.shape
         self.output = np.repeat(inputs[0][:, :1] * 0, 6, axis=1) + np.float32([3, 3, 3, 0, 0, 0]).reshape(1, 6, 1, 1)
+
+    def wait(self) -> None:
+        pass
 
     def get_output_tensor(self, index: int) -> Any:
         return SimpleNamespace(data=self.output)
