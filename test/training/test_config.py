@@ -131,6 +131,7 @@ KINDS: dict[str, Any] = {
     "paper_teacher.yaml": TrainTeacherConfig,
     "paper_student.yaml": DistillConfig,
     "fine_tune.yaml": TrainStudentConfig,
+    "direct.yaml": TrainStudentConfig,
 }
 """Class of the settings in each file for one run."""
 
