@@ -1,4 +1,4 @@
-"""Errors that a user can mend. Each message says what is wrong, where, and what to do."""
+"""Errors that a user can fix. Each message says what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ import errno
 
 
 class LowlightError(Exception):
-    """Base of every error with a remedy: commands print it and exit 2, the node counts it and goes on."""
+    """Base class. Commands print the message and exit with status 2; the node counts the error and continues."""
 
 
 class ImageError(LowlightError):
-    """An image message or file that cannot be read as the picture that it claims to be."""
+    """An image message or image file is invalid, damaged or unsupported."""
 
 
 class MetadataError(LowlightError):
-    """A capture-metadata message that cannot be read."""
+    """A metadata message is invalid."""
 
 
 class CameraInfoError(LowlightError):
-    """A camera_info message that does not fit its image."""
+    """A camera_info message is invalid or does not match its image."""
 
 
 class ModelError(LowlightError):
-    """A model file that is missing, damaged, or not one of ours."""
+    """A model file is missing, damaged or unsuitable, or inference fails."""
 
 
 class ConfigError(LowlightError):
-    """A parameter or configuration value out of its range, or an unknown key."""
+    """A parameter or configuration value is out of range, or a key is unknown."""
 
 
 class DataError(LowlightError):
-    """A data set, index file or output folder that cannot be used."""
+    """A dataset, input file or output path cannot be used."""
 
 
 _REMEDIES = {
@@ -45,6 +45,6 @@ _REMEDIES = {
 
 
 def system_error_remedy(error: OSError) -> str:
-    """What the system reports, and what the user can do about it, in one line."""
+    """Return the system's description of an error and what the user can do, in one line."""
     reason = error.strerror or str(error) or type(error).__name__
     return f"{reason}; {_REMEDIES.get(error.errno or 0, 'check the path')}"

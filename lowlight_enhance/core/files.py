@@ -1,7 +1,10 @@
-"""Output files and folders: every result is complete under its name, or the name holds what it held before.
+"""Atomic output files and folders: a result appears complete under its name, or the name is unchanged.
 
-Results are written into a scratch folder beside the target, flushed to the disk, and renamed. Every system error
-becomes a ``DataError`` that names the target. Devices and pipes cannot be replaced by a rename; they are written to.
+Results are written into a scratch folder beside the target, flushed to disk, and renamed. System errors become a
+``DataError`` that names the target. Devices and pipes cannot be replaced by a rename, so the result is copied to them.
+
+atomicwrites (archived) and the temporary files of other libraries write single files; they do not replace folders,
+remove the leftovers of killed processes, or write to devices.
 """
 
 from __future__ import annotations
@@ -21,24 +24,24 @@ from lowlight_enhance.core.scratch import PREFIX, replace_folder, scratch_folder
 PAGE_BYTES = 4096
 
 _NO_FSYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
-"""Errors of file systems that have no ``fsync``."""
+"""Errors of ``fsync`` on file systems without it."""
 
 
 @contextlib.contextmanager
 def atomic_file(target: Path) -> Iterator[Path]:
-    """Write a file through a temporary one of the same name in a scratch folder beside ``target``.
+    """Write a file through a temporary file of the same name in a scratch folder beside ``target``.
 
-    When the block ends without an error, the temporary file is flushed to the disk and becomes ``target``. On any
-    error, an interrupt included, it is removed and ``target`` stays as it was. Where ``target`` is a symbolic link,
-    the file that it points to is replaced. Where it is a character device, a pipe or a file descriptor
-    (``/dev/stdout``), the content is written to it. Other files that the block creates beside the temporary file are
-    removed.
+    When the block ends without an error, the temporary file is flushed to disk and renamed to ``target``. On any
+    error or interrupt, it is removed and ``target`` is unchanged. If ``target`` is a symbolic link, the file that it
+    points to is replaced. If it is a character device, a pipe or a file descriptor (``/dev/stdout``), the content is
+    written to it. Other files that the block creates beside the temporary file are removed.
 
     Yields:
         Path of the temporary file, which does not exist yet.
 
     Raises:
-        DataError: the folder does not exist, ``target`` is a folder, a disk or a socket, or it cannot be written.
+        DataError: the folder does not exist, ``target`` is a folder, a block device or a socket, or it cannot be
+            written.
     """
     with translate_os_errors(target):
         if _is_stream(target):
@@ -59,18 +62,17 @@ def atomic_file(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
-    """Write a folder through a temporary one of the same name in a scratch folder beside ``target``.
+    """Write a folder through a temporary folder of the same name in a scratch folder beside ``target``.
 
-    When the block ends without an error, all files are flushed to the disk, and the new folder takes the place of
-    ``target``, which is then deleted. On any error, an interrupt included, ``target`` stays as it was. Where
-    ``target`` is a symbolic link, the folder that it points to is replaced.
+    When the block ends without an error, all files are flushed to disk, and the new folder replaces ``target``, which
+    is deleted. On any error or interrupt, ``target`` is unchanged. If ``target`` is a symbolic link, the folder that
+    it points to is replaced.
 
     Yields:
         Path of the temporary folder, which the block must create.
 
     Raises:
-        DataError: the folder around it does not exist, ``target`` is a file or a mount point, or it cannot be
-            written.
+        DataError: the parent folder does not exist, ``target`` is a file or a mount point, or it cannot be written.
     """
     with translate_os_errors(target):
         _check_parent(target)
@@ -88,29 +90,29 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
 
 def write_bytes(target: Path, content: bytes | memoryview) -> None:
-    """Write a whole file, as ``atomic_file``.
+    """Write a file with ``atomic_file``.
 
     Raises:
-        DataError: it cannot be written.
+        DataError: as ``atomic_file``.
     """
     with atomic_file(target) as temporary:
         temporary.write_bytes(content)
 
 
 def write_text(target: Path, text: str) -> None:
-    """Write a whole file in UTF-8, as ``atomic_file``.
+    """Write a file in UTF-8 with ``atomic_file``.
 
     Raises:
-        DataError: it cannot be written.
+        DataError: as ``atomic_file``.
     """
     write_bytes(target, text.encode("utf-8"))
 
 
 def make_folder(folder: Path) -> None:
-    """Create ``folder`` and those around it where they do not exist.
+    """Create ``folder`` and its parents if they do not exist.
 
     Raises:
-        DataError: it cannot be created, or is a file.
+        DataError: the folder cannot be created, or is a file.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -122,9 +124,9 @@ def make_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def translate_os_errors(target: Path) -> Iterator[None]:
-    """Turn system errors inside the block into a ``DataError`` that says that ``target`` cannot be written.
+    """Raise ``DataError`` "cannot write <target>" for an OSError in the block.
 
-    Another file that the error is about, such as one that is read inside the block, is named too.
+    If the error is about another file, for example one that the block reads, the message names that file too.
     """
     try:
         yield
@@ -134,16 +136,16 @@ def translate_os_errors(target: Path) -> Iterator[None]:
 
 
 def _is_part_of(name: object, target: Path) -> bool:
-    """Whether a file name of an error is the target, its folder, or lies in a scratch folder."""
+    """Return whether the file name of an error is the target, its folder, or in a scratch folder."""
     text = os.fsdecode(name) if isinstance(name, str | bytes) else ""
     return not text or text in (str(target), str(target.parent)) or PREFIX in text or str(target) in text
 
 
 def check_output_folder(folder: Path) -> None:
-    """Check, before the work starts, that ``folder`` exists or can be created, and can be written. Creates nothing.
+    """Check, before the work starts, that ``folder`` exists or can be created, and is writable. Creates nothing.
 
     Raises:
-        DataError: a part of the path is a file, or the permissions or the file system do not allow it.
+        DataError: a part of the path is a file, or permissions or the file system do not allow writing.
     """
     try:
         existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
@@ -155,10 +157,10 @@ def check_output_folder(folder: Path) -> None:
 
 
 def check_output_file(target: Path) -> None:
-    """Check, before the work starts, that ``atomic_file(target)`` will be able to write. Creates nothing.
+    """Check, before the work starts, that ``atomic_file(target)`` can write. Creates nothing.
 
     Raises:
-        DataError: ``target`` is a folder, a disk or a socket, or its folder does not exist or cannot be written.
+        DataError: ``target`` is a folder, a block device or a socket, or its folder does not exist or is not writable.
     """
     with translate_os_errors(target):
         if _is_stream(target):
@@ -168,7 +170,7 @@ def check_output_file(target: Path) -> None:
 
 
 def _check_space(folder: Path) -> None:
-    """Write a page into ``folder`` and remove it: on a full disk a file can be created, but not filled."""
+    """Write a page to a temporary file in ``folder``. On a full disk, an empty file can still be created."""
     with tempfile.TemporaryFile(dir=folder) as file:
         file.write(bytes(PAGE_BYTES))
 
@@ -185,10 +187,10 @@ def _check_parent(target: Path) -> None:
 
 
 def _is_stream(target: Path) -> bool:
-    """Whether ``target`` is written to instead of replaced.
+    """Return whether ``target`` is written to instead of replaced.
 
     Raises:
-        DataError: it is a disk or a socket.
+        DataError: ``target`` is a block device or a socket.
     """
     try:
         mode = target.stat().st_mode
@@ -199,7 +201,8 @@ def _is_stream(target: Path) -> bool:
         raise DataError(f"{target} is a {kind}, to which no results are written; choose the name of a file")
     if stat.S_ISCHR(mode) or stat.S_ISFIFO(mode):
         return True
-    # A redirected standard output is a regular file, but /dev/stdout must stay a link and keep its place in the file.
+    # If stdout is redirected to a file, /dev/stdout is a link to it. It must not be replaced, and the position in the
+    # file must be kept.
     folder = os.path.realpath(target.parent)
     return target.is_symlink() and stat.S_ISREG(mode) and (folder == "/dev" or folder.startswith("/proc/"))
 
@@ -218,7 +221,7 @@ def _sync_tree(folder: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Wait until a file or folder is on the disk: some errors of writing, such as quotas, are reported only then."""
+    """Flush a file or folder to disk. Some write errors, such as quotas on NFS, are reported only then."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,8 @@
-"""Counts and latencies of a stream, and what they mean to the one who looks after the robot."""
+"""Counts, rates and latencies of an image stream, and their diagnostic status.
+
+diagnostic_updater is not used here: offline commands need the counts without ROS, and its frequency status does not
+count failures or latencies.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +18,17 @@ OK, WARN, ERROR, STALE = 0, 1, 2, 3
 """Levels of diagnostic_msgs/DiagnosticStatus."""
 
 MAX_SAMPLES = 4096
-"""Latencies kept between two reports; the oldest go first."""
+"""Number of latencies kept between two reports; the oldest are dropped."""
 
 MAX_ERROR_CHARACTERS = 500
 
 COUNTS = ("received", "enhanced", "bypassed", "failed", "dropped")
-"""Events whose number since the start is reported."""
+"""Events that are counted since the start."""
 
 
 @dataclass(frozen=True, slots=True)
 class HealthReport:
-    """One diagnostic status: ``level`` (OK, WARN, ERROR, STALE), one sentence, and values by name."""
+    """Content of a DiagnosticStatus: ``level`` (OK, WARN, ERROR, STALE), ``message``, and ``values`` by key."""
 
     level: int
     message: str
@@ -33,7 +37,7 @@ class HealthReport:
 
 @dataclass(slots=True)
 class _Period:
-    """What happened from ``start_ns`` to the next report."""
+    """Events from ``start_ns`` to the next report."""
 
     start_ns: int | None
     received: int = 0
@@ -46,10 +50,10 @@ class _Period:
 
 
 class Health:
-    """Counts events; ``report`` judges the last ``window_s`` seconds.
+    """Counters of events, with a status for the last ``window_s`` seconds.
 
-    There is no clock inside: the caller tells the time, in nanoseconds of one clock. Events count as of the period
-    between two reports in which they fall; the first period begins with the first image or report. Not thread-safe.
+    The caller passes the time, in nanoseconds of one clock. Events belong to the period between two reports in which
+    they happen; the first period begins with the first image or report. Not thread-safe.
     """
 
     def __init__(self, window_s: float = 5.0) -> None:
@@ -66,8 +70,8 @@ class Health:
         self._last_error = ""
 
     def record_received(self, now_ns: int) -> None:
-        """An image arrived."""
-        self._restart_if_back(now_ns)
+        """Count a received image."""
+        self._restart_if_time_jumped_back(now_ns)
         period = self._periods[-1]
         period.received += 1
         if period.start_ns is None:
@@ -75,11 +79,11 @@ class Health:
         self._totals["received"] += 1
 
     def record_enhanced(self, stamp_age_ns: int | None, processing_ns: int) -> None:
-        """An image was enhanced.
+        """Count an enhanced image.
 
         Args:
-            stamp_age_ns: time from the image's stamp to its publication; None where clocks do not compare.
-            processing_ns: time from receipt to result.
+            stamp_age_ns: time from the stamp of the image to its publication; None if the clocks differ.
+            processing_ns: time from receipt to publication.
         """
         period = self._periods[-1]
         period.enhanced += 1
@@ -89,35 +93,35 @@ class Health:
             period.latencies_ns.append(stamp_age_ns)
 
     def record_dropped(self, count: int = 1) -> None:
-        """``count`` images were lost or left out before they were looked at."""
+        """Count images that were lost or skipped before they were decoded."""
         self._periods[-1].dropped += count
         self._totals["dropped"] += count
 
     def record_failed(self, error: Exception) -> None:
-        """A message (image, camera_info or metadata) could not be used."""
+        """Count an invalid message (image, camera_info or metadata)."""
         self._periods[-1].failed += 1
         self._totals["failed"] += 1
         self._errors[type(error).__name__] += 1
         self._last_error = f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARACTERS]
 
     def record_bypassed(self) -> None:
-        """An image was passed through untouched."""
+        """Count an image that passed unchanged."""
         self._periods[-1].bypassed += 1
         self._totals["bypassed"] += 1
 
     def record_match(self, kind: str, age_ns: int | None = None) -> None:
-        """An image found its metadata.
+        """Record the source of the capture metadata of an image.
 
         Args:
             kind: exact, nearest, last, fallback or none.
-            age_ns: difference of its stamp to the image's; None where no message told.
+            age_ns: difference between the stamps of metadata and image; None without a message.
         """
         self._matches[kind] += 1
         age_ms = "unknown" if age_ns is None else f"{age_ns / 1e6:.2f}"
         self._metadata = {"metadata_source": kind, "metadata_age_ms": age_ms}
 
     def record_fusion(self, statistics: FusionStatistics) -> None:
-        """Temporal fusion was applied to an image."""
+        """Record the statistics of temporal fusion of an image."""
         self._fusion = {
             "fusion_mean_frames": f"{statistics.mean_count:.1f}",
             "fusion_reset_share": f"{statistics.reset_share:.2f}",
@@ -126,17 +130,17 @@ class Health:
         }
 
     def record_metadata_problem(self, problem: str) -> None:
-        """What is wrong with one value of the newest metadata message, whose other value counts; "" for nothing."""
+        """Record the error of one value of the latest metadata message whose other value is valid; "" for none."""
         self._metadata_problem = problem[:MAX_ERROR_CHARACTERS]
 
     def report(self, now_ns: int) -> HealthReport:
-        """Judge the last ``window_s`` seconds, and begin the next period.
+        """Return the status of the last ``window_s`` seconds, and begin the next period.
 
         Args:
-            now_ns: the time on the clock of ``received``; one that jumped back starts the rates afresh.
+            now_ns: time on the clock of ``record_received``. If it is before the last time, the rates restart.
         """
-        self._restart_if_back(now_ns)
-        self._forget_old(now_ns)
+        self._restart_if_time_jumped_back(now_ns)
+        self._drop_old_periods(now_ns)
         periods = list(self._periods)
         start_ns = next((period.start_ns for period in periods if period.start_ns is not None), now_ns)
         elapsed_s = (now_ns - start_ns) / 1e9
@@ -145,14 +149,14 @@ class Health:
         failed = sum(period.failed for period in periods)
         dropped = sum(period.dropped for period in periods)
         bypassed = sum(period.bypassed for period in periods)
-        level, message = _judge(received, enhanced, failed, dropped, elapsed_s, self._last_error)
+        level, message = _status(received, enhanced, failed, dropped, elapsed_s, self._last_error)
         if bypassed and enhanced:
-            message += f"; {bypassed} of them passed through untouched"
+            message += f"; {bypassed} of them passed unchanged"
         values = {name: str(self._totals[name]) for name in COUNTS}
         values["input_rate_hz"] = _rate(received, elapsed_s)
         values["output_rate_hz"] = _rate(enhanced, elapsed_s)
-        values.update(_spread("latency", [ns for period in periods for ns in period.latencies_ns]))
-        values.update(_spread("processing", [ns for period in periods for ns in period.processing_ns]))
+        values.update(_percentiles("latency", [ns for period in periods for ns in period.latencies_ns]))
+        values.update(_percentiles("processing", [ns for period in periods for ns in period.processing_ns]))
         values.update(self._metadata)
         values.update(self._fusion)
         values["metadata_problem"] = self._metadata_problem
@@ -162,13 +166,13 @@ class Health:
         self._periods.append(_Period(now_ns))
         return HealthReport(level, message, values)
 
-    def _restart_if_back(self, now_ns: int) -> None:
+    def _restart_if_time_jumped_back(self, now_ns: int) -> None:
         start_ns = self._periods[-1].start_ns
         if start_ns is not None and now_ns < start_ns:
             self._periods = deque([_Period(now_ns)])
 
-    def _forget_old(self, now_ns: int) -> None:
-        """Drop the periods that ended before the window."""
+    def _drop_old_periods(self, now_ns: int) -> None:
+        """Drop periods that ended before the window."""
         while len(self._periods) > 1:
             second_start_ns = self._periods[1].start_ns
             if second_start_ns is None or now_ns - second_start_ns < self._window_ns:
@@ -176,7 +180,7 @@ class Health:
             self._periods.popleft()
 
 
-def _judge(
+def _status(
     received: int, enhanced: int, failed: int, dropped: int, elapsed_s: float, last_error: str
 ) -> tuple[int, str]:
     if not received:
@@ -196,8 +200,8 @@ def _rate(count: int, elapsed_s: float) -> str:
     return f"{count / elapsed_s:.2f}" if elapsed_s > 0.0 else "unknown"
 
 
-def _spread(name: str, samples_ns: Sequence[int]) -> dict[str, str]:
-    """Median and 99th percentile (nearest rank) in milliseconds."""
+def _percentiles(name: str, samples_ns: Sequence[int]) -> dict[str, str]:
+    """Return median and 99th percentile (nearest rank) in milliseconds."""
     ranked = sorted(samples_ns)
     ranks = {"median": 0.5, "p99": 0.99}
     return {

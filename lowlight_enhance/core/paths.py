@@ -1,4 +1,4 @@
-"""Checks that a command does not write over its own input."""
+"""Check that a command does not overwrite its own input."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ FileId = tuple[int, int]
 
 
 def check_sources_not_overwritten(sources: Iterable[Path], targets: Iterable[Path]) -> None:
-    """Check that writing the targets replaces or deletes none of the sources.
+    """Check that writing the targets does not replace or delete a source.
 
-    A source is lost where it is a target, or lies in a folder that is a target: such a folder is replaced as a whole.
-    Symbolic links are followed, and files are compared by device and inode, so other spellings of the same path, bind
-    mounts and file systems that ignore case are recognised. Paths that do not exist are compared by name.
+    A source is lost if it is a target, or lies in a folder that is a target, because target folders are replaced as a
+    whole. Symbolic links are followed, and files are compared by device and inode, so other spellings of a path, bind
+    mounts and case-insensitive file systems are recognised. Paths that do not exist are compared by name.
 
     Args:
-        sources: every file or folder that is read, of all jobs of the command.
-        targets: every file or folder that is written, of all jobs of the command.
+        sources: all files and folders that the command reads.
+        targets: all files and folders that the command writes.
 
     Raises:
-        DataError: names the source and the target.
+        DataError: a target would replace a source.
     """
     by_id: dict[FileId, Path] = {}
     by_name: dict[Path, Path] = {}
@@ -43,7 +43,7 @@ def check_sources_not_overwritten(sources: Iterable[Path], targets: Iterable[Pat
 
 
 def _file_id(path: Path) -> FileId | None:
-    """Identity of an existing file or folder, links followed; None where there is none."""
+    """Return the id of a file or folder, following links; None if it does not exist."""
     try:
         status = path.stat()
     except OSError:

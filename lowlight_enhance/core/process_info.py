@@ -1,4 +1,8 @@
-"""What the machine tells of itself and of its processes, from Linux's /proc."""
+"""Processor name, CPU time, memory and threads, from /proc.
+
+psutil reads the same files, but the robot needs only the processor name and the number of cores, which the standard
+library nearly covers, so psutil would be a further dependency of the robot for the benchmarks.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ PROC = Path("/proc")
 
 @dataclass(frozen=True, slots=True)
 class ProcessUsage:
-    """What a process holds: resident memory in bytes, threads, and open file handles."""
+    """Resources of a process: resident memory in bytes, threads, and open file descriptors."""
 
     resident_bytes: int
     threads: int
@@ -22,7 +26,7 @@ class ProcessUsage:
 
 
 def processor_name() -> str:
-    """The processor's model name where the system tells it, else its architecture."""
+    """Return the model name of the processor if /proc/cpuinfo has it, else the architecture."""
     try:
         lines = (PROC / "cpuinfo").read_text().splitlines()
     except OSError:
@@ -32,35 +36,39 @@ def processor_name() -> str:
 
 
 def require_proc() -> None:
-    """Raise ConfigError where the system has no /proc as Linux has it."""
+    """Check that /proc is that of Linux.
+
+    Raises:
+        ConfigError: it is not.
+    """
     if not (PROC / "self" / "stat").is_file():
         raise ConfigError("this needs Linux: CPU time and memory of other processes are read from /proc")
 
 
 def process_usage(pid: int) -> ProcessUsage:
-    """What process ``pid`` holds now."""
+    """Return the current resources of process ``pid``."""
     folder = PROC / str(pid)
     fields = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
     return ProcessUsage(
         resident_bytes=1024 * int(fields["VmRSS"].split()[0]),
         threads=int(fields["Threads"]),
-        handles=len(os.listdir(folder / "fd")),  # noqa: PTH208 - names alone; some vanish while one looks
+        handles=len(os.listdir(folder / "fd")),  # noqa: PTH208 - Path.iterdir would be slower; descriptors can close meanwhile
     )
 
 
 def process_cpu_s(pid: int) -> float:
-    """CPU time that all threads of process ``pid`` have used, in seconds."""
+    """Return the CPU time of all threads of process ``pid``, in seconds."""
     fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _ticks_per_s()
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def system_cpu_s() -> float:
-    """CPU time that all processes together have used since the machine started, in seconds, summed over its cores."""
+    """Return the CPU time of all processes since boot, in seconds, summed over all cores."""
     first = (PROC / "stat").read_text().split("\n", 1)[0]
     user, nice, system, _idle, _waiting, irq, softirq, *rest = (int(text) for text in first.split()[1:])
     stolen = rest[0] if rest else 0

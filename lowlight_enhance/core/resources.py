@@ -1,4 +1,7 @@
-"""Where the files installed beside the code are: models, launch files, configuration. Needs no ROS."""
+"""Paths of installed files: models, launch files, configuration.
+
+ament_index_python finds them in a ROS installation only; this also finds them in virtual environments and checkouts.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +15,18 @@ from lowlight_enhance.core.errors import ConfigError
 PACKAGE = "lowlight_enhance"
 
 PREFIX_DEPTH = 4
-"""A prefix is at most this many folders above the package: ``prefix/lib/python3.X/site-packages/lowlight_enhance``."""
+"""Largest number of folders from the package up to the prefix (``lib/python3.X/site-packages`` and the prefix)."""
 
 
 def share_folder() -> Path:
-    """The folder that holds ``package.xml``, ``models/``, ``launch/`` and ``config/`` of this installation.
+    """Return the folder with ``package.xml``, ``models/``, ``launch/`` and ``config/`` of this installation.
 
-    Searched in this order: ``share/lowlight_enhance`` of each prefix in ``AMENT_PREFIX_PATH`` (a sourced colcon
+    The search order is ``share/lowlight_enhance`` of each prefix in ``AMENT_PREFIX_PATH`` (a sourced colcon
     workspace), of ``sys.prefix`` (a virtual environment), of the folders above the package (``pip install --user``,
-    ``--prefix`` or ``--target``), then the checkout that an editable install runs from.
+    ``--prefix`` or ``--target``), then the checkout of an editable install.
 
     Raises:
-        ConfigError: none of them holds the package's ``package.xml``.
+        ConfigError: none of them has the package's ``package.xml``.
     """
     searched = list(dict.fromkeys(_candidates()))
     for folder in searched:
@@ -37,10 +40,13 @@ def share_folder() -> Path:
 
 
 def resource(name: str) -> Path:
-    """The installed file or folder ``name``, relative to the share folder, e.g. ``"models/student.onnx"``.
+    """Return the path of an installed file or folder.
+
+    Args:
+        name: path relative to the share folder, e.g. ``"models/student.onnx"``.
 
     Raises:
-        ConfigError: there is no share folder, or it lacks ``name``.
+        ConfigError: there is no share folder, or ``name`` is not in it.
     """
     path = share_folder() / name
     if not path.exists():

@@ -1,8 +1,8 @@
-"""Temporary folders that the next run removes where their process was killed.
+"""Temporary folders that the next run removes if their process was killed.
 
-A scratch folder holds a lock file that its process keeps locked. The kernel releases the lock when the process ends in
-any way, SIGKILL and power loss included, so a folder whose lock is free belongs to nobody. A process id in the name
-would not do: ids are reused, and differ between containers that share a volume.
+A scratch folder holds a lock file that its process keeps locked. The kernel releases the lock when the process ends,
+also by SIGKILL or power loss, so a folder without a held lock is abandoned. A process id in the name is not enough:
+ids are reused, and differ between containers that share a volume. Python's tempfile leaves such folders behind.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 PREFIX = ".writing-"
-"""Names of scratch folders begin with this."""
+"""Prefix of the names of scratch folders."""
 
 _UNLOCKED_PREFIX = ".new-writing-"
-"""Until its lock is held, a scratch folder has a name that no other process removes."""
+"""Prefix until the lock is held. Other processes do not remove folders with it."""
 
 _LOCK = ".lock"
 _REPLACED = ".replaced"
@@ -33,9 +33,9 @@ _tempfile_lock = threading.Lock()
 
 @contextlib.contextmanager
 def scratch_folder(parent: Path) -> Iterator[Path]:
-    """A new, empty folder in ``parent``, on the same file system, so that its files can be renamed into ``parent``.
+    """Create an empty folder in ``parent``, so that its files can be renamed into ``parent`` on the same file system.
 
-    It is removed with all that it holds when the block ends. Leftovers of killed processes in ``parent`` are removed
+    The folder and its content are removed when the block ends. Abandoned scratch folders in ``parent`` are removed
     first.
 
     Raises:
@@ -46,13 +46,13 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
     lock = -1
     try:
         lock = os.open(scratch / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
-        with contextlib.suppress(OSError):  # some network file systems have no locks; nothing is removed there
+        with contextlib.suppress(OSError):  # some network file systems have no locks: nothing is removed there
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         scratch = scratch.rename(parent / (PREFIX + scratch.name.removeprefix(_UNLOCKED_PREFIX)))
         yield scratch
     finally:
         if lock >= 0:
-            os.close(lock)  # NFS cannot remove a file that is open
+            os.close(lock)  # NFS keeps an open file under another name
         shutil.rmtree(scratch, ignore_errors=True)
 
 
@@ -81,10 +81,10 @@ def tempfile_default(folder: Path) -> Iterator[None]:
 
 
 def remove_leftovers(parent: Path) -> None:
-    """Remove the scratch folders in ``parent`` whose processes are gone.
+    """Remove abandoned scratch folders in ``parent``.
 
-    Where such a process was killed while it exchanged an old folder for a new one, the old one is restored first.
-    Errors are ignored: leftovers cost space, not correctness.
+    If a process was killed while it replaced a folder, the old folder is restored first. Errors are ignored: leftovers
+    only take space.
     """
     try:
         with os.scandir(parent) as entries:
@@ -98,10 +98,10 @@ def remove_leftovers(parent: Path) -> None:
 
 
 def replace_folder(scratch: Path, target: Path) -> None:
-    """Make the folder ``scratch / target.name`` the new ``target``; an existing target moves into ``scratch``.
+    """Move the folder ``scratch / target.name`` to ``target``; an existing target is moved into ``scratch``.
 
     Raises:
-        OSError: the exchange failed, and ``target`` is what it was.
+        OSError: the move failed; ``target`` is unchanged.
     """
     replaced = scratch / _REPLACED
     replaced.mkdir()
@@ -115,7 +115,7 @@ def replace_folder(scratch: Path, target: Path) -> None:
 
 
 def _is_own_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a real folder of this user; in /tmp others may have planted links or folders of that name."""
+    """Return whether it is a folder of this user and not a link: in /tmp, other users can create such names."""
     with contextlib.suppress(OSError):
         return entry.is_dir(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_uid == os.geteuid()
     return False
@@ -123,10 +123,10 @@ def _is_own_folder(entry: os.DirEntry[str]) -> bool:
 
 @contextlib.contextmanager
 def _abandoned(scratch: Path) -> Iterator[None]:
-    """Hold the lock of ``scratch`` inside the block.
+    """Hold the lock of an abandoned scratch folder inside the block.
 
     Raises:
-        OSError: it is another process's, or has no lock.
+        OSError: another process holds the lock, or there is none.
     """
     lock = os.open(scratch / _LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
@@ -137,7 +137,7 @@ def _abandoned(scratch: Path) -> Iterator[None]:
 
 
 def _restore_replaced(scratch: Path) -> None:
-    """Move what was being replaced back, where nothing has taken its place."""
+    """Move the replaced folder back if the new folder is not in its place."""
     replaced = scratch / _REPLACED
     if not replaced.is_dir():
         return

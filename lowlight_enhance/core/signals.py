@@ -1,4 +1,4 @@
-"""Signal handlers that last for one block of code."""
+"""Signal handlers for one block of code."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ Handler = Callable[[int, FrameType | None], None]
 class Interrupted(KeyboardInterrupt):
     """SIGINT was received.
 
-    CPython ends a process with status -2 if a ``KeyboardInterrupt`` of exactly that type has passed through ``exec``,
-    which dataclasses use, even if it was caught afterwards. A subclass avoids that.
+    CPython ends a process by SIGINT if a ``KeyboardInterrupt`` of exactly this type has passed through ``exec`` (which
+    dataclasses use), even if it was caught. A subclass avoids this.
     """
 
 
 @contextlib.contextmanager
 def handle_signals(handler: Handler, *numbers: signal.Signals) -> Iterator[None]:
-    """Call ``handler`` for these signals inside the block, then restore the handlers that were installed before.
+    """Call ``handler`` for these signals inside the block, then restore the previous handlers.
 
-    Python allows only the main thread to install handlers. In any other thread this does nothing.
+    Does nothing outside the main thread, because Python allows only that thread to install handlers.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -39,10 +39,11 @@ def handle_signals(handler: Handler, *numbers: signal.Signals) -> Iterator[None]
 
 @contextlib.contextmanager
 def exit_on_sigterm() -> Iterator[None]:
-    """Turn SIGTERM into ``SystemExit(143)`` inside the block, so that temporary files and child processes go away.
+    """Raise ``SystemExit(143)`` on SIGTERM inside the block, so that temporary files and child processes are removed.
 
-    The default action ends the process at once and runs no ``finally``. Forked children inherit the handler, but keep
-    the default action: the worker loop of ``concurrent.futures`` would catch the exception and go on.
+    The default action ends the process without running ``finally`` blocks. In forked children, which inherit the
+    handler, SIGTERM has its default action: the worker loop of ``concurrent.futures`` would catch the exception and
+    continue.
     """
     code = 128 + signal.SIGTERM
     owner = os.getpid()
@@ -60,17 +61,17 @@ def exit_on_sigterm() -> Iterator[None]:
         try:
             yield
         except SystemExit as error:
-            # A library that catches and raises again on the way may have replaced the status.
+            # A library may have caught the exception and raised another SystemExit.
             raise (SystemExit(code) if received else error) from None
 
 
 @contextlib.contextmanager
 def raise_on_sigint() -> Iterator[Callable[[], bool]]:
-    """Raise ``Interrupted`` on SIGINT inside the block. A process that ignores SIGINT goes on ignoring it.
+    """Raise ``Interrupted`` on SIGINT inside the block. Does nothing in a process that ignores SIGINT.
 
     Yields:
-        A function that tells whether SIGINT was received. An interrupted import of a compiled module may raise another
-        error in its place: NumPy and pybind11 raise ImportError.
+        A function that returns whether SIGINT was received. It is needed because an interrupted import of a compiled
+        module can raise another error: NumPy and pybind11 raise ImportError.
     """
     received = False
 

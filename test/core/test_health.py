@@ -174,7 +174,7 @@ def test_bypassed_frames_are_reported() -> None:
             health.record_bypassed()
     report = health.report(10**9)
     assert report.level == OK
-    assert report.message.endswith("; 2 of them passed through untouched")
+    assert report.message.endswith("; 2 of them passed unchanged")
     assert report.values["bypassed"] == "2"
 
 

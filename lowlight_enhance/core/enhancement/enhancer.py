@@ -283,7 +283,7 @@ def _model_input(file: ModelFile) -> ModelInput:
         raise ModelError(
             f"{file.path} carries no '{METADATA_KEY}': it was not exported by this package; use 'lowlight export'"
         )
-    dims = [port.dims for port in (*file.inputs, *file.outputs) if port.element == FLOAT and len(port.dims) == 4]
+    dims = [port.dims for port in (*file.inputs, *file.outputs) if port.element_type == FLOAT and len(port.dims) == 4]
     if len(file.inputs) != 1 or len(file.outputs) != 1 or len(dims) != 2 or dims[0][1] != CHANNELS:
         found = ", ".join(f"{port.name} {port.dims}" for port in (*file.inputs, *file.outputs))
         raise ModelError(

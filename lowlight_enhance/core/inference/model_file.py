@@ -2,9 +2,9 @@
 
 A runtime that opens an ONNX file follows its content: names of other files to read, operators of libraries,
 functions, and loops, which may never end. No network of this package needs any of that, so files with any of it are
-rejected here. The check reads the protobuf fields itself (field numbers as in onnx.proto of ONNX 1.16 to 1.23),
-because it must happen before a runtime opens the file, and the package ``onnx`` is too heavy a dependency for a
-robot.
+rejected here. The check reads the protobuf fields itself (field numbers of onnx.proto, ONNX 1.16 to 1.23). It must
+happen before a runtime opens the file, so the runtime's own model metadata comes too late, and the packages onnx and
+protobuf (33 MB installed) would be further dependencies of the robot.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from lowlight_enhance.core.errors import ModelError
 from lowlight_enhance.core.inference.protobuf_reader import BYTES, VARINT, Field, ProtobufError, ProtobufReader
 
 MAX_BYTES = 512 * 1024 * 1024
-"""Largest model file; the shipped student has 10 MB, the teacher 152 MB."""
+"""Largest model file; the default model has 3 MB, the teacher 152 MB."""
 
 MAX_TEXT_BYTES = 64 * 1024
-"""Longest name or metadata entry."""
+"""Longest name or metadata entry in bytes."""
 
 MAX_GRAPH_DEPTH = 8
 """Nesting of the graphs of If, Loop and Scan where they are allowed."""
 
 DOMAINS = ("", "ai.onnx")
-"""Operator sets of an exported network, in float32, float16 and int8: the one of ONNX itself, by both its names."""
+"""Allowed operator set domains: both names of the one of ONNX, which covers float32, float16 and int8 networks."""
 
 FLOAT = 1
 """TensorProto.FLOAT."""
 
 _RUNTIME_OPTIONS_KEY = "ort_config"
-"""Metadata from which ONNX Runtime can be told to take its own options."""
+"""Metadata entry from which ONNX Runtime can read session options."""
 
 EXPORT_IT = "write it with 'lowlight export'"
 """Remedy for a network of this package."""
@@ -46,12 +46,12 @@ class TensorInfo:
 
     Attributes:
         name: as in the file.
-        element: TensorProto.DataType; 0 where it is no tensor.
-        dims: sizes; 0 for one that is not fixed.
+        element_type: TensorProto.DataType; 0 if it is not a tensor.
+        dims: sizes; 0 for a dynamic size.
     """
 
     name: str
-    element: int
+    element_type: int
     dims: tuple[int, ...]
 
 
@@ -61,9 +61,9 @@ class ModelFile:
 
     Attributes:
         path: where it was read from.
-        content: the whole file; nothing else belongs to the network.
+        content: the whole file. The network uses no other files.
         sha256: hexadecimal digest of the content.
-        metadata: its ``metadata_props``.
+        metadata: the ``metadata_props`` of the file.
         inputs: inputs of the network.
         outputs: outputs of the network.
     """
@@ -86,7 +86,7 @@ def read_model(path: Path, remedy: str = EXPORT_IT, allow_control_flow: bool = F
             detectors in offline evaluation, never for the model of the node.
 
     Raises:
-        ModelError: missing, too large, damaged, or with content that is not needed for a network.
+        ModelError: the file is missing, too large or damaged, or has content that networks do not need.
     """
     return parse_model(_read(path, remedy), path, remedy, allow_control_flow)
 
@@ -103,13 +103,13 @@ def parse_model(content: bytes, path: Path, remedy: str = EXPORT_IT, allow_contr
     Raises:
         ModelError: as ``read_model``.
     """
-    checker = _Checker(content, path, remedy, allow_control_flow)
+    checker = _ModelChecker(content, path, remedy, allow_control_flow)
     try:
         checker.model()
     except ProtobufError as error:
         raise ModelError(f"{path} is not a readable ONNX model ({error}); copy it again, or {remedy}") from error
     digest = hashlib.sha256(content).hexdigest()
-    inputs = tuple(port for port in checker.inputs if port.name not in checker.constants)
+    inputs = tuple(info for info in checker.inputs if info.name not in checker.constants)
     return ModelFile(path, content, digest, checker.metadata, inputs, tuple(checker.outputs))
 
 
@@ -120,7 +120,7 @@ def _read(path: Path, remedy: str) -> bytes:
             raise ModelError(f"the model {path} is not a file; set the parameter 'model' (or --model) to an ONNX file")
         if status.st_size <= MAX_BYTES:
             with path.open("rb") as file:
-                # Files of /proc have no size; reading /proc/kmsg would block for ever.
+                # Files in /proc have the size 0, and reading some of them (/proc/kmsg) blocks.
                 content = file.read(MAX_BYTES + 1) if status.st_size else b""
             if len(content) <= MAX_BYTES:
                 return content
@@ -133,8 +133,8 @@ def _read(path: Path, remedy: str) -> bytes:
     raise ModelError(f"the model {path} is larger than {MAX_BYTES // 2**20} MiB; {remedy}")
 
 
-class _Checker:
-    """Walks through the messages of a file. Each method takes the field that holds the message it is named after."""
+class _ModelChecker:
+    """Walks through the protobuf messages of a file. Each method takes the field with the message in its name."""
 
     def __init__(self, content: bytes, path: Path, remedy: str, allow_control_flow: bool) -> None:
         self.reader, self.path, self.remedy = ProtobufReader(content), path, remedy
@@ -155,9 +155,9 @@ class _Checker:
             elif field.number == 14:
                 self._metadata_entry(field)
             elif field.number == 20:
-                raise self._refusal("carries a training graph")
+                raise self._rejection("carries a training graph")
             elif field.number == 25:
-                raise self._refusal("carries functions of its own")
+                raise self._rejection("carries functions of its own")
         if graphs != 1:
             raise ProtobufError(f"it holds {graphs} graphs instead of one")
 
@@ -172,9 +172,9 @@ class _Checker:
             elif field.number == 15:
                 self._sparse_tensor(field)
             elif field.number == 11 and not self.depth:
-                self.inputs.append(self._port(field))
+                self.inputs.append(self._tensor_info(field))
             elif field.number == 12 and not self.depth:
-                self.outputs.append(self._port(field))
+                self.outputs.append(self._tensor_info(field))
 
     def _node(self, node: Field) -> None:
         for field in self._fields(node):
@@ -194,9 +194,9 @@ class _Checker:
 
     def _nested_graph(self, graph: Field) -> None:
         if not self.allow_control_flow:
-            raise self._refusal("has control flow (Loop, If or Scan)")
+            raise self._rejection("has control flow (Loop, If or Scan)")
         if self.depth == MAX_GRAPH_DEPTH:
-            raise self._refusal(f"nests graphs more than {MAX_GRAPH_DEPTH} deep")
+            raise self._rejection(f"nests graphs more than {MAX_GRAPH_DEPTH} deep")
         self.depth += 1
         self._graph(graph)
         self.depth -= 1
@@ -207,17 +207,17 @@ class _Checker:
                 self._tensor(field)
 
     def _tensor(self, tensor: Field) -> str:
-        """The tensor's name."""
-        name, elsewhere = "", False
+        """Check a TensorProto and return its name."""
+        name, is_external = "", False
         for field in self._fields(tensor):
             if field.number == 8:
                 name = self._text(field)
             elif field.number == 13:
-                elsewhere = True
+                is_external = True
             elif field.number == 14:
-                elsewhere |= self._number(field) != 0
-        if elsewhere:
-            raise self._refusal(f"keeps the values of '{name}' in another file")
+                is_external |= self._number(field) != 0
+        if is_external:
+            raise self._rejection(f"keeps the values of '{name}' in another file")
         return name
 
     def _opset(self, opset: Field) -> None:
@@ -228,20 +228,20 @@ class _Checker:
     def _domain(self, field: Field, what: str) -> None:
         domain = self._text(field)
         if domain not in DOMAINS:
-            raise self._refusal(f"needs {what} of the domain '{domain[:80]}'")
+            raise self._rejection(f"needs {what} of the domain '{domain[:80]}'")
 
     def _metadata_entry(self, entry: Field) -> None:
         texts = {field.number: self._text(field) for field in self._fields(entry) if field.number in (1, 2)}
         key = texts.get(1, "")
         if key == _RUNTIME_OPTIONS_KEY:
-            raise self._refusal(f"carries options for the runtime ('{key}')")
+            raise self._rejection(f"carries options for the runtime ('{key}')")
         self.metadata[key] = texts.get(2, "")
 
-    def _port(self, port: Field) -> TensorInfo:
-        """ValueInfoProto: name, and of a tensor type the element type and the shape."""
+    def _tensor_info(self, value_info: Field) -> TensorInfo:
+        """Return the name, element type and shape of a ValueInfoProto."""
         name, element = "", 0
         dims: list[int] = []
-        for field in self._fields(port):
+        for field in self._fields(value_info):
             if field.number == 1:
                 name = self._text(field)
             elif field.number == 2:
@@ -264,20 +264,20 @@ class _Checker:
 
     def _fields(self, message: Field) -> Iterator[Field]:
         if message.wire_type != BYTES:
-            raise ProtobufError(f"field {message.number} at byte {message.start} is no message")
+            raise ProtobufError(f"field {message.number} at byte {message.start} is not a message")
         return self.reader.fields(message.start, message.end)
 
     def _text(self, field: Field) -> str:
         if field.wire_type != BYTES:
-            raise ProtobufError(f"field {field.number} at byte {field.start} is no text")
+            raise ProtobufError(f"field {field.number} at byte {field.start} is not a text")
         return self.reader.text(field, MAX_TEXT_BYTES)
 
     def _number(self, field: Field) -> int:
         if field.wire_type != VARINT:
-            raise ProtobufError(f"field {field.number} at byte {field.start} is no number")
+            raise ProtobufError(f"field {field.number} at byte {field.start} is not a number")
         return field.value
 
-    def _refusal(self, what: str) -> ModelError:
+    def _rejection(self, what: str) -> ModelError:
         return ModelError(
             f"{self.path} {what}: only self-contained networks of ONNX's own operators are accepted; {self.remedy}"
         )

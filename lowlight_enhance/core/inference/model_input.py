@@ -1,6 +1,7 @@
-"""ModelInput: the only code that turns an image and its capture metadata into the network's 5-channel tensor.
+"""ModelInput: conversion of an image and its capture metadata to the 5-channel input tensor of the network.
 
-Training calls it, export stores it inside the ONNX file, the runtime reads it back: no side file, no skew.
+It is the only code for this. Training uses it, export stores its settings in the ONNX file, and the runtime reads them
+back, so training and runtime cannot differ.
 """
 
 from __future__ import annotations
@@ -19,20 +20,20 @@ from lowlight_enhance.core.errors import ConfigError, ImageError, ModelError
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
 
 Rgb = NDArray[np.uint8] | NDArray[np.uint16]
-"""(H, W, 3), R, G, B, sRGB-encoded as a camera topic carries it; uint8 0..255 or uint16 0..65535."""
+"""(H, W, 3) R, G, B, sRGB-encoded as on camera topics; uint8 0..255 or uint16 0..65535."""
 
 Tensor = NDArray[np.float32]
 
 METADATA_KEY = "lowlight_enhance.model_input"
-"""Where an ONNX file carries its ModelInput (``metadata_props``)."""
+"""Key of the ModelInput in the ``metadata_props`` of an ONNX file."""
 
 CHANNELS = 5
 
 MAX_SIDE = 16384
-"""Largest working size in pixels."""
+"""Largest working size and largest side of the input tensor, in pixels."""
 
 MAX_ASPECT = 8
-"""Longer over shorter side up to which the working size is that of the shorter one."""
+"""Largest aspect ratio at which ``working_size`` is the shorter side; above, the longer side decides."""
 
 MAX_MULTIPLE = 1024
 MAX_JSON_CHARACTERS = 4096
@@ -40,7 +41,7 @@ MAX_JSON_CHARACTERS = 4096
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The network's copy of a frame: ``height`` x ``width`` picture pixels inside a padded tensor."""
+    """Size of the downscaled frame (``height`` x ``width``) and of the padded tensor that holds it."""
 
     height: int
     width: int
@@ -50,15 +51,15 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class ModelInput:
-    """How a frame and its capture metadata are written for one network.
+    """Settings of the conversion for one network.
 
     Attributes:
-        working_size: shorter side in pixels of the copy that the network sees; a smaller frame is never enlarged.
-            0 means the frame's own size.
-        size_multiple: height and width of the tensor are padded up to multiples of this.
-        iso_range: ISO written as 0 and as 1; log2 between, clipped outside.
-        exposure_range_s: exposure time in seconds written as 0 and as 1; log2 between, clipped outside.
-        unknown: the value reserved for an unknown ISO or exposure time; outside 0..1.
+        working_size: shorter side of the downscaled frame in pixels; smaller frames are not enlarged. 0: the size of
+            the frame.
+        size_multiple: height and width of the tensor are padded to multiples of this.
+        iso_range: ISO values that map to 0 and 1, with log2 between them; values outside are clipped.
+        exposure_range_s: exposure times in seconds that map to 0 and 1, likewise.
+        unknown: value for an unknown ISO or exposure time; outside 0..1.
     """
 
     working_size: int = 288
@@ -75,14 +76,14 @@ class ModelInput:
         for name in ("iso_range", "exposure_range_s"):
             low, high = getattr(self, name)
             if not (math.isfinite(low) and math.isfinite(high) and 0.0 < 1.01 * low <= high):
-                raise ConfigError(f"ModelInput: {name} ({low}, {high}) must be two rising numbers above 0")
+                raise ConfigError(f"ModelInput: {name} ({low}, {high}) must be two ascending numbers above 0")
         if 0.0 <= self.unknown <= 1.0 or not abs(self.unknown) <= 100.0:
             raise ConfigError(
                 f"ModelInput: unknown ({self.unknown}) must lie in -100..100, but outside 0..1, where known values are"
             )
 
     def plane_values(self, capture: CaptureMetadata) -> tuple[float, float]:
-        """Values of the ISO and the exposure plane: 0..1, or ``unknown``."""
+        """Return the values of the ISO plane and the exposure plane: 0..1, or ``unknown``."""
         return (
             self._log_position(capture.iso, self.iso_range),
             self._log_position(capture.exposure_s, self.exposure_range_s),
@@ -95,7 +96,7 @@ class ModelInput:
         return min(max((math.log2(value) - low) / (high - low), 0.0), 1.0)
 
     def grid(self, height: int, width: int) -> Grid:
-        """Size of the network's copy of a ``height`` x ``width`` frame; aspect kept, never enlarged.
+        """Return the size of a downscaled ``height`` x ``width`` frame. Aspect ratio is kept, frames are not enlarged.
 
         The longer side is at most ``MAX_ASPECT`` working sizes. Otherwise a frame of one row would need a thousand
         times the memory of a square frame with as many pixels.
@@ -109,10 +110,10 @@ class ModelInput:
         return Grid(h, w, -(-h // m) * m, -(-w // m) * m)
 
     def downscale(self, rgb: Rgb) -> Rgb:
-        """The frame at the grid's picture size, unpadded; the frame itself where it fits.
+        """Return the frame at the size of the grid without padding; the frame itself if it has that size.
 
-        Bilinearly to that size or a double of it, whichever is nearest, then means of 2x2 pixels (4x4 and so on): as
-        good as an area average in less than half of its time.
+        The frame is resized bilinearly to the grid's size times the nearest power of two, then averaged over blocks of
+        2x2, 4x4 ... pixels. The result is as good as INTER_AREA alone, in less than half the time.
         """
         grid = self.grid(*rgb.shape[:2])
         size = (grid.width, grid.height)
@@ -127,8 +128,8 @@ class ModelInput:
     def encode(self, rgb: Rgb, capture: CaptureMetadata, frame_count: Tensor | None = None) -> Tensor:
         """Return the input of the network, (1, 5, h, w) float32: R, G, B in 0..1, the ISO plane, the exposure plane.
 
-        The average of n frames of exposure time t at ISO s is as noisy as one frame of n t at ISO s / n, so that is
-        what the planes of an average say, for each pixel.
+        The average of n frames of exposure time t at ISO s is as noisy as one frame of n t at ISO s / n, so the planes
+        of an average hold these values for each pixel.
 
         Args:
             rgb: (H, W, 3) uint8 or uint16.
@@ -162,7 +163,7 @@ class ModelInput:
     def _shift_planes(
         self, planes: Tensor, capture: CaptureMetadata, frame_count: Tensor, height: int, width: int
     ) -> None:
-        """Write ISO / n and n x exposure time into the known of both planes (2, h, w)."""
+        """Write ISO / n and n x exposure time into both planes (2, h, w), if they are known."""
         is_larger = frame_count.shape[0] > height
         interpolation = cv2.INTER_AREA if is_larger else cv2.INTER_LINEAR
         counts = cv2.resize(np.asarray(frame_count, np.float32), (width, height), interpolation=interpolation)
@@ -178,18 +179,18 @@ class ModelInput:
             np.clip((math.log2(value) + shift - low) / (high - low), 0.0, 1.0, out=plane)
 
     def decode(self, y: Tensor, height: int, width: int) -> Tensor:
-        """The picture part of a network output for a ``height`` x ``width`` frame.
+        """Return a network output for a ``height`` x ``width`` frame without its padding.
 
         Args:
-            y: (1, C, h, w) float32 at the padded grid of that frame.
-            height: rows of the full frame.
-            width: columns of the full frame.
+            y: (1, C, grid.padded_height, grid.padded_width) float32.
+            height: rows of the frame.
+            width: columns of the frame.
 
         Returns:
-            (C, grid.height, grid.width) view without the padding.
+            (C, grid.height, grid.width), a view.
 
         Raises:
-            ModelError: the output does not have the grid's size.
+            ModelError: the output has another size.
         """
         grid = self.grid(height, width)
         if y.ndim != 4 or y.shape[0] != 1 or y.shape[2:] != (grid.padded_height, grid.padded_width):
@@ -200,15 +201,15 @@ class ModelInput:
         return y[0, :, : grid.height, : grid.width]
 
     def to_json(self) -> str:
-        """Text for the ONNX file; ``from_json`` reads it back."""
+        """Return the settings as JSON, for the ONNX file."""
         return json.dumps({"version": 1, **dataclasses.asdict(self)})
 
     @classmethod
     def from_json(cls, text: str) -> ModelInput:
-        """The ModelInput that ``to_json`` wrote.
+        """Return the ModelInput from the JSON of ``to_json``.
 
         Raises:
-            ModelError: not such a text, unknown keys, or values out of range.
+            ModelError: the text is not such JSON, has unknown keys, or has values out of range.
         """
         try:
             if len(text) > MAX_JSON_CHARACTERS:
@@ -236,7 +237,7 @@ def check_rgb(rgb: Rgb) -> None:
 
 
 def to_8_bit(rgb: Rgb) -> NDArray[np.uint8]:
-    """uint8 as it is, uint16 rounded to 0..255."""
+    """Return ``rgb`` as uint8: unchanged, or uint16 rounded to 0..255."""
     if rgb.dtype == np.uint8:
         return rgb  # type: ignore[return-value]
     return np.asarray(cv2.convertScaleAbs(rgb, alpha=255.0 / 65535.0), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""The models that this package ships, by name."""
+"""Models that are installed with this package, by name."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ INCLUDED_MODELS = {
     "quality": "the default's weights on a larger copy of the frame: more detail, more milliseconds",
     "tiny": "half a million parameters in int8 on a smaller copy of the frame, for small boards",
 }
-"""Name, which is the file's name in ``models/`` without its suffix, and what it is for."""
+"""Purpose by name. The name is that of the file in ``models/`` without suffix."""
 
 DEFAULT_MODEL = "student_int8"
 
 
 def find_model(model: str | Path | None) -> Path:
-    """The model file that ``model`` means.
+    """Return the path of a model file.
 
     Args:
-        model: one of ``INCLUDED_MODELS``, else a path; nothing: the default.
+        model: one of ``INCLUDED_MODELS``, or a path; None or "": the default model.
 
     Raises:
-        ConfigError: a word that is neither, or the package is not installed with its models.
+        ConfigError: ``model`` is neither, or the models are not installed.
     """
     text = str(model or DEFAULT_MODEL)
     if text in INCLUDED_MODELS:
@@ -33,13 +33,15 @@ def find_model(model: str | Path | None) -> Path:
     path = Path(text).expanduser()
     if path.suffix or len(path.parts) > 1 or path.exists():
         return path
-    raise ConfigError(f"model '{text}' is neither shipped ({', '.join(INCLUDED_MODELS)}) nor the path of an ONNX file")
+    raise ConfigError(
+        f"model '{text}' is neither an included model ({', '.join(INCLUDED_MODELS)}) nor the path of an ONNX file"
+    )
 
 
 def default_model() -> Path:
-    """The model that runs where none is chosen.
+    """Return the path of the default model.
 
     Raises:
-        ConfigError: the package is not installed with its models.
+        ConfigError: the models are not installed.
     """
     return find_model(None)

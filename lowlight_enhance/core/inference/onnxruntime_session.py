@@ -15,33 +15,32 @@ from lowlight_enhance.core.inference.model_input import Tensor
 from lowlight_enhance.core.inference.session import CPU_PROVIDER, DEFAULT_PROVIDERS, inference_error, one_line
 
 NONEXISTENT_FOLDER = os.path.join(os.devnull, "no-external-data")  # noqa: PTH118 - must stay a path that cannot exist
-"""Folder in which ONNX Runtime looks for external data. Files that name any are rejected before; this is a second
-barrier."""
+"""Folder for external data. ``model_file`` rejects files with external data; this is a second barrier."""
 
 
 class OnnxRuntimeSession:
-    """A ``Session`` of ONNX Runtime, on the first requested provider that starts, else on the CPU."""
+    """A ``Session`` of ONNX Runtime on the first requested provider that starts, else on the CPU."""
 
     def __init__(
         self, model: ModelFile, providers: Sequence[str], threads: int, probe: tuple[int, ...] = (1, 5, 32, 32)
     ) -> None:
-        """Start the first of ``providers`` that can start; arguments and errors as in ``runtimes.open_session``."""
+        """Load a model. Arguments and errors are those of ``runtimes.open_session``."""
         self._path = model.path
         self._input = model.inputs[0].name
         wanted, self._reasons = _available(providers)
         self._run_options = ort.RunOptions()
         self._session: ort.InferenceSession | None = self._start(model.content, wanted, threads, probe)
-        self._begun = tuple(self._session.get_providers())
+        self._started_providers = tuple(self._session.get_providers())
 
     @property
     def providers(self) -> tuple[str, ...]:
-        """Execution providers in use, in order."""
-        return self._begun if self._session is None else tuple(self._session.get_providers())
+        """Execution providers in use, in order of preference."""
+        return self._started_providers if self._session is None else tuple(self._session.get_providers())
 
     @property
     def fallback(self) -> str:
         """Requested providers that are not in use, with the reasons; empty if all are."""
-        lost = [f"{name} failed while it ran" for name in self._begun if name not in self.providers]
+        lost = [f"{name} failed while it ran" for name in self._started_providers if name not in self.providers]
         reasons = [*self._reasons, *lost]
         return f"{'; '.join(reasons)}: running on {', '.join(self.providers)}" if reasons else ""
 
@@ -51,11 +50,11 @@ class OnnxRuntimeSession:
             raise ModelError(f"{self._path}: the session is closed; open the model again")
         try:
             return cast(Tensor, self._session.run(None, {self._input: tensor}, self._run_options)[0])
-        except Exception as error:  # ONNX Runtime's own exceptions share no public base
+        except Exception as error:  # the exceptions of ONNX Runtime have no public base class
             raise inference_error(self._path, tensor, error) from error
 
     def cancel(self) -> None:
-        """End runs early, as in ``Session``."""
+        """End running inferences early, as in ``Session``."""
         self._run_options.terminate = True
 
     def close(self) -> None:
@@ -65,17 +64,20 @@ class OnnxRuntimeSession:
     def _start(
         self, content: bytes, providers: list[str], threads: int, probe: tuple[int, ...]
     ) -> ort.InferenceSession:
-        """Return a session on the first provider that starts. Others than the CPU run once: some fail only then."""
+        """Return a session on the first provider that starts.
+
+        Providers other than the CPU run once on zeros, because some fail only at the first inference.
+        """
         try:
             session = ort.InferenceSession(content, _options(threads), providers=providers, enable_fallback=0)
             started = session.get_providers()
             if tuple(started) != DEFAULT_PROVIDERS:
                 session.run(None, {self._input: np.zeros(probe, np.float32)})
                 session.enable_fallback()
-            silent = [name for name in providers if name not in started]
-            self._reasons += [f"{name} did not start (see the log of ONNX Runtime)" for name in silent]
+            missing = [name for name in providers if name not in started]
+            self._reasons += [f"{name} did not start (see the log of ONNX Runtime)" for name in missing]
             return session
-        except Exception as error:  # ONNX Runtime's own exceptions share no public base
+        except Exception as error:  # the exceptions of ONNX Runtime have no public base class
             if providers == [CPU_PROVIDER]:
                 raise ModelError(
                     f"{self._path} is not a loadable ONNX model ({one_line(error)}); export it again"
@@ -85,20 +87,20 @@ class OnnxRuntimeSession:
 
 
 def _available(providers: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the providers that this ONNX Runtime has, the CPU last, and reasons for those that it lacks.
+    """Return the providers that this build has, the CPU last, and reasons for those that it lacks.
 
     Raises:
-        ConfigError: unknown names, or no name at all.
+        ConfigError: a provider is unknown, or there is none.
     """
-    here, known = ort.get_available_providers(), ort.get_all_providers()
-    unknown = [name for name in providers if name not in here and name not in known]
+    available, known = ort.get_available_providers(), ort.get_all_providers()
+    unknown = [name for name in providers if name not in available and name not in known]
     if unknown or not providers:
         raise ConfigError(
             f"execution provider {', '.join(unknown) or '(none given)'} is unknown to ONNX Runtime; "
-            f"available: {', '.join(here)}"
+            f"available: {', '.join(available)}"
         )
-    wanted = [name for name in providers if name in here and name != CPU_PROVIDER]
-    reasons = [f"{name} is not in this build of ONNX Runtime" for name in providers if name not in here]
+    wanted = [name for name in providers if name in available and name != CPU_PROVIDER]
+    reasons = [f"{name} is not in this build of ONNX Runtime" for name in providers if name not in available]
     return [*wanted, CPU_PROVIDER], reasons
 
 
@@ -107,9 +109,8 @@ def _options(threads: int) -> ort.SessionOptions:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    options.add_session_config_entry(
-        "session.intra_op.allow_spinning", "0"
-    )  # spinning takes the cores from camera and detector
+    # Spinning threads keep the cores from the camera driver and the detector.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.load_model_format", "ONNX")
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", NONEXISTENT_FOLDER)
     return options

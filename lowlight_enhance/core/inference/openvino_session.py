@@ -1,4 +1,4 @@
-"""A session of OpenVINO: on most x86 processors faster than ONNX Runtime; docs/runtimes.md has the figures.
+"""Session of OpenVINO, which is faster than ONNX Runtime on most x86 processors (docs/runtimes.md).
 
 OpenVINO is an optional dependency (``pip install openvino``), imported when the first session is opened.
 """
@@ -19,20 +19,20 @@ from lowlight_enhance.core.inference.session import Precision, inference_error, 
 from lowlight_enhance.core.inference.signal_stack import preserve_signal_stack
 
 MAX_FIXED_SHAPES = 4
-"""Input shapes that have a network compiled for them alone."""
+"""Largest number of networks that are compiled for one input shape."""
 
 STALE_AFTER_RUNS = 100
-"""A compiled shape gives way to a new one once it has not been met for so many frames."""
+"""A network for one input shape can be replaced when it has not been used for this many runs."""
 
 TELEMETRY_MODULE = "openvino_telemetry"
-"""A module through which ``import openvino`` reports to its maker."""
+"""Module that ``import openvino`` uses to send usage data."""
 
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
 
 @dataclass
 class _Compiled:
-    """A network for one input shape, or for every one, and the run in which it was last used."""
+    """A network compiled for one input shape or for any shape, and the number of the last run that used it."""
 
     request: Any
     last_run: int
@@ -41,19 +41,19 @@ class _Compiled:
 class OpenVinoSession:
     """A ``Session`` of OpenVINO on the CPU.
 
-    A network for a fixed shape runs faster than one for any shape, but compiling it takes as long as some frames. So
-    the first ``MAX_FIXED_SHAPES`` shapes get one each, and further shapes share one for any shape until an old one is
-    stale: frames that change their size all the time never pay for a compilation each.
+    A network for a fixed shape is faster than one for any shape, but compiling it takes as long as several frames.
+    Therefore the first ``MAX_FIXED_SHAPES`` shapes get one network each. Further shapes share a network for any shape
+    until an old network is stale, so that a stream of changing sizes does not compile for each frame.
     """
 
     def __init__(self, model: ModelFile, threads: int, precision: Precision) -> None:
-        """Load ``model``; arguments and errors as in ``runtimes.open_session``."""
+        """Load a model. Arguments and errors are those of ``runtimes.open_session``."""
         if precision not in _PRECISIONS:
             raise ConfigError(f"precision '{precision}' is not known; choose one of {', '.join(_PRECISIONS)}")
         openvino = import_openvino()
         self._path = model.path
         self._core: Any = openvino.Core()
-        self._core.set_property({"FORCE_TBB_TERMINATE": True})  # else closing leaves the threads behind
+        self._core.set_property({"FORCE_TBB_TERMINATE": True})  # otherwise the threads remain after close
         self.providers: tuple[str, ...] = ("OpenVINO CPU",)
         self.fallback = ""
         if precision == "bfloat16" and not self._computes_in_bfloat16():
@@ -73,14 +73,14 @@ class OpenVinoSession:
         self._is_cancelled = False
         try:
             self._model: Any = self._core.read_model(model.content)
-        except Exception as error:  # OpenVINO raises RuntimeError and its own kinds
+        except Exception as error:  # OpenVINO raises RuntimeError and exceptions without a public base class
             raise ModelError(
                 f"{self._path}: this OpenVINO cannot load it ({one_line(error)}); upgrade openvino, set runtime to "
                 "'onnxruntime', or export it again"
             ) from error
 
     def run(self, tensor: Tensor) -> Tensor:
-        """The network's output."""
+        """Return the output of the network."""
         if self._core is None:
             raise ModelError(f"{self._path}: the session is closed; open the model again")
         try:
@@ -91,7 +91,7 @@ class OpenVinoSession:
             request.start_async({0: tensor}, share_inputs=True)
             request.wait()
             return np.array(request.get_output_tensor(0).data)
-        except Exception as error:  # OpenVINO raises RuntimeError and its own kinds
+        except Exception as error:  # OpenVINO raises RuntimeError and exceptions without a public base class
             raise inference_error(self._path, tensor, error) from error
 
     def cancel(self) -> None:
@@ -102,7 +102,7 @@ class OpenVinoSession:
                 compiled.request.cancel()
 
     def close(self) -> None:
-        """Free the network and end OpenVINO's threads, unless another session of this process uses them."""
+        """Free the network. The threads of OpenVINO end unless another session of this process uses them."""
         self._compiled.clear()
         self._any_shape = self._model = self._core = None
 
@@ -111,7 +111,7 @@ class OpenVinoSession:
             return "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
     def _request(self, shape: tuple[int, ...]) -> Any:
-        """What infers a tensor of ``shape``."""
+        """Return the inference request for tensors of ``shape``."""
         self._runs += 1
         compiled = self._compiled.get(shape)
         if compiled is None and self._has_room():
@@ -122,7 +122,7 @@ class OpenVinoSession:
         return compiled.request
 
     def _has_room(self) -> bool:
-        """Whether one more shape may be compiled; drops the one that has not been met for longest, if it is stale."""
+        """Return whether one more shape may be compiled, after dropping the oldest network if it is stale."""
         if len(self._compiled) < MAX_FIXED_SHAPES:
             return True
         oldest = min(self._compiled, key=lambda shape: self._compiled[shape].last_run)
@@ -132,7 +132,7 @@ class OpenVinoSession:
         return True
 
     def _compile(self, shape: tuple[int, ...] | None) -> _Compiled:
-        """The network for one shape; None: for any."""
+        """Compile the network for one shape, or for any shape if ``shape`` is None."""
         model = self._model
         if shape is not None:
             model = model.clone()
@@ -143,10 +143,13 @@ class OpenVinoSession:
 
 
 def import_openvino() -> Any:
-    """The module ``openvino``, without the telemetry that its import would start.
+    """Import openvino without its telemetry.
+
+    ``import openvino`` sends usage data if openvino_telemetry can be imported, and works without it. The import has no
+    option for this, so the module is None in ``sys.modules`` while openvino is imported, which raises ImportError.
 
     Raises:
-        ConfigError: it is not installed, or does not load.
+        ConfigError: openvino is not installed or cannot be imported.
     """
     absent = TELEMETRY_MODULE not in sys.modules
     if absent:

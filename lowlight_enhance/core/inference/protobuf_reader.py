@@ -1,7 +1,8 @@
-"""The protobuf wire format, read only as far as a file must be looked at before a library opens it.
+"""A reader of the protobuf wire format (protobuf.dev/programming-guides/encoding), for checks of ONNX files.
 
-Values are not copied: a field of bytes is told by its place in the content. Everything is bounded, and whatever is
-wrong with the bytes is a ProtobufError.
+Fields are returned by their position, so that weights are not copied. The number of fields and the length of texts are
+limited. The package protobuf is not used: it would be a further dependency of the robot, it copies all weights, and
+its limits are those of the parsed message (100 levels, 2 GiB).
 """
 
 from __future__ import annotations
@@ -14,25 +15,25 @@ _FIXED_LENGTHS = {FIXED64: 8, FIXED32: 4}
 
 MAX_VARINT_BYTES = 10
 MAX_NUMBER = 2**29 - 1
-"""Largest number of a field that protobuf knows."""
+"""Largest valid field number."""
 
 MAX_FIELDS = 250_000
-"""Fields of one file that are looked at; the shipped models have fewer than 10,000."""
+"""Limit on the fields of one file; the included models have fewer than 10,000."""
 
 
 class ProtobufError(ValueError):
-    """Bytes that are no protobuf message, or more of them than is reasonable."""
+    """The content is not a protobuf message, or exceeds a limit."""
 
 
 class Field(NamedTuple):
     """One field of a message.
 
     Attributes:
-        number: which field.
+        number: field number.
         wire_type: ``VARINT``, ``FIXED64``, ``BYTES`` or ``FIXED32``.
-        value: of a varint; 0 for the others.
-        start: offset of the value's first byte in the content.
-        end: offset behind the last one.
+        value: value of a varint; 0 for other types.
+        start: offset of the first byte of the value.
+        end: offset after the last byte of the value.
     """
 
     number: int
@@ -43,17 +44,17 @@ class Field(NamedTuple):
 
 
 class ProtobufReader:
-    """A file's content as protobuf; counts the fields that were read."""
+    """Reader of one file, which counts the fields that it reads."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content
         self._fields = 0
 
     def fields(self, start: int, end: int) -> Iterator[Field]:
-        """Fields of the message that lies between two offsets.
+        """Yield the fields of the message between two offsets.
 
         Raises:
-            ProtobufError: cut short, no protobuf, or too many fields in this file.
+            ProtobufError: the message is cut off or invalid, or the file has too many fields.
         """
         at = start
         while at < end:
@@ -63,7 +64,7 @@ class ProtobufReader:
             key, value_start = self._varint(at, end)
             number, wire_type, value = key >> 3, key & 7, 0
             if not 0 < number <= MAX_NUMBER or wire_type not in (VARINT, BYTES, *_FIXED_LENGTHS):
-                raise ProtobufError(f"byte {at} starts no field of a protobuf message")
+                raise ProtobufError(f"byte {at} does not start a protobuf field")
             if wire_type == VARINT:
                 value, at = self._varint(value_start, end)
             elif wire_type == BYTES:
@@ -77,27 +78,27 @@ class ProtobufReader:
                 )
             yield Field(number, wire_type, value, value_start, at)
 
-    def text(self, field: Field, longest: int) -> str:
-        """The field as text.
+    def text(self, field: Field, max_bytes: int) -> str:
+        """Return the text of a field.
 
         Args:
-            field: of ``BYTES``.
-            longest: bytes that are allowed.
+            field: a field of type ``BYTES``.
+            max_bytes: largest size.
 
         Raises:
-            ProtobufError: longer than that, or no UTF-8.
+            ProtobufError: the text is longer, or not UTF-8.
         """
-        if field.end - field.start > longest:
+        if field.end - field.start > max_bytes:
             raise ProtobufError(
-                f"a text of {field.end - field.start} bytes at byte {field.start}: allowed are {longest}"
+                f"a text of {field.end - field.start} bytes at byte {field.start}: allowed are {max_bytes}"
             )
         try:
             return self.content[field.start : field.end].decode()
         except UnicodeDecodeError as error:
-            raise ProtobufError(f"the text at byte {field.start} is no UTF-8") from error
+            raise ProtobufError(f"the text at byte {field.start} is not UTF-8") from error
 
     def _varint(self, at: int, end: int) -> tuple[int, int]:
-        """The number at ``at``, and the offset behind it."""
+        """Return the varint at ``at`` and the offset after it."""
         value = 0
         for number, byte in enumerate(self.content[at : min(end, at + MAX_VARINT_BYTES)]):
             value |= (byte & 0x7F) << (7 * number)

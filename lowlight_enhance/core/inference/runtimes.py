@@ -1,4 +1,4 @@
-"""Open a model with one of the runtimes."""
+"""Sessions of ONNX Runtime and OpenVINO."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def open_session(
     precision: Precision,
     probe: tuple[int, ...],
 ) -> Session:
-    """Load ``model``.
+    """Load a model.
 
     Args:
         model: a checked file.
@@ -35,15 +35,15 @@ def open_session(
     if runtime == "onnxruntime":
         if precision != "float32":
             raise ConfigError(
-                f"precision '{precision}' is OpenVINO's: set runtime to 'openvino', or leave it 'float32'"
+                f"precision '{precision}' is only for OpenVINO: set runtime to 'openvino', or leave it 'float32'"
             )
         return OnnxRuntimeSession(model, providers, threads, probe)
     if runtime != "openvino":
         raise ConfigError(f"runtime '{runtime}' is unknown; choose 'onnxruntime' or 'openvino'")
     if tuple(providers) != DEFAULT_PROVIDERS:
         raise ConfigError(
-            f"providers {', '.join(providers)} are ONNX Runtime's: with runtime 'openvino', which uses the CPU, "
-            f"leave them at {CPU_PROVIDER}"
+            f"providers {', '.join(providers)} are for ONNX Runtime only: with runtime 'openvino', which uses the "
+            f"CPU, leave them at {CPU_PROVIDER}"
         )
     from lowlight_enhance.core.inference.openvino_session import OpenVinoSession
 

@@ -17,7 +17,7 @@ DEFAULT_PROVIDERS = (CPU_PROVIDER,)
 
 
 class Session(Protocol):
-    """A loaded network. For one thread at a time."""
+    """A loaded network. Only one thread at a time may use it."""
 
     @property
     def providers(self) -> tuple[str, ...]:
@@ -28,7 +28,7 @@ class Session(Protocol):
         """Requested provider or precision that is not in use, with the reason; empty if there is none."""
 
     def run(self, tensor: Tensor) -> Tensor:
-        """Return the output of the network, in memory of its own.
+        """Return the output of the network, as a copy that the next run does not change.
 
         Raises:
             ModelError: the runtime fails on this tensor, or the session is closed.

@@ -1,4 +1,10 @@
-"""Keeps a library from leaving a thread with a signal stack that is no longer there."""
+"""Protection against libraries that replace the signal stack of a thread and free it later.
+
+OpenVINO's CPU plugin gives the thread that loads it an alternate signal stack, and unmaps it when the last session
+closes. If another thread closes that session, the first thread keeps an invalid stack. Python runs its signal handlers
+on the alternate stack, so the next signal (Ctrl-C) ends the process with a segmentation fault. Python has no function
+for sigaltstack, so ctypes calls it.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +15,14 @@ from collections.abc import Iterator
 
 
 class _Stack(ctypes.Structure):
-    """``stack_t`` of Linux: where the signal handlers of a thread run."""
+    """``stack_t`` of Linux."""
 
     _fields_ = (("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
 
 
 @contextlib.contextmanager
 def preserve_signal_stack() -> Iterator[None]:
-    """Within, a library may give the calling thread another alternate signal stack; afterwards it has its own again.
-
-    OpenVINO's CPU plugin gives one to the thread that loads it, and unmaps it when the last session closes. Where
-    another thread closes it, the first keeps an address without memory, and as Python's handlers run on the alternate
-    stack, the next signal, be it Ctrl-C, ends the process with a segmentation fault.
-    """
+    """Restore the alternate signal stack of the calling thread when the block ends. Does nothing outside Linux."""
     if not sys.platform.startswith("linux"):
         yield
         return

@@ -1,4 +1,4 @@
-"""What the camera says about one exposure, and how a sensor gain becomes an ISO value."""
+"""ISO and exposure time of a frame, and conversion of sensor gains to ISO."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 ISO_LIMITS = (1.0, 1e7)
-"""ISO values outside this range are taken as nonsense (no camera reaches them), not as a measurement."""
+"""ISO values outside this range are implausible: no camera has them."""
 
 EXPOSURE_LIMITS_S = (1e-7, 86400.0)
-"""Exposure times in seconds outside this range are taken as nonsense."""
+"""Exposure times in seconds outside this range are implausible."""
 
 GainKind = Literal["iso", "db", "linear", "milli_db"]
-"""What a gain value counts: ISO, decibels of amplitude, a factor, or thousandths of a decibel."""
+"""Unit of a gain: ISO, decibels of amplitude, a linear factor, or thousandths of a decibel."""
 
 GAIN_KINDS: tuple[str, ...] = get_args(GainKind)
 
 
 @dataclass(frozen=True, slots=True)
 class CaptureMetadata:
-    """ISO sensitivity and exposure time of one frame; ``None`` where it is not known.
+    """ISO sensitivity and exposure time of one frame; ``None`` if unknown.
 
     Attributes:
         iso: ISO arithmetic sensitivity, e.g. ``3200.0``.
@@ -32,16 +32,16 @@ class CaptureMetadata:
 
     @classmethod
     def sanitized(cls, iso: float | None, exposure_s: float | None) -> CaptureMetadata:
-        """Metadata with every implausible value (NaN, infinite, zero, negative, absurd) turned into unknown."""
+        """Return metadata in which implausible values (NaN, infinite, or outside the limits) are unknown."""
         return cls(plausible(iso, ISO_LIMITS), plausible(exposure_s, EXPOSURE_LIMITS_S))
 
     @property
     def is_unknown(self) -> bool:
-        """True where neither value is known."""
+        """True if neither value is known."""
         return self.iso is None and self.exposure_s is None
 
     def filled_from(self, other: CaptureMetadata) -> CaptureMetadata:
-        """This, with the values of ``other`` in place of those that are not known."""
+        """Return a copy in which unknown values are taken from ``other``."""
         return CaptureMetadata(
             other.iso if self.iso is None else self.iso,
             other.exposure_s if self.exposure_s is None else self.exposure_s,
@@ -52,7 +52,7 @@ UNKNOWN = CaptureMetadata()
 
 
 def plausible(value: float | None, limits: tuple[float, float]) -> float | None:
-    """``value`` as a float if it is finite and within ``limits`` (inclusive), else ``None``."""
+    """Return ``value`` as a float if it is finite and within ``limits`` (inclusive), else ``None``."""
     if value is None:
         return None
     number = float(value)
@@ -62,27 +62,27 @@ def plausible(value: float | None, limits: tuple[float, float]) -> float | None:
 
 
 def iso_from_linear_gain(gain: float, base_iso: float = 100.0, gain_unity: float = 1.0) -> float:
-    """ISO of a linear gain: ``base_iso * gain / gain_unity``.
+    """Return the ISO of a linear gain: ``base_iso * gain / gain_unity``.
 
-    libcamera's convention is ISO 100 at unity gain (rpicam-apps writes EXIF so). ``gain_unity`` is the reading of
-    a device-relative gain control at which the sensor amplifies by one.
+    libcamera's convention is ISO 100 at unity gain (rpicam-apps writes it to EXIF). ``gain_unity`` is the value of a
+    device-relative gain control at which the sensor amplifies by one.
     """
     return base_iso * gain / gain_unity
 
 
 def iso_from_db_gain(gain_db: float, base_iso: float = 100.0) -> float:
-    """ISO of a gain in decibels of amplitude (GenICam, Spinnaker): ``base_iso * 10 ** (gain_db / 20)``."""
+    """Return the ISO of a gain in decibels of amplitude (GenICam, Spinnaker): ``base_iso * 10 ** (gain_db / 20)``."""
     return base_iso * math.pow(10.0, min(gain_db, 400.0) / 20.0)
 
 
 def iso_from_gain(gain: float, kind: GainKind, base_iso: float = 100.0, gain_unity: float = 1.0) -> float:
-    """ISO of a gain of whatever kind.
+    """Return the ISO of a gain.
 
     Args:
-        gain: finite.
-        kind: what it counts.
+        gain: a finite value.
+        kind: unit of the gain.
         base_iso: ISO at unity gain; not used for ``iso``.
-        gain_unity: reading of a ``linear`` gain at which the sensor amplifies by one; used for that kind alone.
+        gain_unity: value of a ``linear`` gain at which the sensor amplifies by one; used only for ``linear``.
     """
     if kind == "iso":
         return gain

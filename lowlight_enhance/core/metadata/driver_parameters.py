@@ -1,7 +1,7 @@
-"""Exposure and gain out of the ROS parameters of a camera's node: their names with each driver, and what they mean.
+"""Exposure and gain from the ROS parameters of a camera node: names and units by driver.
 
-Drivers that publish no metadata still have their settings as parameters. These are what was asked of the camera, so
-they hold only while its automatic controls are off.
+Drivers that publish no metadata still have their settings as parameters. Parameters are the requested values, so they
+are valid only while the automatic controls of the camera are off.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from lowlight_enhance.core.metadata.capture import GAIN_KINDS, CaptureMetadata, 
 from lowlight_enhance.core.metadata.readers import MetadataSettings
 
 DB_KINDS = ("db", "milli_db")
-"""Kinds of gain that may be 0 or less."""
+"""Gain units in which 0 and negative values are valid."""
 
 
 @dataclass(frozen=True, slots=True)
 class ParameterSource:
-    """The parameters of a camera node that tell exposure and gain.
+    """Parameters of a camera node with exposure and gain.
 
-    Where several names are given, the first that the node has counts; of the automatic controls, all count.
+    Of several names, the first parameter that the node has is used. Of the automatic controls, all are used.
 
     Attributes:
         exposure: names of the exposure time.
-        exposure_unit_s: seconds per unit of it.
+        exposure_unit_s: seconds per unit of the exposure time.
         gain: names of the gain.
-        gain_kind: what it counts.
-        digital_gain: names of a factor that is applied beside it.
-        exposure_auto: names of what switches automatic exposure.
-        gain_auto: names of what switches automatic gain.
-        manual: value of those, as text in lower case, with which the camera keeps to the other parameters.
-        manual_by_name: the same for those of them that differ, any of several texts, by name.
+        gain_kind: unit of the gain.
+        digital_gain: names of a factor that is applied in addition to the gain.
+        exposure_auto: names of the controls of automatic exposure.
+        gain_auto: names of the controls of automatic gain.
+        manual: value of these controls, as text in lower case, that means manual.
+        manual_by_name: values that mean manual for controls with other values than ``manual``.
     """
 
     exposure: tuple[str, ...] = ()
@@ -52,14 +52,15 @@ class ParameterSource:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every parameter that matters, each once."""
+        """Names of all these parameters, without duplicates."""
         groups = (self.exposure, self.gain, self.digital_gain, self.exposure_auto, self.gain_auto)
         return tuple(dict.fromkeys(name for group in groups for name in group))
 
 
 DRIVERS: dict[str, ParameterSource] = {
-    # One parameter for each V4L2 control, by its name: newer kernels' first. Exposure is in units of 100 us. The modes
-    # of automatic exposure are numbers, of which 0 is full automatic; automatic gain is a flag.
+    # One parameter for each V4L2 control, with its name; names of newer kernels first. Exposure is in units of 100 us
+    # (V4L2_CID_EXPOSURE_ABSOLUTE). Automatic exposure is a number (V4L2_CID_EXPOSURE_AUTO: 0 automatic, 1 manual),
+    # automatic gain is a flag.
     "v4l2_camera": ParameterSource(
         exposure=("exposure_time_absolute", "exposure_absolute"),
         exposure_unit_s=1e-4,
@@ -69,7 +70,7 @@ DRIVERS: dict[str, ParameterSource] = {
         manual="1",
         manual_by_name={"gain_automatic": ("false", "0")},
     ),
-    # The same V4L2 control; the driver writes -1 for "as it is".
+    # The same V4L2 control. -1 means that the driver does not set it.
     "usb_cam": ParameterSource(
         exposure=("exposure",),
         exposure_unit_s=1e-4,
@@ -85,7 +86,7 @@ DRIVERS: dict[str, ParameterSource] = {
         gain_auto=("rgb.r_set_man_exposure",),
         manual="true",
     ),
-    # ZED X and ZED X One; the USB cameras' exposure and gain, in percent of something, are not to be had.
+    # ZED X and ZED X One. USB cameras have exposure and gain of 0 to 100 without a documented unit.
     "zed": ParameterSource(
         exposure=("video.exposure_time",),
         gain=("video.analog_gain",),
@@ -94,7 +95,7 @@ DRIVERS: dict[str, ParameterSource] = {
         exposure_auto=("video.auto_exposure", "video.auto_exposure_gain"),
         gain_auto=("video.auto_analog_gain", "video.auto_digital_gain", "video.auto_exposure_gain"),
     ),
-    # Releases of camera_ros that do not publish metadata. From libcamera 0.5 on exposure and gain have a mode each.
+    # Releases of camera_ros without metadata. From libcamera 0.5 on, exposure and gain have separate modes.
     "camera_ros": ParameterSource(
         exposure=("ExposureTime",),
         gain=("AnalogueGain",),
@@ -103,7 +104,7 @@ DRIVERS: dict[str, ParameterSource] = {
         manual_by_name={"ExposureTimeMode": ("1",), "AnalogueGainMode": ("1",)},
     ),
 }
-"""What is known of each driver."""
+"""Parameters by driver."""
 
 
 def parameter_source(
@@ -117,21 +118,22 @@ def parameter_source(
     auto: str = "",
     manual: str = "",
 ) -> ParameterSource:
-    """What is known of a driver, with whatever is given in place of it; "" and 0 keep the driver's.
+    """Return the parameters of a driver, with replacements. "" and 0 keep those of the driver.
 
     Args:
-        driver: one of ``DRIVERS``; "" = another, whose parameters are all given.
+        driver: one of ``DRIVERS``; "": another driver, whose parameters are all given.
         exposure: name of the exposure time.
-        exposure_unit_s: seconds per unit of it.
+        exposure_unit_s: seconds per unit of the exposure time.
         gain: name of the gain.
-        gain_kind: what it counts: ``iso``, ``db``, ``linear`` or ``milli_db``.
-        digital_gain: name of a factor that is applied beside the gain.
-        auto: name of what switches automatic exposure and gain.
-        manual: value of that, as text, with which the camera keeps to the other parameters; without ``auto`` of the
-            driver's own, but for those that have another in ``manual_by_name``.
+        gain_kind: unit of the gain: ``iso``, ``db``, ``linear`` or ``milli_db``.
+        digital_gain: name of a factor that is applied in addition to the gain.
+        auto: name of the control of automatic exposure and gain.
+        manual: value of the control, as text, that means manual. Without ``auto`` it applies to the controls of the
+            driver that are not in ``manual_by_name``.
 
     Raises:
-        ConfigError: an unknown driver, a unit or kind that is none, or neither an exposure nor a gain.
+        ConfigError: the driver or gain unit is unknown, the exposure unit is invalid, or there is neither an exposure
+            nor a gain.
     """
     if driver and driver not in DRIVERS:
         close = difflib.get_close_matches(driver, DRIVERS, 1)
@@ -164,19 +166,19 @@ def parameter_source(
 
 
 def read_parameters(values: Mapping[str, Any], source: ParameterSource, settings: MetadataSettings) -> CaptureMetadata:
-    """What a camera node's parameters say.
+    """Return the capture metadata in the parameters of a camera node.
 
     Args:
-        values: by name; a parameter that is missing or None is one that the node does not have.
-        source: which parameters count.
+        values: parameters by name; missing or None: the node does not have the parameter.
+        source: names and units.
         settings: for ``base_iso``, ``gain_unity`` and ``stale_under_auto_exposure``.
 
     Returns:
-        Unknown where the node does not tell: no such parameter, 0 or less (which is how drivers write "as it is"; a
-        gain in dB may be both), or a setting that an automatic control overrides.
+        ISO and exposure time. A value is unknown if the node does not have the parameter, if it is 0 or less (drivers
+        use this for "not set"; valid for a gain in dB), or if an automatic control is on.
 
     Raises:
-        MetadataError: a value that no camera could have.
+        MetadataError: a value is implausible.
     """
     exposure_s = iso = None
     name, value = _first(values, source.exposure)
@@ -195,7 +197,7 @@ def read_parameters(values: Mapping[str, Any], source: ParameterSource, settings
 
 
 def explain_unknown(values: Mapping[str, Any], source: ParameterSource, settings: MetadataSettings) -> str:
-    """Why exposure or gain is not known although ``read_parameters`` can be read, for people; "" where both are."""
+    """Return why exposure or gain is unknown after ``read_parameters``, for the user; "" if both are known."""
     found = []
     for what, names, switches in (
         ("exposure", source.exposure, source.exposure_auto),
@@ -214,7 +216,7 @@ def explain_unknown(values: Mapping[str, Any], source: ParameterSource, settings
 
 
 def _first(values: Mapping[str, Any], names: tuple[str, ...]) -> tuple[str, Any]:
-    """Name and value of the first of these parameters that there is; ("", None) where there is none."""
+    """Return name and value of the first of these parameters that the node has, else ("", None)."""
     return next(((name, values[name]) for name in names if values.get(name) is not None), ("", None))
 
 
@@ -226,7 +228,7 @@ def _above_zero(value: Any, name: str) -> float | None:
 def _is_automatic(
     values: Mapping[str, Any], names: tuple[str, ...], source: ParameterSource, settings: MetadataSettings
 ) -> bool:
-    """Whether one of these switches says that the camera sets the value itself."""
+    """Return whether one of these controls is automatic."""
     found = ((name, str(values[name]).lower()) for name in names if values.get(name) is not None)
     return settings.stale_under_auto_exposure and any(
         text not in source.manual_by_name.get(name, (source.manual,)) for name, text in found
@@ -234,33 +236,33 @@ def _is_automatic(
 
 
 class ParameterCache:
-    """What is known of a camera node's parameters, from its answers to questions and its news of changes."""
+    """Parameters of a camera node, from the responses of its parameter service and from its parameter events."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
         self.values: dict[str, Any] = {}
         self.is_complete = False
-        """True from the first time that every parameter has been answered for until the node is gone."""
+        """True once a response for every parameter has arrived, until ``clear``."""
         self._awaited: set[str] = set()
 
     def start_request(self) -> None:
-        """Every parameter is being asked for: a change from now on is newer than the answer that is on its way."""
+        """Begin a request for all parameters. Changes from now on are newer than its responses."""
         self._awaited = set(self.names)
 
     def set_response(self, name: str, value: Any) -> None:
-        """The node's answer for one parameter; None: it has none of that name."""
+        """Store the response for one parameter, unless a newer change arrived; None: the node does not have it."""
         if name in self._awaited:
             self._awaited.discard(name)
             self.values[name] = value
         self.is_complete = self.is_complete or not self._awaited
 
     def set_changed(self, name: str, value: Any) -> None:
-        """The node's news of one of its parameters; None: it is deleted."""
+        """Store the value of a parameter event; None: the parameter was deleted."""
         self._awaited.discard(name)
         self.values[name] = value
 
     def clear(self) -> None:
-        """The node is gone."""
+        """Drop all values: the node is gone."""
         self.values.clear()
         self._awaited.clear()
         self.is_complete = False

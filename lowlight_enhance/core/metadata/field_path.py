@@ -1,7 +1,10 @@
-"""Paths to a field inside a message, such as ``status[0].values[ExposureTime].value``: read once, followed often.
+"""Paths to a field in a message, for example ``status[0].values[ExposureTime].value``.
 
-A path is names joined by dots. A number in brackets takes an item of a list (negative: from its end), other text in
-brackets the item of a list of diagnostic_msgs/msg/KeyValue with that key. Nothing in a path is executed.
+A path is a list of names joined by dots. A number in brackets is the index of a list item (negative: from the end).
+Other text in brackets is the key of an item in a list of diagnostic_msgs/msg/KeyValue.
+
+glom and JMESPath read such paths too, but are further dependencies of the robot, and both evaluate more than field
+access. Names cannot begin with an underscore, so a parameter cannot reach Python internals.
 """
 
 from __future__ import annotations
@@ -20,23 +23,23 @@ from lowlight_enhance.core.errors import ConfigError, MetadataError
 from lowlight_enhance.core.metadata.message_values import cut, short
 
 MAX_CHARACTERS = 200
-"""Of a path."""
+"""Longest path."""
 
 MAX_FOUND = 12
-"""Names that an error shows, of those that a message has instead of the wanted one."""
+"""Number of existing names that an error message lists."""
 
 SHOWN_CHARACTERS = 200
-"""Of these names together."""
+"""Characters of these names together."""
 
 _STEP = re.compile(r"(?P<dot>\.?)(?P<name>[A-Za-z][A-Za-z0-9_]*)|\[(?P<index>-?[0-9]{1,9})\]|\[(?P<key>[^\[\]]+)\]")
 
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One step from a value into it: the field ``name``, the item at ``index``, or the item with ``key``.
+    """One step of a path: the field ``name``, the item at ``index``, or the item with ``key``.
 
     Attributes:
-        start: characters of the path before this step.
+        start: offset of the step in the path.
     """
 
     start: int
@@ -47,16 +50,16 @@ class _Step:
 
 @dataclass(frozen=True, slots=True)
 class FieldPath:
-    """A path that has been read; make one with ``field_path``."""
+    """A parsed path; ``parse_field_path`` returns one."""
 
     text: str
     steps: tuple[_Step, ...]
 
     def resolve(self, msg: Any) -> Any:
-        """What lies at the end of the path in ``msg``.
+        """Return the value at the path in ``msg``.
 
         Raises:
-            MetadataError: the message has no such thing; names the path, how far it led and what is there instead.
+            MetadataError: there is no such value. The error names the last value found and its fields.
         """
         value = msg
         for step in self.steps:
@@ -66,11 +69,11 @@ class FieldPath:
             elif _is_list(value):
                 found = _item(value, step)
             if found is _missing:
-                raise MetadataError(self._complaint(msg, value, step))
+                raise MetadataError(self._error_text(msg, value, step))
             value = found
         return value
 
-    def _complaint(self, msg: Any, value: Any, step: _Step) -> str:
+    def _error_text(self, msg: Any, value: Any, step: _Step) -> str:
         if step.name:
             wanted = f"no field '{step.name}'"
         elif not _is_list(value):
@@ -88,10 +91,10 @@ _missing = object()
 
 @functools.lru_cache(maxsize=64)
 def parse_field_path(text: str) -> FieldPath:
-    """Read a path.
+    """Parse a path.
 
     Raises:
-        ConfigError: it is none; says where it goes wrong.
+        ConfigError: the path is invalid. The error names the position.
     """
     if len(text) > MAX_CHARACTERS:
         raise ConfigError(f"field path of {len(text)} characters is over the limit of {MAX_CHARACTERS}")
@@ -129,7 +132,7 @@ def _item(values: Sequence[Any], step: _Step) -> Any:
 
 
 def _found(value: Any) -> str:
-    """What ``value`` has instead: its keys, the number of its items, its fields, or itself."""
+    """Describe ``value``: its keys, the number of its items, its fields, or itself."""
     if _is_list(value):
         keys = [key for item in islice(value, MAX_FOUND) if isinstance(key := getattr(item, "key", None), str)]
         return cut(f"the keys {', '.join(keys)}", SHOWN_CHARACTERS) if keys else f"{len(value)} items"

@@ -1,4 +1,4 @@
-"""Numbers, fields and JSON out of metadata messages; whatever is wrong with them is a MetadataError."""
+"""Numbers, fields and JSON from metadata messages. Invalid content raises MetadataError."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from lowlight_enhance.core.imaging.messages import stamp_ns
 from lowlight_enhance.core.metadata.capture import EXPOSURE_LIMITS_S, ISO_LIMITS, GainKind, iso_from_gain, plausible
 
 MAX_JSON_CHARACTERS = 64 * 1024
-"""Longer metadata texts are refused unread; a driver's own has about one hundredth of that."""
+"""Longer JSON texts are rejected before they are parsed; those of drivers have about 600 characters."""
 
 MAX_JSON_BRACKETS = 256
-"""Texts with more objects and lists are refused unread, which bounds their depth; a driver's own has one."""
+"""Texts with more objects and lists are rejected before they are parsed, which limits their depth; those of drivers
+have one."""
 
 MAX_STAMP_NS = 2**63
-"""Stamps are 64-bit in ROS."""
+"""ROS stores times as 64-bit nanoseconds."""
 
 SHOWN_CHARACTERS = 40
-"""Of a strange value, in an error."""
+"""Characters of an invalid value in an error message."""
 
 
 def exposure_s(value: Any, name: str, unit_s: float) -> float | None:
-    """Exposure time in seconds of ``value`` units of ``unit_s`` seconds.
+    """Return the exposure time in seconds of ``value`` units of ``unit_s`` seconds.
 
-    None where the driver does not tell: absent, 0 or less (some write -1 for "invalid"), or not finite.
+    None if the driver does not give it: absent, 0 or less (some drivers write -1 for "invalid"), or not finite.
 
     Raises:
-        MetadataError: no number, or no exposure time that a camera could have.
+        MetadataError: ``value`` is not a number, or the exposure time is implausible.
     """
     exposure = number(value, name)
     if exposure is None or exposure <= 0.0 or not math.isfinite(exposure):
@@ -50,13 +51,13 @@ def iso(
     *,
     allow_zero: bool = False,
 ) -> float | None:
-    """ISO of a gain.
+    """Return the ISO of a gain.
 
-    None where the driver does not tell: absent, not finite, or 0 unless ``allow_zero``, as 0 dB may be a gain or an
+    None if the driver does not give it: absent, not finite, or 0 unless ``allow_zero``. 0 dB can be a gain or an
     empty field.
 
     Raises:
-        MetadataError: no number, or no ISO that a camera could have.
+        MetadataError: ``value`` is not a number, or the ISO is implausible.
     """
     gain = number(value, name)
     if gain is None or not math.isfinite(gain) or (gain == 0.0 and not allow_zero):
@@ -65,19 +66,19 @@ def iso(
 
 
 def with_digital_gain(iso: float, value: Any, name: str) -> float:
-    """``iso`` times a digital gain factor, which is 1 where it is absent or 0.
+    """Return ``iso`` times a digital gain factor, which is 1 if it is absent or 0.
 
     Raises:
-        MetadataError: no number, or no ISO that a camera could have comes of it.
+        MetadataError: ``value`` is not a number, or the ISO is implausible.
     """
     return in_limits(iso * (finite(value, name) or 1.0), ISO_LIMITS, name, value)
 
 
 def finite(value: Any, name: str) -> float | None:
-    """A finite number (or text that spells one); None where the driver left it out or blank.
+    """Return a finite number (or the number in a text); None if it is absent or blank.
 
     Raises:
-        MetadataError: it is anything else.
+        MetadataError: ``value`` is anything else.
     """
     found = number(value, name)
     if found is not None and not math.isfinite(found):
@@ -86,10 +87,10 @@ def finite(value: Any, name: str) -> float | None:
 
 
 def number(value: Any, name: str) -> float | None:
-    """A number, NaN and infinities included (or text that spells one); None where the driver left it out or blank.
+    """Return a number, NaN and infinities included (or the number in a text); None if it is absent or blank.
 
     Raises:
-        MetadataError: it is anything else.
+        MetadataError: ``value`` is anything else.
     """
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
@@ -106,10 +107,16 @@ def _no_number(value: Any, name: str) -> MetadataError:
 
 
 def in_limits(found: float, limits: tuple[float, float], name: str, value: Any) -> float:
-    """``found`` where it lies within ``limits``.
+    """Return ``found`` if it is within ``limits``.
+
+    Args:
+        found: the converted value.
+        limits: smallest and largest plausible value.
+        name: name of the value in the message.
+        value: the value in the message, for the error message.
 
     Raises:
-        MetadataError: it does not; names ``value``, of which it was made.
+        MetadataError: ``found`` is outside ``limits``.
     """
     if plausible(found, limits) is None:
         raise MetadataError(
@@ -120,7 +127,7 @@ def in_limits(found: float, limits: tuple[float, float], name: str, value: Any) 
 
 
 def to_number(value: Any) -> float | None:
-    """``value`` (a number, or text that spells one) as a float; None for anything else, booleans included."""
+    """Return ``value`` (a number, or a number in a text) as a float; None for anything else, booleans included."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, str, np.number)):
         return None
     try:
@@ -130,15 +137,15 @@ def to_number(value: Any) -> float | None:
 
 
 def is_set(value: Any) -> bool:
-    """Whether a flag (boolean, or a number) is set."""
+    """Return whether a flag (a boolean or integer) is set."""
     return isinstance(value, (bool, int, np.bool_, np.integer)) and bool(value)
 
 
 def field(msg: Any, name: str) -> Any:
-    """A field of a message.
+    """Return a field of a message.
 
     Raises:
-        MetadataError: it has no such field.
+        MetadataError: the message has no such field.
     """
     try:
         return getattr(msg, name)
@@ -149,10 +156,10 @@ def field(msg: Any, name: str) -> Any:
 
 
 def items(msg: Any, name: str) -> list[Any]:
-    """The items of a field that is a list.
+    """Return the items of a list field.
 
     Raises:
-        MetadataError: there is no such field, or it is no list.
+        MetadataError: the message has no such field, or it is not a list.
     """
     try:
         return list(field(msg, name))
@@ -161,20 +168,20 @@ def items(msg: Any, name: str) -> list[Any]:
 
 
 def key_values(msg: Any, name: str) -> dict[str, Any]:
-    """The values by key of a field that is a list of diagnostic_msgs/msg/KeyValue.
+    """Return the values by key of a field that is a list of diagnostic_msgs/msg/KeyValue.
 
     Raises:
-        MetadataError: it is not.
+        MetadataError: the field is missing or is not such a list.
     """
     return {str(field(pair, "key")): field(pair, "value") for pair in items(msg, name)}
 
 
 def json_object(msg: Any, name: str) -> dict[str, Any]:
-    """The object in a field of JSON text.
+    """Return the JSON object in a text field.
 
     Raises:
-        MetadataError: it is no text, not JSON, no object, longer than ``MAX_JSON_CHARACTERS``, or has more than
-            ``MAX_JSON_BRACKETS`` objects and lists.
+        MetadataError: the field is not a text or not a JSON object, is longer than ``MAX_JSON_CHARACTERS``, or has
+            more than ``MAX_JSON_BRACKETS`` objects and lists.
     """
     text = field(msg, name)
     if not isinstance(text, str):
@@ -189,7 +196,7 @@ def json_object(msg: Any, name: str) -> dict[str, Any]:
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise MetadataError(f"metadata message: {name} is no JSON text ({cut(str(error), 120)}); {hint}") from error
+        raise MetadataError(f"metadata message: {name} is not JSON ({cut(str(error), 120)}); {hint}") from error
     if not isinstance(values, dict):
         raise MetadataError(
             f"metadata message: {name} is a JSON {type(values).__name__}, not an object of keys and values; {hint}"
@@ -198,22 +205,24 @@ def json_object(msg: Any, name: str) -> dict[str, Any]:
 
 
 def stamp(stamped: Any) -> int | None:
-    """Nanoseconds of a stamp or header; None for 0, which is how drivers leave it unset.
+    """Return the nanoseconds of a stamp or header; None for 0, which means unset.
 
     Raises:
-        MetadataError: it is neither, or no time that ROS could mean.
+        MetadataError: ``stamped`` has no stamp, or the stamp is outside the range of ROS times.
     """
     try:
         found_ns = stamp_ns(stamped)
     except ImageError as error:
         raise MetadataError(f"metadata message: {error}") from error
     if not 0 <= found_ns < MAX_STAMP_NS:
-        raise MetadataError(f"metadata message: a stamp of {short(found_ns)} ns is no time; check the driver's clock")
+        raise MetadataError(
+            f"metadata message: a stamp of {short(found_ns)} ns is out of range; check the driver's clock"
+        )
     return found_ns or None
 
 
 def diagnostic_level(status: Any, otherwise: int) -> int:
-    """The level as rclpy (one byte) or rosbags (an integer) gives it; ``otherwise`` for what is neither."""
+    """Return the level of a DiagnosticStatus of rclpy (one byte) or rosbags (an integer); else ``otherwise``."""
     level = field(status, "level")
     try:
         return level[0] if isinstance(level, bytes) else operator.index(level)
@@ -222,13 +231,13 @@ def diagnostic_level(status: Any, otherwise: int) -> int:
 
 
 def short(value: Any) -> str:
-    """``value`` for an error message, cut where it is long."""
+    """Return ``value`` as text for an error message, cut if it is long."""
     try:
         return cut(reprlib.repr(value), SHOWN_CHARACTERS)
-    except ValueError:  # an integer of more digits than Python cares to write
+    except ValueError:  # Python limits the digits of an integer in a text (sys.set_int_max_str_digits)
         return type(value).__name__
 
 
 def cut(text: str, characters: int) -> str:
-    """``text``, or the beginning of it in so many characters."""
+    """Return ``text``, or its beginning with "..." if it is longer than ``characters``."""
     return text if len(text) <= characters else text[: characters - 3] + "..."

@@ -1,7 +1,7 @@
-"""Capture metadata out of the drivers' own messages: one reader a message type, named in READERS.
+"""Capture metadata from driver messages: one reader per message type, in ``READERS``.
 
-Messages are read by attribute, so no driver package is needed and recorded messages serve as well as live ones. A new
-driver is one function and one line in READERS, or none: ``read_fields`` reads any message by the paths of its fields.
+Messages are read by attribute, so no driver package is needed, and recorded messages work too. A new driver needs one
+function and one line in ``READERS``, or only parameters: ``read_fields`` reads any message by field paths.
 """
 
 from __future__ import annotations
@@ -20,47 +20,46 @@ from lowlight_enhance.core.metadata.message_values import field, key_values, sho
 from lowlight_enhance.core.metadata.reading import Reading, Value, make_reading, value_or_error
 
 DIAGNOSTIC_ERROR_LEVEL = 2
-"""diagnostic_msgs/DiagnosticStatus.ERROR; a status at this level or above (STALE) is not believed."""
+"""diagnostic_msgs/DiagnosticStatus.ERROR; a status at this level or above (STALE) is ignored."""
 
 GAIN_DB_LIMIT = 200.0
-"""No camera's gain range reaches further, up or down."""
+"""Largest plausible gain in dB, positive or negative."""
 
 TYPE_NAME = re.compile(r"[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*")
-"""Of a ROS message."""
+"""Name of a ROS message type."""
 
 NORMALISED_SLACK = 1e-3
-"""How far above 1 rounding may lift a normalised gain."""
+"""A normalised gain may exceed 1 by this much, because of rounding."""
 
 
 @dataclass(frozen=True, slots=True)
 class MetadataSettings:
-    """What a driver's message does not say about its own values.
+    """Settings for values whose unit and scale driver messages do not contain.
 
     Attributes:
         exposure_unit_s: seconds per unit of the driver's exposure value; 1e-4 for a RealSense D400's colour stream.
         base_iso: ISO at a gain of one (0 dB).
-        gain_unity: reading of a linear gain at which the sensor amplifies by one.
-        gain_min_db: gain in dB that a Basler camera's normalised 0 stands for.
-        gain_max_db: gain in dB that its normalised 1 stands for; where it equals ``gain_min_db``, the range counts as
-            unknown and with it the ISO.
-        exposure_key: key of the exposure value in JSON and diagnostics; "" = what the driver is known to write.
-        gain_key: key of the gain; "" = what the driver is known to write.
+        gain_unity: value of a linear gain at which the sensor amplifies by one.
+        gain_min_db: gain in dB of a Basler camera at the normalised gain 0.
+        gain_max_db: gain in dB at the normalised gain 1. If it equals ``gain_min_db``, the ISO is unknown.
+        exposure_key: key of the exposure value in JSON and diagnostics; "": the key of the driver.
+        gain_key: key of the gain; "": the key of the driver.
         exposure_field: path of the exposure value in a message of any type, e.g. ``shutter`` or
-            ``status[0].values[ExposureTime].value``. Where this or ``gain_field`` is set, the paths are read and
-            nothing else, even if the type has a reader of its own.
+            ``status[0].values[ExposureTime].value``. If this or ``gain_field`` is set, ``read_fields`` reads the
+            message, even if its type has a reader.
         exposure_scale_s: seconds per unit of the value at ``exposure_field``.
         gain_field: path of the gain value.
-        gain_kind: what the value at ``gain_field`` counts: ``iso``, ``db``, ``linear`` or ``milli_db``.
-        stamp_field: path of the stamp (or header) that goes with ``exposure_field`` and ``gain_field``; "" = the
-            message has none, so that the time of its receipt counts.
-        frame_id: only messages with this header.frame_id count; "" = all.
-        hardware_id: only diagnostic statuses with this hardware_id count; "" = all.
-        stale_under_auto_exposure: what a camera says about itself counts as unknown while its auto exposure is on,
-            where it then repeats the manual settings: a RealSense's colour stream, and the ROS parameters of camera
-            nodes. Set it to False for a RealSense's depth and infrared streams, which report the live values.
+        gain_kind: unit of the value at ``gain_field``: ``iso``, ``db``, ``linear`` or ``milli_db``.
+        stamp_field: path of the stamp (or header) for ``exposure_field`` and ``gain_field``; "": the message has none,
+            and the time of receipt is used.
+        frame_id: messages with another header.frame_id are ignored; "": none is ignored.
+        hardware_id: diagnostic statuses with another hardware_id are ignored; "": none is ignored.
+        stale_under_auto_exposure: values are unknown while auto exposure is on, for drivers that then report the
+            manual settings: the colour stream of RealSense (librealsense #2549), and the ROS parameters of camera
+            nodes. Set it to False for the depth and infrared streams of RealSense, which report live values.
 
     Raises:
-        ConfigError: a value out of its range, or a path that cannot be read.
+        ConfigError: a value is out of range, or a path is invalid.
     """
 
     exposure_unit_s: float = 1e-6
@@ -87,8 +86,8 @@ class MetadataSettings:
         low, high = self.gain_min_db, self.gain_max_db
         if not -GAIN_DB_LIMIT <= low <= high <= GAIN_DB_LIMIT:
             raise ConfigError(
-                f"MetadataSettings: gain_min_db ({low}) and gain_max_db ({high}) must rise from one to the other and "
-                f"lie within {-GAIN_DB_LIMIT:g}..{GAIN_DB_LIMIT:g}; set both at once"
+                f"MetadataSettings: gain_min_db ({low}) and gain_max_db ({high}) must be in ascending order and "
+                f"within {-GAIN_DB_LIMIT:g}..{GAIN_DB_LIMIT:g}; set both at once"
             )
         if self.gain_kind not in GAIN_KINDS:
             raise ConfigError(f"MetadataSettings: gain_kind '{self.gain_kind}' is none of {', '.join(GAIN_KINDS)}")
@@ -101,18 +100,19 @@ class MetadataSettings:
 
     @property
     def has_fields(self) -> bool:
-        """True where paths name the values, so that a message of any type can be read."""
+        """True if field paths are set, so that a message of any type can be read."""
         return bool(self.exposure_field or self.gain_field)
 
 
 Reader = Callable[[Any, MetadataSettings], Reading | None]
-"""Returns None for a message that is not about this camera; raises MetadataError where it can be used for nothing."""
+"""Function from a message to its reading; None for a message about another camera. Raises MetadataError if no value is
+valid."""
 
 
 def read_realsense(msg: Any, settings: MetadataSettings) -> Reading | None:
-    """realsense2_camera_msgs/msg/Metadata: ``actual_exposure`` and the device's own linear ``gain_level``.
+    """Read a realsense2_camera_msgs/msg/Metadata: ``actual_exposure`` and the device-relative linear ``gain_level``.
 
-    The colour stream takes both from its manual controls, and says 0 in ``auto_exposure`` while they hold.
+    The colour stream reports its manual controls, which are valid only while ``auto_exposure`` is 0.
     """
     if not _has_frame_id(msg, settings):
         return None
@@ -124,7 +124,7 @@ def read_realsense(msg: Any, settings: MetadataSettings) -> Reading | None:
 
 
 def read_orbbec(msg: Any, settings: MetadataSettings) -> Reading | None:
-    """orbbec_camera_msgs/msg/Metadata: ``exposure`` and the device's own linear ``gain``."""
+    """Read an orbbec_camera_msgs/msg/Metadata: ``exposure`` and the device-relative linear ``gain``."""
     if not _has_frame_id(msg, settings):
         return None
     keys = (settings.exposure_key or "exposure", settings.gain_key or "gain")
@@ -132,10 +132,10 @@ def read_orbbec(msg: Any, settings: MetadataSettings) -> Reading | None:
 
 
 def read_flir(msg: Any, settings: MetadataSettings) -> Reading | None:
-    """flir_camera_msgs/msg/ImageMetaData: ``exposure_time`` and ``gain`` in dB.
+    """Read a flir_camera_msgs/msg/ImageMetaData: ``exposure_time`` and ``gain`` in dB.
 
-    The driver leaves both at 0 where the camera's chunk data is off, so a gain of 0 dB counts only beside an
-    exposure time.
+    The driver leaves both at 0 if the chunk data of the camera is off, so a gain of 0 dB is valid only together
+    with an exposure time.
     """
     if not _has_frame_id(msg, settings):
         return None
@@ -143,10 +143,10 @@ def read_flir(msg: Any, settings: MetadataSettings) -> Reading | None:
 
 
 def read_diagnostics(msg: Any, settings: MetadataSettings) -> Reading | None:
-    """diagnostic_msgs/msg/DiagnosticArray of camera_ros: ``ExposureTime``, ``AnalogueGain`` and ``DigitalGain``.
+    """Read a diagnostic_msgs/msg/DiagnosticArray of camera_ros: ``ExposureTime``, ``AnalogueGain``, ``DigitalGain``.
 
-    /diagnostics is shared with every other node: the first status that carries one of the keys, is of the wanted
-    hardware_id and not in error is taken. Where all such are in error, the camera tells nothing.
+    All nodes publish on /diagnostics. The first status with one of the keys, the requested hardware_id and a level
+    below ERROR is read. If all such statuses are errors, both values are unknown.
     """
     if not _has_frame_id(msg, settings):
         return None
@@ -165,9 +165,9 @@ def read_diagnostics(msg: Any, settings: MetadataSettings) -> Reading | None:
 
 
 def read_aravis(msg: Any, settings: MetadataSettings) -> Reading | None:
-    """camera_aravis2_msgs/msg/CameraDiagnostics: the GenICam features ``ExposureTime`` and ``Gain`` (dB).
+    """Read a camera_aravis2_msgs/msg/CameraDiagnostics: the GenICam features ``ExposureTime`` and ``Gain`` (dB).
 
-    Published every ten seconds unless the driver is told otherwise, with the time of that, not of a frame; its
+    By default the driver publishes it every ten seconds with the current time instead of the stamp of a frame. Its
     ``frame_id`` is the name of the driver's node.
     """
     if not _has_frame_id(msg, settings):
@@ -180,21 +180,21 @@ def read_aravis(msg: Any, settings: MetadataSettings) -> Reading | None:
 
 
 def read_pylon(msg: Any, settings: MetadataSettings) -> Reading | None:
-    """pylon_ros2_camera_interfaces/msg/CurrentParams: ``exposure`` and a ``gain`` of 0 to 1 of its range.
+    """Read a pylon_ros2_camera_interfaces/msg/CurrentParams: ``exposure`` and a normalised ``gain`` of 0 to 1.
 
-    It has no header, so ``frame_id`` says nothing here. Values below 0 (-9999, -10000, -20000) mean that the camera
-    does not tell; all are unknown where ``success`` is not set.
+    The message has no header, so the setting ``frame_id`` is not used. Values below 0 (-9999, -10000, -20000) mean
+    that the camera does not give them. All values are unknown if ``success`` is not set.
     """
     if not message_values.is_set(field(msg, "success")):
         return Reading(None, UNKNOWN)
     exposure_s = value_or_error(
         message_values.exposure_s, field(msg, "exposure"), "exposure", settings.exposure_unit_s
     )
-    return make_reading(None, value_or_error(_iso_of_share, field(msg, "gain"), settings), exposure_s)
+    return make_reading(None, value_or_error(_iso_of_normalised_gain, field(msg, "gain"), settings), exposure_s)
 
 
-def _iso_of_share(value: Any, settings: MetadataSettings) -> float | None:
-    """ISO of a gain of 0 to 1 of its range, where that is known; errors as of ``message_values.iso``."""
+def _iso_of_normalised_gain(value: Any, settings: MetadataSettings) -> float | None:
+    """Return the ISO of a gain of 0 to 1 if the range in dB is known; errors as ``message_values.iso``."""
     low_db, high_db = settings.gain_min_db, settings.gain_max_db
     gain = message_values.number(value, "gain")
     if gain is None or not 0.0 <= gain < math.inf or high_db <= low_db:
@@ -206,9 +206,9 @@ def _iso_of_share(value: Any, settings: MetadataSettings) -> float | None:
 
 
 def read_fields(msg: Any, settings: MetadataSettings) -> Reading | None:
-    """A message of any type, by the paths in ``settings``.
+    """Read a message of any type by the field paths in ``settings``.
 
-    As with FLIR, a gain of exactly 0 dB beside an exposure field that tells nothing is unknown.
+    As with FLIR, a gain of 0 dB is unknown if the exposure field gives no exposure.
     """
     if not _has_frame_id(msg, settings):
         return None
@@ -249,10 +249,10 @@ READERS: dict[str, Reader] = {
 
 
 def reader_for_type(type_name: str, settings: MetadataSettings | None = None) -> Reader:
-    """The reader of a message type: ``read_fields`` for any type where ``settings`` name fields.
+    """Return the reader of a message type: ``read_fields`` for any type if ``settings`` have field paths.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is no reader.
     """
     if settings is not None and settings.has_fields and TYPE_NAME.fullmatch(type_name):
         return read_fields
@@ -261,7 +261,7 @@ def reader_for_type(type_name: str, settings: MetadataSettings | None = None) ->
     except KeyError:
         raise ConfigError(
             f"no reader for metadata messages of type {short(type_name)}; it must be one of {', '.join(READERS)}, or "
-            "any like package_msgs/msg/Name whose values exposure_field or gain_field say where to find"
+            "another type like package_msgs/msg/Name with exposure_field or gain_field set"
         ) from None
 
 
@@ -272,7 +272,7 @@ def _linear_reading(
     settings: MetadataSettings,
     digital_key: str = "",
 ) -> Reading:
-    """Reading of an exposure and a linear gain (times a digital one) under their keys; absent and 0 are unknown."""
+    """Return the reading of exposure and linear gain (times digital gain) by key; absent and 0 are unknown."""
     exposure_key, gain_key = keys
 
     def total_iso() -> float | None:
@@ -295,7 +295,10 @@ def _db_reading(
     *,
     allow_zero: bool = False,
 ) -> Reading:
-    """Reading of an exposure and a gain in dB, each (value, name); 0 dB counts if so said or beside an exposure."""
+    """Return the reading of exposure and gain in dB, each as (value, name).
+
+    A gain of 0 dB is valid with ``allow_zero`` or with an exposure.
+    """
     exposure_s = value_or_error(message_values.exposure_s, *exposure, settings.exposure_unit_s)
     allow_zero = allow_zero or isinstance(exposure_s, float)
     iso = value_or_error(message_values.iso, *gain, "db", settings.base_iso, allow_zero=allow_zero)
@@ -307,10 +310,10 @@ def _has_frame_id(msg: Any, settings: MetadataSettings) -> bool:
 
 
 def _is_text(value: Any, text: str) -> bool:
-    """Whether ``value`` is this text; a foreign message may hold an array, which has an equality of its own."""
+    """Return whether ``value`` is this text. In another message type it can be an array, for which == is an array."""
     return isinstance(value, str) and value == text
 
 
 def _is_on(auto_exposure: Any) -> bool:
-    """Whether auto exposure is on; anything but a clear no is a yes."""
+    """Return whether auto exposure is on, or its value is not understood."""
     return not (auto_exposure is None or auto_exposure is False or message_values.to_number(auto_exposure) == 0.0)

@@ -1,4 +1,4 @@
-"""What one metadata message says: two values, each of which counts though the other cannot be read."""
+"""Reading: ISO and exposure time from one metadata message, of which one may be invalid."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from lowlight_enhance.core.metadata import message_values
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
 
 Value = float | MetadataError | None
-"""A value that was read, why it could not be, or None where the driver does not tell."""
+"""A value, the error of reading it, or None if the driver does not give it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one message about this camera says.
+    """Content of one message about this camera.
 
     Attributes:
-        stamp_ns: the header's stamp, above 0, which is that of the image with drivers that publish for each frame;
-            None where the message has none or leaves it at zero: it then holds from the time of its receipt.
-        capture: ISO and exposure time, each None where the message does not tell; a message that tells neither ends
-            what the one before said.
-        problem: what is wrong with the one value that could not be read beside the other; "" for nothing.
+        stamp_ns: stamp of the header, above 0. Drivers with per-frame metadata use the stamp of the image. None if the
+            message has no stamp or a stamp of zero; it is then valid from the time of receipt.
+        capture: ISO and exposure time, each None if the message does not give it. A message that gives neither
+            replaces earlier messages.
+        problem: error of the one value that is invalid while the other is valid; "" if there is none.
     """
 
     stamp_ns: int | None
@@ -32,7 +32,7 @@ class Reading:
 
 
 def value_or_error(read: Callable[..., float | None], *args: Any, **options: Any) -> Value:
-    """What ``read`` gives, or its error: the message's other value may still count."""
+    """Return the result of ``read``, or its MetadataError, so that the other value can still be used."""
     try:
         return read(*args, **options)
     except MetadataError as error:
@@ -40,10 +40,15 @@ def value_or_error(read: Callable[..., float | None], *args: Any, **options: Any
 
 
 def make_reading(stamped: Any, iso: Value, exposure_s: Value) -> Reading:
-    """What a message says that has a stamp (or header), or None for one that has none.
+    """Return the reading of a message.
+
+    Args:
+        stamped: its stamp or header; None if it has none.
+        iso: its ISO.
+        exposure_s: its exposure time in seconds.
 
     Raises:
-        MetadataError: it could be read for neither value, or its stamp could not be.
+        MetadataError: a value is invalid and the other is not known, or the stamp is invalid.
     """
     errors = [value for value in (exposure_s, iso) if isinstance(value, MetadataError)]
     capture = CaptureMetadata(

@@ -1,4 +1,8 @@
-"""StampedBuffer: the most recent values of one stream, found by their time stamp."""
+"""StampedBuffer: the newest values of one stream, found by stamp.
+
+message_filters is not used: its TimeSynchronizer waits for a match, while a frame here needs the nearest or last value
+at once, and offline commands run without ROS.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +17,8 @@ T = TypeVar("T")
 class StampedBuffer(Generic[T]):
     """The ``capacity`` newest values by stamp, in nanoseconds.
 
-    Values may arrive out of order by up to ``reorder_ns``. A stamp further back than that is a jump in time (a bag
-    that starts over, a simulation that was reset): every newer value is dropped, as it belongs to the time before.
+    Values may arrive out of order by up to ``reorder_ns``. A stamp that is older than that is a jump in time (a bag
+    that restarts, a simulation that is reset), and all newer values are dropped.
     """
 
     def __init__(self, capacity: int = 64, reorder_ns: int = 1_000_000_000) -> None:
@@ -32,7 +36,7 @@ class StampedBuffer(Generic[T]):
         return len(self._stamps_ns)
 
     def add(self, stamp_ns: int, value: T) -> None:
-        """Keep ``value``; one with the same stamp is replaced, the oldest goes when the buffer is full."""
+        """Store ``value``. It replaces a value of the same stamp; in a full buffer the oldest value is dropped."""
         at = bisect_left(self._stamps_ns, stamp_ns)
         if self._stamps_ns and stamp_ns < self._stamps_ns[-1] - self._reorder_ns:
             del self._stamps_ns[at:], self._values[at:]
@@ -45,14 +49,14 @@ class StampedBuffer(Generic[T]):
             del self._stamps_ns[0], self._values[0]
 
     def exact(self, stamp_ns: int) -> T | None:
-        """The value of precisely this stamp."""
+        """Return the value of this stamp, or None."""
         at = bisect_left(self._stamps_ns, stamp_ns)
         if at < len(self._stamps_ns) and self._stamps_ns[at] == stamp_ns:
             return self._values[at]
         return None
 
     def nearest(self, stamp_ns: int, tolerance_ns: int) -> tuple[int, T] | None:
-        """Stamp and value of the closest in time, at most ``tolerance_ns`` away (inclusive); of two, the earlier."""
+        """Return stamp and value closest to ``stamp_ns``, at most ``tolerance_ns`` away; of two, the earlier."""
         at = bisect_left(self._stamps_ns, stamp_ns)
         around = range(max(at - 1, 0), min(at + 1, len(self._stamps_ns)))
         best = min(around, key=lambda i: abs(self._stamps_ns[i] - stamp_ns), default=None)
@@ -61,12 +65,12 @@ class StampedBuffer(Generic[T]):
         return self._stamps_ns[best], self._values[best]
 
     def latest(self) -> tuple[int, T] | None:
-        """Stamp and value of the newest."""
+        """Return the newest stamp and its value, or None."""
         if not self._stamps_ns:
             return None
         return self._stamps_ns[-1], self._values[-1]
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop all values."""
         self._stamps_ns.clear()
         self._values.clear()

@@ -99,7 +99,7 @@ class OnnxDetector:
         file = read_model(path, REMEDY, allow_control_flow=True)  # PyTorch exports detectors with If
         self.confidence = self.options.confidence
         self._path, self._size = path, _input_size(file, self.options.size)
-        self._dtype = np.float16 if file.inputs[0].element == FLOAT16 else np.float32
+        self._dtype = np.float16 if file.inputs[0].element_type == FLOAT16 else np.float32
         self._session = _open_session(file, self.options.threads)
         self._input_name = file.inputs[0].name
         names = self.options.classes or class_names(file)
@@ -214,7 +214,7 @@ def _input_size(file: ModelFile, wanted: int) -> Size:
         ConfigError: the size of the input is fixed to another one.
     """
     ports = file.inputs
-    if len(ports) != 1 or len(ports[0].dims) != 4 or ports[0].element not in (FLOAT, FLOAT16):
+    if len(ports) != 1 or len(ports[0].dims) != 4 or ports[0].element_type not in (FLOAT, FLOAT16):
         found = ", ".join(f"{port.name} {port.dims}" for port in ports)
         raise ModelError(
             f"{file.path} has the inputs {found}: supported is one float image (1, 3, height, width) as the only input"

@@ -39,7 +39,7 @@ def test_it_reads_what_onnx_reads(path: Path) -> None:
     file, theirs = read_model(path), onnx.load(path)
     assert file.metadata == {entry.key: entry.value for entry in theirs.metadata_props}
     for ours, ports in ((file.inputs, theirs.graph.input), (file.outputs, theirs.graph.output)):
-        assert [(port.name, port.element, port.dims) for port in ours] == [
+        assert [(port.name, port.element_type, port.dims) for port in ours] == [
             (p.name, p.type.tensor_type.elem_type, tuple(d.dim_value for d in p.type.tensor_type.shape.dim))
             for p in ports
         ]
@@ -183,14 +183,14 @@ def nested(*numbers: int) -> bytes:
 
 BOMBS = {
     "nothing": (b"", "0 graphs"),
-    "zeros": (bytes(1000), "byte 0 starts no field"),
+    "zeros": (bytes(1000), "byte 0 does not start a protobuf field"),
     "many fields": (b"\x08\x01" * 2_000_000, "more than 250000 fields"),
     "many messages": (nested(14) * 2_000_000, "more than 250000 fields"),
     "deep graphs": (nested(7, *(1, 5, 6) * 3_000), "control flow"),
     "a number without end": (b"\x08" + b"\xff" * 100, "no end"),
     "a length beyond all": (b"\x3a" + b"\xff" * 9 + b"\x01", "cut short"),
-    "a field number beyond all": (varint(2**40 << 3) + b"\x01", "byte 0 starts no field"),
-    "a group": (b"\x3b\x3c", "byte 0 starts no field"),
+    "a field number beyond all": (varint(2**40 << 3) + b"\x01", "byte 0 does not start a protobuf field"),
+    "a group": (b"\x3b\x3c", "byte 0 does not start a protobuf field"),
     "a graph that is a number": (b"\x38\x01", "no message"),
     "a domain that is a number": (b"\x42\x02\x08\x01", "no text"),
     "a data_location that is a text": (nested(7, 5, 14), "no number"),

@@ -25,5 +25,5 @@ def test_anything_else_is_a_path(tmp_path: Path) -> None:
 
 
 def test_a_word_that_is_neither_is_refused_with_the_names() -> None:
-    with pytest.raises(ConfigError, match=r"model 'studnet' is neither shipped .student_int8"):
+    with pytest.raises(ConfigError, match=r"model 'studnet' is neither an included model .student_int8"):
         find_model("studnet")

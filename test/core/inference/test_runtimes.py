@@ -137,9 +137,9 @@ def test_the_shipped_model_is_the_default() -> None:
 def test_settings_that_do_not_exist_are_refused(tiny: Path) -> None:
     with pytest.raises(ConfigError, match="runtime 'tensorflow'"):
         Enhancer(tiny, runtime="tensorflow")  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="precision 'bfloat16' is OpenVINO's"):
+    with pytest.raises(ConfigError, match="precision 'bfloat16' is only for OpenVINO"):
         Enhancer(tiny, precision="bfloat16")
-    with pytest.raises(ConfigError, match="CUDAExecutionProvider are ONNX Runtime's"):
+    with pytest.raises(ConfigError, match="CUDAExecutionProvider are for ONNX Runtime only"):
         Enhancer(tiny, providers=["CUDAExecutionProvider"], runtime="openvino")
 
 
