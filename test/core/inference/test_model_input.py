@@ -142,7 +142,7 @@ def test_unreadable_json_is_a_model_error(text: str) -> None:
 
 def test_values_out_of_range_in_a_file_are_a_model_error() -> None:
     values = json.loads(ModelInput().to_json())
-    with pytest.raises(ModelError, match="rising"):
+    with pytest.raises(ModelError, match="ascending"):
         ModelInput.from_json(json.dumps({**values, "iso_range": [5, 2]}))
 
 

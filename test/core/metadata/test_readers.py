@@ -251,12 +251,12 @@ def test_a_flir_gain_that_makes_no_sense_leaves_the_exposure(gain):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("", "no JSON"),
-        ("{'exposure': 1}", "no JSON"),
+        ("", "not JSON"),
+        ("{'exposure': 1}", "not JSON"),
         ("[1, 2]", "not an object"),
         ("null", "not an object"),
         ("[" * 60_000, f"over the limit of {MAX_JSON_BRACKETS}"),
-        ('{"exposure": ' + "1" * 60_000 + "}", "exposure|no JSON"),
+        ('{"exposure": ' + "1" * 60_000 + "}", "exposure|not JSON"),
         ('{"exposure": 1}' + " " * MAX_JSON_CHARACTERS, "over the limit of 65536"),
     ],
 )
