@@ -237,7 +237,9 @@ def test_the_launch_page_names_files_and_arguments_that_exist(stand_ins):
     assert commands
     for name, rest in commands:
         assert set(re.findall(r"(\w+):=", rest)) <= load(name).ARGUMENTS.keys()
-    assert set(re.findall(r"\]\((\S+)\)", text)) == {"parameters.md"}
+    links = re.findall(r"\]\((\S+)\)", text)
+    assert [link for link in links if not (ROOT / "docs" / link.partition("#")[0]).is_file()] == []
+    assert "parameters.md" in links
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -30,9 +30,13 @@ def find_model(model: str | Path | None) -> Path:
     text = str(model or DEFAULT_MODEL)
     if text in INCLUDED_MODELS:
         return resource(f"models/{text}.onnx")
-    path = Path(text).expanduser()
-    if path.suffix or len(path.parts) > 1 or path.exists():
-        return path
+    try:
+        path = Path(text).expanduser()
+        if path.suffix or len(path.parts) > 1 or path.exists():
+            return path
+    except (OSError, RuntimeError) as error:  # a name that is too long, an unknown user
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"model '{text}' cannot be the path of an ONNX file: {reason}") from error
     raise ConfigError(
         f"model '{text}' is neither an included model ({', '.join(INCLUDED_MODELS)}) nor the path of an ONNX file"
     )

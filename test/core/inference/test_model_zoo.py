@@ -24,6 +24,12 @@ def test_anything_else_is_a_path(tmp_path: Path) -> None:
     assert find_model("~/mine.onnx") == Path("~/mine.onnx").expanduser()
 
 
+@pytest.mark.parametrize("name", ["~no_such_user", "~no_such_user/x.onnx", "x" * 256])
+def test_a_path_that_cannot_exist_is_an_error_that_names_it(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"model '{name[:9]}.*cannot be the path of an ONNX file"):
+        find_model(name)
+
+
 def test_a_word_that_is_neither_is_refused_with_the_names() -> None:
     with pytest.raises(ConfigError, match=r"model 'studnet' is neither an included model .student_int8"):
         find_model("studnet")
