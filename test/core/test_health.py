@@ -7,7 +7,7 @@ S, MS = 1_000_000_000, 1_000_000
 
 
 def run(health, start_ns, seconds, hz, enhanced=True):
-    """Images at ``hz``, a report each second; returns the last report."""
+    """Record images at ``hz`` with a report each second; return the last report."""
     report = None
     for second in range(seconds):
         for frame in range(hz):

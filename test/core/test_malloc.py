@@ -31,7 +31,7 @@ libc.fclose(stream)
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the settings are glibc's")
 @pytest.mark.parametrize(("switch", "applied"), [("1", True), ("0", False)])
 def test_threads_share_one_arena_if_tuning_is_enabled(tmp_path: Path, switch: str, applied: bool) -> None:
-    """Otherwise memory that one thread frees is not available to the next one, and memory grows for minutes."""
+    """Otherwise threads cannot reuse the memory that others freed, and memory grows for minutes."""
     report = tmp_path / "malloc.xml"
     said = subprocess.run(
         [sys.executable, "-c", ARENAS, report],

@@ -14,7 +14,7 @@ from lowlight_enhance.core.errors import ConfigError
 
 @pytest.fixture
 def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine on which the package is installed nowhere; returns the folder that holds its prefixes."""
+    """Simulate a machine without an installation; return the folder for prefixes."""
     monkeypatch.delenv("AMENT_PREFIX_PATH", raising=False)
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "env"))
     code = tmp_path / "user/lib/python3/site-packages/lowlight_enhance/core/resources.py"

@@ -17,7 +17,7 @@ DEFAULT_PROVIDERS = (CPU_PROVIDER,)
 
 
 class Session(Protocol):
-    """A loaded network. Only one thread at a time may use it."""
+    """A loaded network. Only one thread at a time may call ``run``."""
 
     @property
     def providers(self) -> tuple[str, ...]:

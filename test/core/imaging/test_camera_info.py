@@ -17,7 +17,7 @@ D = [0.1, -0.2, 0.001, 0.002, 0.05]
 
 
 def camera_info(kind="plain", width=640, height=480, binning=(0, 0), roi=(0, 0, 0, 0)):
-    """``roi`` is x_offset, y_offset, width, height."""
+    """Return a CameraInfo; ``roi`` is x_offset, y_offset, width, height."""
     x_offset, y_offset, roi_width, roi_height = roi
     region = {"x_offset": x_offset, "y_offset": y_offset, "width": roi_width, "height": roi_height}
     return message_kinds.message(
@@ -52,7 +52,7 @@ def test_half_width_and_a_third_of_the_height(kind):
 
 
 @pytest.mark.parametrize("kind", message_kinds.KINDS)
-def test_the_original_is_left_alone(kind):
+def test_rescaling_does_not_modify_the_message(kind):
     info = camera_info(kind, 1280, 960, (2, 2), (320, 240, 640, 480))
     before = copy.deepcopy(info)
     out = rescaled(info, 160, 120)
@@ -75,7 +75,7 @@ def test_the_same_size_keeps_every_value(kind):
 
 
 @pytest.mark.parametrize("kind", message_kinds.KINDS)
-def test_with_header_changes_nothing_else(kind):
+def test_with_header_changes_only_the_header(kind):
     info, header = camera_info(kind), message_kinds.header(kind, 77, "other")
     out = with_header(info, header)
     assert out.header == header
@@ -91,7 +91,7 @@ def test_a_region_of_interest_scales_with_the_image():
     np.testing.assert_allclose(out.k[:3], [300, 0, 160.25])
 
 
-def test_binning_stays_and_the_size_before_it_scales():
+def test_binning_is_kept_and_the_sensor_size_is_scaled():
     out = rescaled(camera_info(width=1280, height=960, binning=(2, 2)), 320, 240)
     assert (out.binning_x, out.binning_y) == (2, 2)
     assert (out.width, out.height) == (640, 480)
@@ -99,7 +99,7 @@ def test_binning_stays_and_the_size_before_it_scales():
 
 
 def test_a_point_projects_to_the_scaled_pixel():
-    """Through the region, the binning and the resize, the principal point moves as its pixel does."""
+    """The principal point stays on the same pixel of the scene after region of interest, binning and resizing."""
     info = camera_info(width=1280, height=960, binning=(2, 4), roi=(40, 80, 800, 640))
     out = rescaled(info, 100, 40)
     before_x, before_y = (info.k[2] - info.roi.x_offset) / 2, (info.k[5] - info.roi.y_offset) / 4
@@ -108,12 +108,12 @@ def test_a_point_projects_to_the_scaled_pixel():
     np.testing.assert_allclose((after_x, after_y), (before_x / 4, before_y / 4))
 
 
-def test_an_info_with_one_side_only_is_an_error():
+def test_one_side_of_zero_is_an_error():
     with pytest.raises(CameraInfoError, match="640x0"):
         rescaled(camera_info(height=0), 320, 240)
 
 
-def test_an_uncalibrated_camera_stays_as_it_is():
+def test_an_uncalibrated_camera_info_is_unchanged():
     info = camera_info(width=0, height=0)
     assert matches(info, 640, 480)
     check_matches(info, 1, 1)
@@ -132,20 +132,20 @@ def test_an_uncalibrated_camera_stays_as_it_is():
         (camera_info(width=641, binning=(2, 0)), (320, 480)),
     ],
 )
-def test_the_size_that_an_info_describes(info, size):
+def test_image_size(info, size):
     assert image_size(info) == size
     assert matches(info, *size)
     assert not matches(info, size[0] + 1, size[1])
     assert not matches(info, size[0], size[1] - 1)
 
 
-def test_another_size_is_an_error_that_names_both():
+def test_another_size_is_an_error_that_names_both_sizes():
     with pytest.raises(CameraInfoError, match=r"320x240 images .* the image is 640x480; check"):
         check_matches(camera_info(binning=(2, 2)), 640, 480)
 
 
 @pytest.mark.parametrize(
-    ("broken", "told"),
+    ("broken", "expected"),
     [
         ({"k": [1.0] * 8}, "k is not 9 numbers"),
         ({"p": "fisheye"}, "p is not 12 numbers"),
@@ -155,15 +155,15 @@ def test_another_size_is_an_error_that_names_both():
         ({"roi": None}, "no field 'width'"),
     ],
 )
-def test_a_broken_info_is_an_error(broken, told):
+def test_an_invalid_camera_info_is_an_error(broken, expected):
     info = camera_info()
     for name, value in broken.items():
         setattr(info, name, value)
-    with pytest.raises(CameraInfoError, match=told):
+    with pytest.raises(CameraInfoError, match=expected):
         rescaled(info, 320, 240)
 
 
-def test_a_foreign_message_and_a_senseless_size_are_errors():
+def test_another_message_type_and_an_invalid_size_are_errors():
     with pytest.raises(CameraInfoError, match="is not a CameraInfo message"):
         matches(SimpleNamespace(data=[]), 640, 480)
     with pytest.raises(CameraInfoError, match="0x240"):
@@ -177,7 +177,7 @@ def test_a_foreign_message_and_a_senseless_size_are_errors():
     region=st.none() | st.tuples(st.floats(0, 0.5), st.floats(0, 0.5), st.floats(0.2, 0.5), st.floats(0.2, 0.5)),
     target=st.tuples(st.integers(1, 2000), st.integers(1, 2000)),
 )
-def test_a_rescaled_info_always_fits_its_image(size, binning, region, target):
+def test_a_rescaled_camera_info_matches_its_image(size, binning, region, target):
     width, height = size
     roi = (0, 0, 0, 0)
     if region is not None:
@@ -196,7 +196,7 @@ anything = st.none() | st.integers(-5, 5) | st.floats() | st.text(max_size=3) | 
 
 @settings(deadline=None, max_examples=150)
 @given(st.dictionaries(st.sampled_from(["width", "height", "binning_x", "k", "p", "roi"]), anything, max_size=3))
-def test_garbage_raises_nothing_else(broken):
+def test_invalid_fields_raise_only_camera_info_errors(broken):
     info = camera_info()
     for name, value in broken.items():
         setattr(info, name, value)

@@ -1,4 +1,4 @@
-"""CompressedImage messages: what senders in the wild write, and what nobody should."""
+"""CompressedImage messages of common senders, and invalid ones."""
 
 import struct
 import zlib
@@ -23,7 +23,7 @@ def chunk(name, content):
 
 
 def png(pixels, colour, depth=8, palette=None):
-    """A PNG file of (H, W, channels) values, by the standard alone."""
+    """Return a PNG file of (H, W, channels) values, written without a PNG library."""
     height, width = pixels.shape[:2]
     values = pixels.astype(">u2" if depth == 16 else np.uint8)
     if depth < 8:
@@ -50,13 +50,13 @@ def jpeg(rgb=None, options=()):
     return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 98, *options])[1].tobytes()
 
 
-def frame_of(content):
-    """Where the frame header of a JPEG file of OpenCV stands: its marker."""
+def frame_header_offset(content):
+    """Return the offset of the frame header marker in a JPEG file of OpenCV."""
     return max(content.find(b"\xff\xc0"), content.find(b"\xff\xc2"))
 
 
 def with_jpeg_size(content, height, width):
-    at = frame_of(content) + 5
+    at = frame_header_offset(content) + 5
     return content[:at] + struct.pack(">HH", height, width) + content[at + 4 :]
 
 
@@ -105,7 +105,7 @@ IN_THE_WILD = {
 
 
 @pytest.mark.parametrize(("picture_format", "same"), IN_THE_WILD.items())
-def test_formats_in_the_wild(picture_format, same):
+def test_formats_of_common_senders(picture_format, same):
     rgb, encoding = read(jpeg(), picture_format)
     assert encoding == same
     assert_near(rgb, smooth_rgb())
@@ -113,7 +113,7 @@ def test_formats_in_the_wild(picture_format, same):
 
 
 @pytest.mark.parametrize("kind", message_kinds.KINDS)
-def test_messages_of_every_kind(kind):
+def test_rclpy_and_recorded_messages(kind):
     message = compressed_message(png(smooth_rgb(), RGB), "rgb8; png compressed bgr8", kind)
     rgb, encoding = decode(message, "same", ANY_SIZE)
     assert encoding == "rgb8"
@@ -132,7 +132,7 @@ def test_png_is_exact_and_keeps_16_bits(depth, colour):
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4])
-def test_png_of_few_bits(depth):
+def test_png_below_8_bits(depth):
     most = (1 << depth) - 1
     values = np.random.default_rng(0).integers(0, most + 1, (5, 11, 1), np.uint8)
     palette = random_rgb(1, most + 1)
@@ -143,7 +143,7 @@ def test_png_of_few_bits(depth):
 
 
 @pytest.mark.parametrize("options", [(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (cv2.IMWRITE_JPEG_OPTIMIZE, 1)])
-def test_jpeg_of_every_kind_is_near(options):
+def test_jpeg_variants_are_close_to_the_original(options):
     rgb = smooth_rgb(40, 56)
     assert_near(read(jpeg(rgb, options))[0], rgb)
     grey = np.repeat(rgb[:, :, :1], 3, axis=2)
@@ -152,7 +152,7 @@ def test_jpeg_of_every_kind_is_near(options):
 
 @pytest.mark.parametrize("encoding", BAYER_ENCODINGS)
 @pytest.mark.parametrize("right", ["", "{}"])
-def test_a_mosaic_in_a_png_is_the_raw_messages_picture(encoding, right):
+def test_a_bayer_png_gives_the_pixels_of_the_raw_message(encoding, right):
     bits = bits_of(encoding)
     mosaic = stored(random_rgb(8, 10, bits), encoding)
     rgb, same = read(png(mosaic, GREY, bits), f"{encoding}; png compressed {right.format(encoding)}")
@@ -160,7 +160,7 @@ def test_a_mosaic_in_a_png_is_the_raw_messages_picture(encoding, right):
     np.testing.assert_array_equal(rgb, rgb_from_message(any_message(encoding, (8, 10))))
 
 
-def test_a_mosaic_in_a_jpeg_is_demosaiced_unless_it_was_before():
+def test_a_bayer_jpeg_is_demosaiced_unless_the_sender_did():
     colour = np.full((16, 16, 3), (200, 120, 40), np.uint8)
     mosaic = jpeg(stored(colour, "bayer_gbrg8")[:, :, 0])
     out, _ = read(mosaic, "bayer_gbrg8; jpeg compressed ")
@@ -173,34 +173,34 @@ def test_a_mosaic_in_a_jpeg_is_demosaiced_unless_it_was_before():
         read(png(np.zeros((2, 9, 1)), GREY), "bayer_gbrg8; png compressed ")
 
 
-def test_exif_does_not_turn_the_picture():
+def test_exif_orientation_is_ignored():
     content = jpeg()
     tiff = b"II*\0\x08\0\0\0\x01\0" + struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0) + b"\0\0\0\0"
     exif = b"Exif\0\0" + tiff
     turned = content[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + content[2:]
     upright = cv2.imdecode(np.frombuffer(turned, np.uint8), cv2.IMREAD_COLOR)
-    assert upright.shape[:2] == (32, 24)  # the file does ask for it
+    assert upright.shape[:2] == (32, 24)  # OpenCV applies the orientation by default
     assert_near(read(turned)[0], smooth_rgb())
 
 
-def test_what_libjpeg_passes_over_is_passed_over():
+def test_bytes_that_libjpeg_skips_are_accepted():
     content, junk = jpeg(), b"\x12\xff\x00\x34\xff\xd3\xff\xff"
     tables = content.find(b"\xff\xdb")
     assert_near(read(content[:tables] + junk + content[tables:])[0], smooth_rgb())
     assert_near(read(content + bytes(999))[0], smooth_rgb())  # buffers of USB cameras are longer than the picture
 
 
-# ---- refused
+# Rejected files
 
 
 @pytest.fixture
 def without_decoder(monkeypatch):
-    """Reaching OpenCV's decoder is a failure."""
+    """Fail if OpenCV's decoder is called."""
     monkeypatch.setattr(compressed.cv2, "imdecode", lambda *_: pytest.fail("decoded"))
 
 
 @pytest.mark.parametrize(
-    ("content", "picture_format", "told"),
+    ("content", "picture_format", "expected"),
     [
         (b"", "", "neither JPEG nor PNG .0 bytes, from none on"),
         (b"\xff\xd8", "jpeg", "neither JPEG nor PNG"),
@@ -235,7 +235,7 @@ def without_decoder(monkeypatch):
         (with_jpeg_size(jpeg(), 0, 5), "jpeg", "JPEG of 5x0: zero size"),
         (with_jpeg_size(jpeg(), 65_500, 65_500), "jpeg", "JPEG of 65500x65500: more than max_pixels"),
         (with_jpeg_size(jpeg(), 7000, 7000), "jpeg", "cut off or damaged"),
-        (jpeg()[: frame_of(jpeg()) + 6], "jpeg", "cut off or damaged"),
+        (jpeg()[: frame_header_offset(jpeg()) + 6], "jpeg", "cut off or damaged"),
         (jpeg()[:300], "jpeg", "cut off or damaged"),
         (jpeg()[:-1], "jpeg", "cut off or damaged"),
         (jpeg().replace(b"\xff\xc0", b"\xff\xc9", 1), "jpeg", "of a kind that OpenCV does not read"),
@@ -247,8 +247,8 @@ def without_decoder(monkeypatch):
         (jpeg()[:-2] + b"\xff\xda\x00\x08" * 40 + b"\xff\xd9", "jpeg", "cut off or damaged"),
     ],
 )
-def test_refused_before_it_is_decoded(without_decoder, content, picture_format, told):
-    with pytest.raises(ImageError, match=told) as caught:
+def test_invalid_files_are_rejected_before_decoding(without_decoder, content, picture_format, expected):
+    with pytest.raises(ImageError, match=expected) as caught:
         read(content, picture_format)
     assert len(str(caught.value)) < 400
 
@@ -260,7 +260,7 @@ def test_max_pixels_is_inclusive(content):
         decode(compressed_message(content, ""), "same", 24 * 32 - 1)
 
 
-def test_the_flattest_pictures_are_not_taken_for_lies():
+def test_flat_pictures_do_not_exceed_the_size_limits():
     flat = np.zeros((1500, 1000, 3), np.uint8)
     grey = np.ascontiguousarray(flat[:, :, 0])
     for options in ([], [cv2.IMWRITE_JPEG_OPTIMIZE, 1], [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]):
@@ -271,13 +271,13 @@ def test_the_flattest_pictures_are_not_taken_for_lies():
 
 
 @pytest.mark.parametrize("content", [jpeg(), png(smooth_rgb(), RGB), png(smooth_rgb(), RGB, 16)])
-def test_a_file_cut_off_anywhere_is_an_error(content):
+def test_a_truncated_file_is_an_error(content):
     for length in range(0, len(content), 7):
         with pytest.raises(ImageError):
             read(content[:length])
 
 
-def test_a_decoder_that_gives_up_is_an_error(monkeypatch):
+def test_a_decoder_failure_is_an_error(monkeypatch):
     def fail(*_):
         raise cv2.error("OpenCV(4.x) ...")
 
@@ -288,14 +288,14 @@ def test_a_decoder_that_gives_up_is_an_error(monkeypatch):
 
 
 @pytest.mark.parametrize("fields", [{"format": None}, {"format": b"jpeg"}, {"data": None}, {"data": "text"}])
-def test_fields_of_no_compressed_image(fields):
+def test_fields_of_the_wrong_type_are_errors(fields):
     message = compressed_message(jpeg(), "jpeg")
     vars(message).update(fields)
     with pytest.raises(ImageError, match="cannot be read as an image message"):
         decode(message, "same", ANY_SIZE)
 
 
-# ---- written
+# Written files
 
 
 def empty_compressed(kind):
@@ -305,7 +305,7 @@ def empty_compressed(kind):
 @pytest.mark.parametrize("kind", message_kinds.KINDS)
 @pytest.mark.parametrize("encoding", ["rgb8", "bgr8", "mono8"])
 @pytest.mark.parametrize("file_format", compressed.FILE_FORMATS)
-def test_what_is_written_reads_back(kind, encoding, file_format):
+def test_written_images_can_be_read_back(kind, encoding, file_format):
     rgb, message, header = smooth_rgb(), empty_compressed(kind), message_kinds.header(kind, 99, "front")
     fill_compressed(message, rgb, encoding, header, file_format)
     stored_encoding = "mono8" if encoding == "mono8" else "bgr8"
@@ -320,7 +320,7 @@ def test_what_is_written_reads_back(kind, encoding, file_format):
         assert_near(out, rgb)
 
 
-def test_the_file_is_one_that_others_read():
+def test_pillow_reads_the_file():
     pillow = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
     import io
 
@@ -331,7 +331,7 @@ def test_the_file_is_one_that_others_read():
         assert_near(np.asarray(picture.convert("RGB")), smooth_rgb())
 
 
-def test_quality_costs_bytes():
+def test_higher_quality_gives_larger_files():
     sizes = []
     for quality in (1, 50, 100):
         message = empty_compressed("plain")
@@ -340,7 +340,7 @@ def test_quality_costs_bytes():
     assert sizes == sorted(set(sizes))
 
 
-def test_a_message_that_is_used_again_holds_only_the_new_picture():
+def test_a_reused_message_holds_only_the_new_image():
     message, header = empty_compressed("rclpy"), message_kinds.header("rclpy")
     fill_compressed(message, random_rgb(64, 64), "bgr8", header)
     fill_compressed(message, smooth_rgb(8, 8), "bgr8", header, "png")
@@ -348,7 +348,7 @@ def test_a_message_that_is_used_again_holds_only_the_new_picture():
 
 
 @pytest.mark.parametrize(
-    ("rgb", "encoding", "options", "error", "told"),
+    ("rgb", "encoding", "options", "error", "expected"),
     [
         (smooth_rgb(), "rgba8", {}, ConfigError, "rgba8.*rgb8, bgr8, mono8"),
         (smooth_rgb(), "same", {}, ConfigError, "'same'"),
@@ -360,9 +360,9 @@ def test_a_message_that_is_used_again_holds_only_the_new_picture():
         (np.zeros((1, 70_000, 3), np.uint8), "bgr8", {}, ImageError, "70000x1 cannot be written as jpeg"),
     ],
 )
-def test_what_cannot_be_written_leaves_the_message_alone(rgb, encoding, options, error, told):
+def test_errors_leave_the_message_unchanged(rgb, encoding, options, error, expected):
     message = empty_compressed("plain")
     before = dict(vars(message))
-    with pytest.raises(error, match=told):
+    with pytest.raises(error, match=expected):
         fill_compressed(message, rgb, encoding, None, **options)
     assert vars(message) == before

@@ -1,4 +1,4 @@
-"""cv_bridge, where it is installed: the pixels are the same, whatever its release gets wrong."""
+"""The pixels with cv_bridge are the same as without, in spite of the errors of its releases."""
 
 import sys
 import types
@@ -44,7 +44,7 @@ CODES = {"bgr": cv2.COLOR_BGR2RGB, "rgba": cv2.COLOR_RGBA2RGB, "bgra": cv2.COLOR
 
 
 class FakeBridge:
-    """cv_bridge as documented: honours a step of whole pixels, fails at big endian as it does beside NumPy 2."""
+    """A current cv_bridge: reads steps of whole pixels, and fails for big-endian data, as with NumPy 2."""
 
     used = 0
 
@@ -63,7 +63,7 @@ class FakeBridge:
 
 
 class OldBridge(FakeBridge):
-    """Ignores step and byte order, as releases for ROS 1 did, and knows no 16-bit Bayer."""
+    """A cv_bridge of ROS 1: ignores step and byte order, and does not support 16-bit Bayer."""
 
     def imgmsg_to_cv2(self, img_msg, desired_encoding="passthrough"):
         if img_msg.encoding.startswith("bayer") and img_msg.encoding.endswith("16"):
@@ -118,16 +118,16 @@ def test_the_pixels_are_the_same_with_cv_bridge(monkeypatch, encoding, bridge):
         np.testing.assert_array_equal(out, expected)
 
 
-def test_cv_bridge_is_used_where_it_is_installed_and_works(monkeypatch):
+def test_an_installed_and_working_cv_bridge_is_used(monkeypatch):
     message = image_message(stored(random_rgb(6, 8), "bayer_grbg8"), "bayer_grbg8")
     use_cv_bridge(monkeypatch, bridge_module(FakeBridge))
     rgb_from_message(message)
     rgb_from_message(message)
-    assert FakeBridge.used == 3  # once to try it out
+    assert FakeBridge.used == 3  # one of them is the test image
 
 
 @pytest.mark.parametrize("encoding", sorted({*ENCODINGS} - {*BRIDGED}))
-def test_cv_bridge_is_not_asked_what_it_reads_otherwise(monkeypatch, encoding):
+def test_cv_bridge_is_not_used_for_messages_that_it_converts_wrongly(monkeypatch, encoding):
     message = any_message(encoding, (6, 8))
     without = rgb_from_message(message)
     use_cv_bridge(monkeypatch, bridge_module(FakeBridge))
@@ -135,7 +135,7 @@ def test_cv_bridge_is_not_asked_what_it_reads_otherwise(monkeypatch, encoding):
     assert FakeBridge.used == 0
 
 
-def test_a_cv_bridge_that_gives_wrong_pixels_is_not_asked_again(monkeypatch):
+def test_a_cv_bridge_with_wrong_pixels_is_not_used(monkeypatch):
     message = image_message(stored(random_rgb(6, 8), "bgr8"), "bgr8")
     use_cv_bridge(monkeypatch, bridge_module(SwappingBridge))
     rgb_from_message(message)
@@ -143,7 +143,7 @@ def test_a_cv_bridge_that_gives_wrong_pixels_is_not_asked_again(monkeypatch):
     assert SwappingBridge.used == 1
 
 
-def test_bad_messages_are_the_same_errors_with_cv_bridge(monkeypatch):
+def test_invalid_messages_give_the_same_errors_with_cv_bridge(monkeypatch):
     use_cv_bridge(monkeypatch, bridge_module(FakeBridge))
     with pytest.raises(ImageError, match="shorter than height x step"):
         rgb_from_message(broken(height=5))

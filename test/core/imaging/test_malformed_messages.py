@@ -1,4 +1,4 @@
-"""Whatever arrives on an image topic is a picture of exactly its size, or an ImageError."""
+"""Property tests: any message gives an image of its size, or an ImageError."""
 
 import resource
 
@@ -13,10 +13,10 @@ from lowlight_enhance.core.imaging.messages import OUTPUT_ENCODINGS, decode
 
 MAX_PIXELS = 64_000_000
 MAX_GROWTH_KIB = 200 * 1024
-"""A picture of a few hundred bytes cannot take more; one of MAX_PIXELS takes as much for its first array alone."""
+"""Memory limit for a file of a few hundred bytes. An image of MAX_PIXELS needs this for its first array."""
 
 
-def picture_of(message, max_pixels=MAX_PIXELS, requested="same"):
+def decode_or_none(message, max_pixels=MAX_PIXELS, requested="same"):
     try:
         rgb, encoding = decode(message, requested, max_pixels)
     except ImageError:
@@ -30,8 +30,8 @@ def picture_of(message, max_pixels=MAX_PIXELS, requested="same"):
     return rgb
 
 
-def assert_picture_of_image(message, max_pixels=MAX_PIXELS, requested="same"):
-    rgb = picture_of(message, max_pixels, requested)
+def assert_image_or_error(message, max_pixels=MAX_PIXELS, requested="same"):
+    rgb = decode_or_none(message, max_pixels, requested)
     if rgb is not None:
         assert rgb.shape[:2] == (message.height, message.width)
         assert rgb.dtype.itemsize == bits_of(message.encoding) // 8
@@ -55,12 +55,12 @@ garbage = st.fixed_dictionaries(
 
 @settings(deadline=None, max_examples=500)
 @given(garbage, st.sampled_from(OUTPUT_ENCODINGS))
-def test_any_fields(fields, choice):
+def test_arbitrary_fields(fields, choice):
     message = broken(**fields)
     if "format" in fields:
-        picture_of(message, requested=choice)
+        decode_or_none(message, requested=choice)
     else:
-        assert_picture_of_image(message, requested=choice)
+        assert_image_or_error(message, requested=choice)
 
 
 @settings(deadline=None, max_examples=1000)
@@ -74,24 +74,24 @@ def test_any_fields(fields, choice):
     length=st.none() | st.integers(0, 500),
     max_pixels=st.integers(1, 200),
 )
-def test_fields_that_lie(encoding, claimed, true_size, height, width, step, length, max_pixels):
+def test_inconsistent_fields(encoding, claimed, true_size, height, width, step, length, max_pixels):
     message = any_message(encoding, (2 * true_size[0], 2 * true_size[1]))
     message.encoding, message.height, message.width = claimed, height, width
     message.step = message.step if step is None else step
     message.data = message.data[:length].tobytes()
-    assert_picture_of_image(message, max_pixels)
+    assert_image_or_error(message, max_pixels)
 
 
 @settings(deadline=None, max_examples=400)
 @given(st.sampled_from(ENCODINGS), st.integers(2, 8), st.integers(2, 8), st.integers(0, 9), st.integers(0, 1))
-def test_fields_that_are_true_give_a_picture(encoding, half_height, half_width, padding, is_bigendian):
+def test_consistent_fields_give_an_image(encoding, half_height, half_width, padding, is_bigendian):
     message = any_message(encoding, (2 * half_height, 2 * half_width), padding=padding)
     message.is_bigendian = is_bigendian
-    assert_picture_of_image(message)
-    assert picture_of(message) is not None
+    assert_image_or_error(message)
+    assert decode_or_none(message) is not None
 
 
-# ---- compressed
+# Compressed images
 
 
 def files():
@@ -128,7 +128,7 @@ changes = st.lists(
 
 def changed(content, how):
     for kind, where, replacement in how:
-        # Half of the places are among the first bytes, where sizes and tables stand.
+        # Half of the changes are in the first bytes, which hold sizes and tables.
         at = int(2 * where * min(len(content), 200)) if where < 0.5 else int((2 * where - 1) * len(content))
         after = {"set": at + len(replacement), "insert": at, "delete": at + 2 * len(replacement)}.get(kind, at)
         if kind == "cut":
@@ -140,14 +140,14 @@ def changed(content, how):
     return content
 
 
-def test_any_change_to_a_file(capfd):
+def test_mutated_files(capfd):
     before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
     @settings(deadline=None, max_examples=1500)
     @given(st.sampled_from(FILES), changes, st.sampled_from(FORMATS))
     def check(content, how, picture_format):
         content = changed(content, how)
-        rgb = picture_of(compressed_message(content, picture_format))
+        rgb = decode_or_none(compressed_message(content, picture_format))
         if rgb is not None and content.startswith(b"\x89PNG"):
             assert rgb.shape[:2] == (int.from_bytes(content[20:24], "big"), int.from_bytes(content[16:20], "big"))
             assert rgb.dtype.itemsize == max(8, content[24]) // 8
@@ -155,11 +155,11 @@ def test_any_change_to_a_file(capfd):
             assert rgb.dtype == np.uint8
 
     check()
-    capfd.readouterr()  # what libjpeg and libpng say of it
+    capfd.readouterr()  # warnings of libjpeg and libpng
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < MAX_GROWTH_KIB
 
 
-def test_any_size_in_a_header():
+def test_arbitrary_size_in_a_header():
     before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
     @settings(deadline=None, max_examples=300)
@@ -170,7 +170,7 @@ def test_any_size_in_a_header():
         else:
             at = max(content.find(b"\xff\xc0"), content.find(b"\xff\xc2")) + 5
             size = height.to_bytes(2, "big") + width.to_bytes(2, "big")
-        rgb = picture_of(compressed_message(content[:at] + size + content[at + len(size) :], ""))
+        rgb = decode_or_none(compressed_message(content[:at] + size + content[at + len(size) :], ""))
         assert rgb is None or rgb.shape[:2] == (height, width)
 
     check()
@@ -179,5 +179,5 @@ def test_any_size_in_a_header():
 
 @settings(deadline=None, max_examples=300)
 @given(st.binary(max_size=60), st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"]), st.text(max_size=30))
-def test_any_bytes(content, start, picture_format):
-    picture_of(compressed_message(start + content, picture_format))
+def test_arbitrary_bytes(content, start, picture_format):
+    decode_or_none(compressed_message(start + content, picture_format))

@@ -51,7 +51,7 @@ def test_colour_encodings_give_the_exact_pixels(kind, encoding, is_bigendian, pa
 @pytest.mark.parametrize("encoding", BAYER_ENCODINGS)
 @pytest.mark.parametrize(("is_bigendian", "padding"), [(0, 0), (1, 0), (0, 3), (1, 4)])
 @pytest.mark.parametrize("size", [(8, 10), (7, 9), (3, 3)])
-def test_a_mosaic_of_one_colour_gives_that_colour_everywhere(encoding, is_bigendian, padding, size):
+def test_a_bayer_image_of_one_colour_gives_that_colour(encoding, is_bigendian, padding, size):
     colour = (200, 120, 40) if bits_of(encoding) == 8 else (51234, 30011, 10007)
     rgb = np.full((*size, 3), colour, f"u{bits_of(encoding) // 8}")
     out = rgb_from_message(image_message(stored(rgb, encoding), encoding, "plain", is_bigendian, padding))
@@ -60,7 +60,7 @@ def test_a_mosaic_of_one_colour_gives_that_colour_everywhere(encoding, is_bigend
 
 
 @pytest.mark.parametrize("encoding", BAYER_ENCODINGS)
-def test_a_mosaic_keeps_left_and_top_where_they_are(encoding):
+def test_demosaicing_keeps_positions(encoding):
     scale = 200 if bits_of(encoding) == 16 else 1
     rgb = np.zeros((12, 16, 3), f"u{bits_of(encoding) // 8}")
     rgb[:, :8, 0] = 250 * scale
@@ -72,7 +72,7 @@ def test_a_mosaic_keeps_left_and_top_where_they_are(encoding):
 
 
 @pytest.mark.parametrize("encoding", sorted({*ENCODINGS} - {"rgb8", "rgb16"}))
-def test_the_picture_does_not_share_the_messages_memory(encoding):
+def test_converted_pixels_are_a_copy(encoding):
     message = any_message(encoding, (4, 4))
     out = rgb_from_message(message)
     assert not np.shares_memory(out, message.data)
@@ -81,7 +81,7 @@ def test_the_picture_does_not_share_the_messages_memory(encoding):
 
 @pytest.mark.parametrize("kind", message_kinds.KINDS)
 @pytest.mark.parametrize("encoding", ["rgb8", "rgb16"])
-def test_what_is_rgb_already_is_not_copied(kind, encoding):
+def test_rgb_images_are_not_copied(kind, encoding):
     message = any_message(encoding, (4, 4), kind=kind)
     out = rgb_from_message(message)
     assert np.shares_memory(out, np.frombuffer(message.data, np.uint8))
@@ -90,14 +90,14 @@ def test_what_is_rgb_already_is_not_copied(kind, encoding):
 
 
 @pytest.mark.parametrize("as_buffer", [bytes, bytearray, memoryview, lambda data: array.array("B", bytes(data))])
-def test_any_buffer_serves_and_bytes_past_the_end_are_left(as_buffer):
+def test_data_can_be_any_buffer_and_may_be_longer_than_the_image(as_buffer):
     rgb = random_rgb(4, 6)
     message = image_message(stored(rgb, "bgr8"), "bgr8", extra=11)
     message.data = as_buffer(message.data.tobytes())
     np.testing.assert_array_equal(rgb_from_message(message), rgb)
 
 
-def test_a_buffer_at_an_odd_address_serves():
+def test_unaligned_data_is_read():
     rgb = random_rgb(5, 7, 16)
     message = image_message(stored(rgb, "bgr16"), "bgr16")
     message.data = np.concatenate([np.zeros(1, np.uint8), message.data])[1:]
@@ -105,7 +105,7 @@ def test_a_buffer_at_an_odd_address_serves():
 
 
 @pytest.mark.parametrize(
-    ("message", "told"),
+    ("message", "expected"),
     [
         (
             broken(encoding="32FC1"),
@@ -136,13 +136,13 @@ def test_a_buffer_at_an_odd_address_serves():
         (types.SimpleNamespace(json_data="{}"), "check the image topic's type"),
     ],
 )
-def test_bad_messages_are_errors_that_say_what_and_where(message, told):
-    with pytest.raises(ImageError, match=told) as caught:
+def test_invalid_messages_are_errors(message, expected):
+    with pytest.raises(ImageError, match=expected) as caught:
         decode(message, "same", 1_000_000)
     assert len(str(caught.value)) < 500
 
 
-def test_max_pixels_is_kept_whatever_else_is_wrong():
+def test_max_pixels_is_checked_first():
     assert decode(broken(), "rgb8", 24)[0].shape == (4, 6, 3)
     for message in (broken(), broken(data=b""), broken(step=0), broken(encoding="mono16")):
         with pytest.raises(ImageError, match=r"6x4 .*more than max_pixels \(23\)"):
@@ -171,12 +171,12 @@ def test_every_shape_and_step_gives_the_exact_pixels(options, seed):
     np.testing.assert_array_equal(out, decoded(rgb, encoding))
 
 
-# ---- writing
+# Writing
 
 
 @pytest.mark.parametrize("kind", message_kinds.KINDS)
 @pytest.mark.parametrize("encoding", ["rgb8", "bgr8"])
-def test_what_is_written_reads_back(kind, encoding):
+def test_written_images_can_be_read_back(kind, encoding):
     rgb, message = random_rgb(5, 7), empty_message(kind)
     header = message_kinds.header(kind, 99, "front")
     fill_message(message, rgb, encoding, header)
@@ -187,7 +187,7 @@ def test_what_is_written_reads_back(kind, encoding):
 
 
 @pytest.mark.parametrize("kind", message_kinds.KINDS)
-def test_grey_survives_mono8_exactly(kind):
+def test_grey_images_are_exact_in_mono8(kind):
     grey = np.repeat(np.arange(256, dtype=np.uint8).reshape(16, 16, 1), 3, axis=2)
     message = empty_message(kind)
     fill_message(message, grey, "mono8", message_kinds.header(kind))
@@ -202,7 +202,7 @@ def test_mono8_is_luma():
     assert list(message.data) == [76, 150, 29]
 
 
-def test_a_message_that_is_used_again_holds_only_the_new_picture():
+def test_a_reused_message_holds_only_the_new_image():
     message = empty_message("rclpy")
     header = message_kinds.header("rclpy")
     fill_message(message, random_rgb(9, 9), "rgb8", header)
@@ -210,7 +210,7 @@ def test_a_message_that_is_used_again_holds_only_the_new_picture():
     assert bytes(message.data) == random_rgb(2, 3, seed=5).tobytes()
 
 
-def test_a_view_of_a_picture_can_be_written():
+def test_a_view_can_be_written():
     rgb = random_rgb(8, 8)
     message = empty_message("plain")
     fill_message(message, rgb[::2, 1:7], "rgb8", None)
@@ -233,7 +233,7 @@ def test_a_written_message_survives_serialisation(kind):
 
 
 @pytest.mark.parametrize(
-    ("rgb", "encoding", "error", "told"),
+    ("rgb", "encoding", "error", "expected"),
     [
         (random_rgb(2, 2), "rgba8", ConfigError, "rgba8.*rgb8, bgr8, mono8"),
         (random_rgb(2, 2), "same", ConfigError, "same"),
@@ -242,10 +242,10 @@ def test_a_written_message_survives_serialisation(kind):
         (np.zeros((0, 2, 3), np.uint8), "rgb8", ImageError, "shape"),
     ],
 )
-def test_what_cannot_be_written_leaves_the_message_alone(rgb, encoding, error, told):
+def test_errors_leave_the_message_unchanged(rgb, encoding, error, expected):
     message = empty_message("plain")
     before = dict(vars(message))
-    with pytest.raises(error, match=told):
+    with pytest.raises(error, match=expected):
         fill_message(message, rgb, encoding, None)
     assert vars(message) == before
 
@@ -266,7 +266,7 @@ def test_output_encodings(encoding, same):
     np.testing.assert_array_equal(decode(message, "same", 16)[0], rgb_from_message(message))
 
 
-def test_output_encodings_that_do_not_exist():
+def test_unknown_output_encodings_are_errors():
     with pytest.raises(ConfigError, match="output_encoding 'bgra8': must be one of same, bgr8, rgb8, mono8"):
         output_encoding("bgr8", "bgra8")
     with pytest.raises(ConfigError, match="output_encoding 'bgra8'"):

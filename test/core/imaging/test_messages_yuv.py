@@ -1,4 +1,4 @@
-"""YUV images: against the equations of BT.601, by NumPy alone, and against another package."""
+"""YUV images, compared with the equations of BT.601 in NumPy and with another package."""
 
 import message_kinds
 import numpy as np
@@ -14,7 +14,7 @@ KR, KB = 0.299, 0.114
 """Weights of red and blue in the luma of ITU-R BT.601."""
 
 SHARING = {"uyvy": (1, 2), "yuv422": (1, 2), "yuyv": (1, 2), "yuv422_yuy2": (1, 2), "nv12": (2, 2), "nv21": (2, 2)}
-"""Rows and columns of pixels that share U and V."""
+"""Rows and columns of the pixels that share U and V."""
 
 PRIMARIES = {
     (235, 128, 128): (255, 255, 255),
@@ -24,11 +24,11 @@ PRIMARIES = {
     (145, 54, 34): (0, 255, 0),
     (41, 240, 110): (0, 0, 255),
 }
-"""R, G, B of Y, U, V as tables of the standard print them."""
+"""Y, U, V and R, G, B from tables of the standard."""
 
 
 def random_yuv(height, width, seed=0):
-    """Values that limited range allows."""
+    """Return random values in limited range."""
     yuv = random_rgb(height, width, seed=seed).astype(np.float64) / 255
     return (yuv * [219, 224, 224] + 16).astype(np.uint8)
 
@@ -41,7 +41,7 @@ def with_shared_colour(yuv, encoding):
 
 
 def exact_rgb(yuv):
-    """Real numbers, before rounding: Y'CbCr to R'G'B' of the standard, with limited range."""
+    """Return R'G'B' of limited-range Y'CbCr by the standard, without rounding."""
     luma = (yuv[:, :, 0].astype(np.float64) - 16) / 219
     blue_difference, red_difference = ((yuv[:, :, k].astype(np.float64) - 128) / 224 for k in (1, 2))
     red = luma + 2 * (1 - KR) * red_difference
@@ -54,12 +54,12 @@ def assert_close(out, yuv):
     assert out.shape == yuv.shape
     assert out.dtype == np.uint8
     assert out.flags.c_contiguous
-    assert np.abs(out - exact_rgb(yuv)).max() <= 1.0  # half from rounding, the rest from whole-number arithmetic
+    assert np.abs(out - exact_rgb(yuv)).max() <= 1.0  # 0.5 from rounding, the rest from integer arithmetic
 
 
 @pytest.mark.parametrize("encoding", YUV_ENCODINGS)
 @pytest.mark.parametrize(("yuv", "rgb"), PRIMARIES.items())
-def test_the_colours_of_the_standard(encoding, yuv, rgb):
+def test_colours_of_bt601(encoding, yuv, rgb):
     out = rgb_from_message(yuv_message(np.full((4, 6, 3), yuv, np.uint8), encoding))
     assert np.abs(out.astype(int) - rgb).max() <= 1
 
@@ -67,7 +67,7 @@ def test_the_colours_of_the_standard(encoding, yuv, rgb):
 @pytest.mark.parametrize("kind", message_kinds.KINDS)
 @pytest.mark.parametrize("encoding", YUV_ENCODINGS)
 @pytest.mark.parametrize("padding", [0, 6, 64, 7])
-def test_every_pixel_follows_the_equations(kind, encoding, padding):
+def test_pixels_follow_the_equations(kind, encoding, padding):
     yuv = random_yuv(34, 46)
     out = rgb_from_message(yuv_message(yuv, encoding, kind, padding))
     assert_close(out, with_shared_colour(yuv, encoding))
@@ -83,7 +83,7 @@ def test_every_size_and_step(encoding, half_height, half_width, padding, seed):
     assert_close(out, with_shared_colour(yuv, encoding))
 
 
-def test_nv24_by_hand():
+def test_known_nv24_pixels():
     luma = [[16, 235, 81], [145, 41, 126]]
     chroma = [[128, 128, 128, 128, 90, 240], [54, 34, 240, 110, 128, 128]]
     data = [value for row in luma for value in (*row, *[9] * 5)]
@@ -101,7 +101,7 @@ def test_luma_below_black_is_black_in_every_encoding():
 
 
 @pytest.mark.parametrize(("encoding", "of_width"), [("nv12", (1.5, 2)), ("nv21", (1.5, 2)), ("nv24", (2, 3))])
-def test_steps_that_count_all_planes_are_understood(encoding, of_width):
+def test_a_step_over_all_planes_is_accepted(encoding, of_width):
     yuv = random_yuv(6, 8)
     message = yuv_message(yuv, encoding)
     for factor in of_width:
@@ -110,7 +110,7 @@ def test_steps_that_count_all_planes_are_understood(encoding, of_width):
 
 
 @pytest.mark.parametrize(
-    ("message", "told"),
+    ("message", "expected"),
     [
         (any_message("yuyv", (4, 6)), None),
         (any_message("uyvy", (3, 6)), None),
@@ -132,21 +132,23 @@ def test_steps_that_count_all_planes_are_understood(encoding, of_width):
         (message_of_data(np.zeros(60, np.uint8), "nv42", 4, 6, 6), "'nv42' is not supported"),
     ],
 )
-def test_what_yuv_cannot_be(message, told):
-    if told is None:
+def test_invalid_yuv_images_are_errors(message, expected):
+    if expected is None:
         assert rgb_from_message(message).shape == (message.height, message.width, 3)
         return
-    with pytest.raises(ImageError, match=told):
+    with pytest.raises(ImageError, match=expected):
         rgb_from_message(message)
 
 
 RENAMED = {"8UC1": "mono8", "8UC3": "bgr8", "16UC1": "mono16", "16UC3": "bgr16"}
-"""rosbags-image leaves generic pixels as they are."""
+"""rosbags-image does not convert generic encodings."""
 
 
 def test_rosbags_image_gives_the_same_pixels():
     other = pytest.importorskip("rosbags.image", reason="rosbags-image is not installed")
-    for encoding in sorted({*ENCODINGS} - {"nv12", "nv21", "nv24"}):  # of which it reads the Y plane alone, or nothing
+    for encoding in sorted(
+        {*ENCODINGS} - {"nv12", "nv21", "nv24"}
+    ):  # rosbags-image reads only the Y plane of these, or nothing
         message = any_message(encoding, (6, 8), kind="recorded")
         out = rgb_from_message(message)
         message.encoding = RENAMED.get(encoding, encoding)

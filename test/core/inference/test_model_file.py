@@ -1,4 +1,4 @@
-"""Model files are looked at before a runtime opens them: what is refused, and that nothing else ever happens."""
+"""Checks of model files before a runtime opens them. Other content raises only ModelError."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.name)
-def test_it_reads_what_onnx_reads(path: Path) -> None:
+def test_the_content_agrees_with_the_onnx_package(path: Path) -> None:
     file, theirs = read_model(path), onnx.load(path)
     assert file.metadata == {entry.key: entry.value for entry in theirs.metadata_props}
     for ours, ports in ((file.inputs, theirs.graph.input), (file.outputs, theirs.graph.output)):
@@ -45,16 +45,16 @@ def test_it_reads_what_onnx_reads(path: Path) -> None:
         ]
 
 
-def test_an_input_that_is_a_constant_is_none(tiny: bytes) -> None:
+def test_an_initializer_is_not_an_input(tiny: bytes) -> None:
     model = onnx.load_from_string(tiny)
     model.graph.input.append(helper.make_tensor_value_info("gain", TensorProto.FLOAT, [1, 3, 1, 1]))
     assert [port.name for port in parse_model(model.SerializeToString(), PATH).inputs] == ["input"]
 
 
-# What a runtime would follow out of the file
+# References out of the file
 
 
-def elsewhere(name: str = "w", location: str = "weights.bin") -> TensorProto:
+def external_tensor(name: str = "w", location: str = "weights.bin") -> TensorProto:
     tensor = TensorProto(name=name, dims=[1], data_type=TensorProto.FLOAT, data_location=TensorProto.EXTERNAL)
     tensor.external_data.add(key="location", value=location)
     return tensor
@@ -78,15 +78,15 @@ ONLY_A_LOCATION = TensorProto(name="w")
 ONLY_A_LOCATION.external_data.add(key="location", value="*/_ORT_MEM_ADDR_/*")
 
 NODES = {
-    "an attribute's tensor": constant(elsewhere()),
-    "an attribute's list of tensors": helper.make_node("Any", [], [], tensors=[elsewhere()]),
-    "an attribute's sparse tensor": helper.make_node("Any", [], [], sparse_value=sparse(elsewhere())),
+    "an attribute's tensor": constant(external_tensor()),
+    "an attribute's list of tensors": helper.make_node("Any", [], [], tensors=[external_tensor()]),
+    "an attribute's sparse tensor": helper.make_node("Any", [], [], sparse_value=sparse(external_tensor())),
     "no data_location": constant(ONLY_A_LOCATION),
 }
 
 
 @pytest.mark.parametrize("node", NODES.values(), ids=NODES)
-def test_values_in_another_file_are_refused_wherever_they_hide(tiny: bytes, node: onnx.NodeProto) -> None:
+def test_external_tensors_are_rejected_everywhere(tiny: bytes, node: onnx.NodeProto) -> None:
     model = onnx.load_from_string(tiny)
     model.graph.node.append(node)
     with pytest.raises(ModelError, match=r"some\.onnx keeps the values of '.*' in another file.*lowlight export"):
@@ -94,16 +94,16 @@ def test_values_in_another_file_are_refused_wherever_they_hide(tiny: bytes, node
 
 
 @pytest.mark.parametrize("place", ["initializer", "sparse_initializer"])
-def test_initializers_in_another_file_are_refused(tiny: bytes, place: str) -> None:
+def test_external_initializers_are_rejected(tiny: bytes, place: str) -> None:
     model = onnx.load_from_string(tiny)
-    tensor = elsewhere("weights", "/etc/passwd")
+    tensor = external_tensor("weights", "/etc/passwd")
     getattr(model.graph, place).append(tensor if place == "initializer" else sparse(tensor))
     with pytest.raises(ModelError, match="keeps the values of 'weights' in another file"):
         parse_model(model.SerializeToString(), PATH)
 
 
 @pytest.mark.parametrize("domain", ["com.microsoft", "ai.onnx.ml", "org.openvinotoolkit", "my.ops", "AI.ONNX", " "])
-def test_operators_of_other_domains_are_refused(tiny: bytes, domain: str) -> None:
+def test_operators_of_other_domains_are_rejected(tiny: bytes, domain: str) -> None:
     of_node, imported = (onnx.load_from_string(tiny) for _ in range(2))
     of_node.graph.node.append(helper.make_node("Evil", [], [], domain=domain))
     imported.opset_import.append(helper.make_opsetid(domain, 1))
@@ -112,13 +112,13 @@ def test_operators_of_other_domains_are_refused(tiny: bytes, domain: str) -> Non
             parse_model(model.SerializeToString(), PATH)
 
 
-def test_the_own_domain_by_its_long_name_is_accepted(tiny: bytes) -> None:
+def test_the_long_name_of_the_onnx_domain_is_accepted(tiny: bytes) -> None:
     model = onnx.load_from_string(tiny)
     model.graph.node[0].domain = model.opset_import[0].domain = "ai.onnx"
     parse_model(model.SerializeToString(), PATH)
 
 
-def test_functions_training_and_options_for_the_runtime_are_refused(tiny: bytes) -> None:
+def test_functions_training_graphs_and_runtime_options_are_rejected(tiny: bytes) -> None:
     functions, training, options = (onnx.load_from_string(tiny) for _ in range(3))
     functions.functions.append(helper.make_function("", "f", ["a"], ["b"], [NOTHING], []))
     training.training_info.add()
@@ -129,7 +129,7 @@ def test_functions_training_and_options_for_the_runtime_are_refused(tiny: bytes)
 
 
 def endless_loop() -> onnx.NodeProto:
-    """A loop of 2**62 trips."""
+    """Return a Loop of 2**62 iterations."""
     body = helper.make_graph([NOTHING], "body", [], [])
     return helper.make_node("Loop", ["trips", "condition"], ["y"], body=body)
 
@@ -146,15 +146,15 @@ def test_control_flow_is_rejected(tiny: bytes, node: onnx.NodeProto) -> None:
 
 
 def outcome(content: bytes) -> dict[str, str] | str:
-    """The metadata of these bytes, or why they are refused."""
+    """Return the metadata of a file, or the error message."""
     try:
         return parse_model(content, PATH).metadata
     except ModelError as error:
         return str(error)
 
 
-def test_every_truncation_is_refused(tiny: bytes) -> None:
-    """Of a file whose graph comes last, as of one whose metadata does; here, or by Enhancer for want of metadata."""
+def test_every_truncation_is_rejected(tiny: bytes) -> None:
+    """Truncations are rejected for both orders of graph and metadata, here or by Enhancer (missing metadata)."""
     model = onnx.load_from_string(tiny)
     del model.metadata_props[:], model.opset_import[:]
     for content in (tiny, model.SerializeToString()):
@@ -174,7 +174,7 @@ def varint(number: int) -> bytes:
 
 
 def nested(*numbers: int) -> bytes:
-    """Messages inside of messages by these field numbers, outermost first."""
+    """Return nested messages with these field numbers, outermost first."""
     content = b""
     for number in reversed(numbers):
         content = varint(number << 3 | protobuf_reader.BYTES) + varint(len(content)) + content
@@ -201,7 +201,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize(("content", "reason"), BOMBS.values(), ids=BOMBS)
-def test_bombs_are_refused_at_once(content: bytes, reason: str) -> None:
+def test_malicious_files_are_rejected_quickly(content: bytes, reason: str) -> None:
     start = time.process_time()
     with pytest.raises(ModelError, match=rf"some\.onnx .*{reason}.*lowlight export"):
         parse_model(content, PATH)
@@ -209,7 +209,7 @@ def test_bombs_are_refused_at_once(content: bytes, reason: str) -> None:
 
 
 def messages(message: Message) -> Iterator[Message]:
-    """The message and all that it holds, by protobuf's own account."""
+    """Yield a message and all messages in it, by the protobuf package."""
     yield message
     for field, value in message.ListFields():
         if field.message_type is not None:
@@ -217,8 +217,8 @@ def messages(message: Message) -> Iterator[Message]:
                 yield from messages(part)
 
 
-def leads_out(content: bytes) -> bool:
-    """Whether the onnx package finds in these bytes what ``parse_model`` is to refuse."""
+def has_forbidden_content(content: bytes) -> bool:
+    """Return whether the onnx package finds content that ``parse_model`` must reject."""
     try:
         model = onnx.load_from_string(content)
     except DecodeError:
@@ -232,7 +232,7 @@ def leads_out(content: bytes) -> bool:
 
 
 def mutated(content: bytes, seed: int) -> bytes:
-    """The content with a few bytes changed, removed, inserted, copied or cut."""
+    """Return the content with a few bytes changed, removed, inserted, copied or cut."""
     rng, out = random.Random(seed), bytearray(content)
     for _ in range(rng.choice((1, 1, 2, 5, 20))):
         at, count = rng.randrange(len(out) or 1), rng.randrange(1, 9)
@@ -255,7 +255,7 @@ def mutated(content: bytes, seed: int) -> bytes:
 
 @pytest.fixture(scope="module")
 def rich(tiny: bytes) -> bytes:
-    """A model with every kind of message that is looked into, and nothing that is refused."""
+    """Return a valid model with every kind of message that is checked."""
     model = onnx.load_from_string(tiny)
     inside = numpy_helper.from_array(np.zeros(1, np.float32), "w")
     model.graph.node.append(constant(inside))
@@ -269,7 +269,7 @@ def rich(tiny: bytes) -> bytes:
 
 @settings(max_examples=1500)
 @given(st.integers(0, 2**32))
-def test_mutated_files_are_refused_or_lead_nowhere(rich: bytes, seed: int) -> None:
+def test_mutated_files_are_rejected_or_harmless(rich: bytes, seed: int) -> None:
     content = mutated(rich, seed)
     start = time.process_time()
     try:
@@ -277,22 +277,22 @@ def test_mutated_files_are_refused_or_lead_nowhere(rich: bytes, seed: int) -> No
     except ModelError:
         return
     assert time.process_time() - start < 0.5
-    assert not leads_out(content)
+    assert not has_forbidden_content(content)
 
 
 @settings(max_examples=300)
 @given(st.binary(max_size=200))
-def test_any_bytes_are_refused_or_lead_nowhere(content: bytes) -> None:
+def test_arbitrary_bytes_are_rejected_or_harmless(content: bytes) -> None:
     try:
         parse_model(content, PATH)
     except ModelError:
         return
-    assert not leads_out(content)
+    assert not has_forbidden_content(content)
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.integers(0, 2**32))
-def test_an_enhancer_of_mutated_bytes_fails_only_as_a_user_can_mend(
+def test_an_enhancer_of_mutated_bytes_raises_only_lowlight_errors(
     tiny: bytes, tmp_path_factory: pytest.TempPathFactory, seed: int
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "mutated.onnx"
@@ -310,13 +310,13 @@ def test_an_enhancer_of_mutated_bytes_fails_only_as_a_user_can_mend(
 def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     huge = tmp_path / "huge.onnx"
     with huge.open("wb") as file:
-        file.truncate(model_file.MAX_BYTES + 1)  # a hole: takes no space
+        file.truncate(model_file.MAX_BYTES + 1)  # a sparse file, which takes no space
     with pytest.raises(ModelError, match=r"huge\.onnx is larger than 512 MiB"):
         read_model(huge)
 
 
 @pytest.mark.parametrize("path", ["/dev/zero", "."])
-def test_what_is_no_file_is_not_read(path: str) -> None:
+def test_other_file_types_are_not_read(path: str) -> None:
     with pytest.raises(ModelError, match="is not a file"):
         read_model(Path(path))
 

@@ -12,7 +12,7 @@ from lowlight_enhance.core.inference.model_input import MAX_ASPECT, ModelInput
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
 
 
-def test_planes_are_log2_positions_clipped_with_a_reserved_unknown() -> None:
+def test_plane_values_are_log2_clipped_and_unknown_is_reserved() -> None:
     spec = ModelInput(iso_range=(100.0, 1600.0), exposure_range_s=(1 / 1024, 1.0))
     assert spec.plane_values(CaptureMetadata(400.0, 1 / 32)) == pytest.approx((0.5, 0.5))
     assert spec.plane_values(CaptureMetadata(50.0, 60.0)) == (0.0, 1.0)
@@ -34,14 +34,16 @@ def test_encode_writes_colour_metadata_and_padding() -> None:
     assert np.all(tensor[0, 4] == -1.0)
 
 
-def test_sixteen_bit_depth_survives() -> None:
+def test_16_bit_values_are_exact() -> None:
     rgb = np.full((32, 32, 3), 300, np.uint16)
     assert ModelInput().encode(rgb, UNKNOWN)[0, :3] == pytest.approx(300 / 65535)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 700), st.integers(1, 700), st.sampled_from([0, 64, 288]), st.sampled_from([1, 8, 32]))
-def test_grid_keeps_the_aspect_and_never_enlarges(height: int, width: int, working: int, multiple: int) -> None:
+def test_grid_keeps_the_aspect_ratio_and_does_not_enlarge(
+    height: int, width: int, working: int, multiple: int
+) -> None:
     grid = ModelInput(working_size=working, size_multiple=multiple).grid(height, width)
     assert grid.height <= height
     assert grid.width <= width
@@ -57,7 +59,7 @@ def test_grid_keeps_the_aspect_and_never_enlarges(height: int, width: int, worki
 
 
 @pytest.mark.parametrize(("height", "width"), [(48, 64), (31, 17), (500, 333)])
-def test_decode_takes_the_padding_off_again(height: int, width: int) -> None:
+def test_decode_removes_the_padding(height: int, width: int) -> None:
     spec = ModelInput(working_size=100)
     rgb = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     tensor = spec.encode(rgb, UNKNOWN)
@@ -70,10 +72,10 @@ def test_decode_takes_the_padding_off_again(height: int, width: int) -> None:
     [(480, 640, 384), (480, 640, 240), (480, 640, 256), (720, 1280, 128), (1080, 1920, 256), (333, 501, 100)],
 )
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_a_shrunk_frame_is_an_area_average_or_nearly(
+def test_a_downscaled_frame_is_close_to_the_area_average(
     height: int, width: int, working: int, dtype: type[np.uint8] | type[np.uint16]
 ) -> None:
-    """So it lies where the frame lies, and its noise is averaged, not picked out."""
+    """The content does not move, and noise is averaged instead of sampled."""
     rng = np.random.default_rng(1)
     most = np.iinfo(dtype).max
     coarse = rng.integers(most // 4, most // 2, (12, 16, 3)).astype(dtype)
@@ -92,7 +94,7 @@ def test_a_shrunk_frame_is_an_area_average_or_nearly(
 
 
 @pytest.mark.parametrize("shape", [(1, 307_200), (307_200, 1), (24, 33_000), (3, 102_400)])
-def test_a_frame_of_a_row_takes_no_more_memory_than_another(shape: tuple[int, int]) -> None:
+def test_a_frame_of_one_row_needs_no_more_memory(shape: tuple[int, int]) -> None:
     spec = ModelInput(working_size=384)
     usual = spec.encode(np.zeros((480, 640, 3), np.uint8), UNKNOWN)
     tensor = spec.encode(np.full((*shape, 3), 51, np.uint8), UNKNOWN)
@@ -102,7 +104,7 @@ def test_a_frame_of_a_row_takes_no_more_memory_than_another(shape: tuple[int, in
         ModelInput(working_size=0).encode(np.zeros((*shape, 3), np.uint8), UNKNOWN)
 
 
-def test_decode_refuses_an_output_of_another_size() -> None:
+def test_decode_rejects_an_output_of_another_size() -> None:
     with pytest.raises(ModelError, match="does not keep its input's size"):
         ModelInput().decode(np.zeros((1, 6, 32, 32), np.float32), 100, 100)
 
@@ -110,7 +112,7 @@ def test_decode_refuses_an_output_of_another_size() -> None:
 @pytest.mark.parametrize(
     "bad", [np.zeros((0, 4, 3), np.uint8), np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32)]
 )
-def test_bad_images_are_named(bad: np.ndarray) -> None:
+def test_invalid_images_are_errors(bad: np.ndarray) -> None:
     with pytest.raises(ImageError, match="expected"):
         ModelInput().encode(bad, UNKNOWN)
 
@@ -161,7 +163,7 @@ NUMBERS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_
         },
     )
 )
-def test_whatever_a_file_says_is_refused_or_encodes(change: dict) -> None:
+def test_arbitrary_json_is_rejected_or_usable(change: dict) -> None:
     text = json.dumps({**json.loads(ModelInput().to_json()), **change})
     try:
         spec = ModelInput.from_json(text)
@@ -187,7 +189,7 @@ def test_whatever_a_file_says_is_refused_or_encodes(change: dict) -> None:
     ],
     ids=str,
 )
-def test_impossible_settings_are_refused(change: dict) -> None:
+def test_settings_out_of_range_are_rejected(change: dict) -> None:
     with pytest.raises(ConfigError):
         ModelInput(**change)
 

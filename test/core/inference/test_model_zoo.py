@@ -8,17 +8,17 @@ from lowlight_enhance.core.inference.model_zoo import DEFAULT_MODEL, INCLUDED_MO
 FOLDER = Path(__file__).parents[3] / "models"
 
 
-def test_the_names_are_those_of_the_files() -> None:
+def test_names_are_those_of_the_files() -> None:
     assert {path.stem for path in FOLDER.glob("*.onnx")} == set(INCLUDED_MODELS)
     for name in INCLUDED_MODELS:
         assert find_model(name).read_bytes() == (FOLDER / f"{name}.onnx").read_bytes()
 
 
-def test_nothing_chosen_is_the_default() -> None:
+def test_no_model_is_the_default_model() -> None:
     assert find_model("") == find_model(None) == default_model() == find_model(DEFAULT_MODEL)
 
 
-def test_anything_else_is_a_path(tmp_path: Path) -> None:
+def test_other_values_are_paths(tmp_path: Path) -> None:
     for path in ("mine.onnx", "folder/mine", tmp_path / "x.pt"):
         assert find_model(path) == Path(path)
     assert find_model("~/mine.onnx") == Path("~/mine.onnx").expanduser()
@@ -30,6 +30,6 @@ def test_a_path_that_cannot_exist_is_an_error_that_names_it(name: str) -> None:
         find_model(name)
 
 
-def test_a_word_that_is_neither_is_refused_with_the_names() -> None:
+def test_an_unknown_name_is_an_error_that_lists_the_names() -> None:
     with pytest.raises(ConfigError, match=r"model 'studnet' is neither an included model .student_int8"):
         find_model("studnet")

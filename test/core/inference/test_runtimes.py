@@ -1,4 +1,4 @@
-"""Sessions: providers that fall back aloud, threads that end, OpenVINO beside ONNX Runtime."""
+"""Sessions: reported fallbacks of providers, ends of threads, and agreement of the runtimes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def frame(height: int = 480, width: int = 640, value: int = 20) -> np.ndarray:
 
 
 @runtimes
-def test_the_pixels_are_the_networks(tiny: Path, runtime: str) -> None:
+def test_pixels_are_those_of_the_network(tiny: Path, runtime: str) -> None:
     enhancer = Enhancer(tiny, threads=1, runtime=runtime)
     for height, width in ((480, 640), (97, 131), (1, 1)):
         np.testing.assert_array_equal(enhancer(frame(height, width), UNKNOWN), frame(height, width, 60))
@@ -59,7 +59,7 @@ def test_the_pixels_are_the_networks(tiny: Path, runtime: str) -> None:
 
 
 @runtimes
-def test_an_output_is_the_callers_own(tiny: Path, runtime: str) -> None:
+def test_outputs_are_copies(tiny: Path, runtime: str) -> None:
     enhancer = Enhancer(tiny, threads=1, runtime=runtime)
     tensor = enhancer.encode(frame(), UNKNOWN)
     first = enhancer.infer(tensor)
@@ -84,17 +84,17 @@ def test_the_working_size_changes_between_frames(tiny: Path, runtime: str) -> No
 @runtimes
 @pytest.mark.skipif(not TASKS.is_dir(), reason="threads are counted in /proc")
 def test_closing_ends_the_threads(tiny: Path, runtime: str) -> None:
-    Enhancer(tiny, threads=4, runtime=runtime)(frame(), UNKNOWN)  # what the libraries start once and keep
-    close_all_but(0, runtime, tiny)
+    Enhancer(tiny, threads=4, runtime=runtime)(frame(), UNKNOWN)  # threads that the libraries start once and keep
+    threads_after_closing_all_but(0, runtime, tiny)
     before = len(list(TASKS.iterdir()))
-    assert close_all_but(0, runtime, tiny, count=3) > before
+    assert threads_after_closing_all_but(0, runtime, tiny, count=3) > before
     deadline = time.monotonic() + DEADLINE_S
     while len(list(TASKS.iterdir())) > before:
         assert time.monotonic() < deadline, f"{len(list(TASKS.iterdir()))} threads, {before} before"
 
 
-def close_all_but(left: int, runtime: str, model: Path, count: int = 1) -> int:
-    """Open enhancers, use and close them, the last ``left`` excepted; the number of threads while all were open."""
+def threads_after_closing_all_but(left: int, runtime: str, model: Path, count: int = 1) -> int:
+    """Open, use and close enhancers except the last ``left``; return the threads while all were open."""
     enhancers = [Enhancer(model, threads=4, runtime=runtime) for _ in range(count)]
     for enhancer in enhancers:
         enhancer(frame(), UNKNOWN)
@@ -106,7 +106,7 @@ def close_all_but(left: int, runtime: str, model: Path, count: int = 1) -> int:
 
 
 @runtimes
-def test_a_closed_enhancer_says_so_and_another_goes_on(tiny: Path, runtime: str) -> None:
+def test_a_closed_enhancer_is_an_error_and_others_continue(tiny: Path, runtime: str) -> None:
     first, second = (Enhancer(tiny, threads=2, runtime=runtime) for _ in range(2))
     first.close()
     with pytest.raises(ModelError, match="closed"):
@@ -116,7 +116,7 @@ def test_a_closed_enhancer_says_so_and_another_goes_on(tiny: Path, runtime: str)
 
 
 @runtimes
-def test_a_model_that_the_runtime_refuses_is_a_model_error(tiny: Path, runtime: str) -> None:
+def test_a_model_that_the_runtime_rejects_is_a_model_error(tiny: Path, runtime: str) -> None:
     model = onnx.load(tiny)
     model.graph.node[0].op_type = "NoSuchOperator"
     onnx.save(model, tiny)
@@ -130,11 +130,11 @@ def test_an_inference_that_fails_is_a_model_error(tiny: Path, runtime: str) -> N
         Enhancer(tiny, runtime=runtime).infer(np.zeros((1, 2, 8, 8), np.float32))
 
 
-def test_the_shipped_model_is_the_default() -> None:
+def test_an_included_model_is_the_default() -> None:
     assert Enhancer(threads=1).path == default_model()
 
 
-def test_settings_that_do_not_exist_are_refused(tiny: Path) -> None:
+def test_unknown_settings_are_rejected(tiny: Path) -> None:
     with pytest.raises(ConfigError, match="runtime 'tensorflow'"):
         Enhancer(tiny, runtime="tensorflow")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="precision 'bfloat16' is only for OpenVINO"):
@@ -182,11 +182,11 @@ def test_a_run_is_cancelled_from_another_thread(tmp_path: Path, runtime: str) ->
     enhancer.close()
 
 
-# ONNX Runtime's providers, by a fake of its session
+# Providers, with a fake session of ONNX Runtime
 
 
 class FakeOrt(ModuleType):
-    """An ONNX Runtime that has CUDA and TensorRT, of which ``broken`` fail: when opened, when run, or in silence."""
+    """An ONNX Runtime with CUDA and TensorRT, of which ``broken`` fail at opening, at the first run, or silently."""
 
     def __init__(self, real: Any, **broken: str) -> None:
         super().__init__("fake")
@@ -204,7 +204,7 @@ class FakeSession:
     def __init__(
         self, fake: FakeOrt, content: bytes, options: Any, providers: list[str], enable_fallback: int
     ) -> None:
-        assert enable_fallback == 0  # ONNX Runtime's own way to fall back prints and says nothing to the program
+        assert enable_fallback == 0  # the fallback of ONNX Runtime prints, and the program cannot see it
         self.fake, self.used = fake, [name for name in providers if fake.broken.get(name) != "silent"]
         for name in self.used:
             if fake.broken.get(name) == "open":
@@ -234,10 +234,10 @@ def short(enhancer: Enhancer) -> list[str]:
     return [name.removesuffix("ExecutionProvider") for name in enhancer.providers]
 
 
-def test_wanted_providers_that_start_are_used_without_a_word(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_providers_that_start_are_used_without_a_fallback_message(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     enhancer, fake = opened(monkeypatch, tiny, "Tensorrt", "CUDA")
     assert (short(enhancer), enhancer.fallback) == (["Tensorrt", "CUDA", "CPU"], "")
-    assert [shape for _, shape in fake.probes] == [(1, 5, 64, 96)]  # 64 x 85, padded: what a 640x480 frame becomes
+    assert [shape for _, shape in fake.probes] == [(1, 5, 64, 96)]  # a 640x480 frame at 64x85, padded
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ def test_wanted_providers_that_start_are_used_without_a_word(tiny: Path, monkeyp
     ],
     ids=str,
 )
-def test_a_provider_that_fails_gives_way_and_says_why(
+def test_a_provider_that_fails_is_replaced_with_a_reason(
     tiny: Path, monkeypatch: pytest.MonkeyPatch, broken: dict[str, str], used: list[str], reason: str
 ) -> None:
     enhancer, _ = opened(monkeypatch, tiny, "Tensorrt", "CUDA", **broken)
@@ -274,14 +274,14 @@ def test_a_provider_that_fails_gives_way_and_says_why(
     assert re.match(reason, enhancer.fallback), enhancer.fallback
 
 
-def test_a_provider_that_fails_in_flight_is_told_of(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_provider_that_fails_while_running_is_reported(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     enhancer, _ = opened(monkeypatch, tiny, "CUDA")
     assert enhancer.fallback == ""
-    enhancer._session._session.used = ["CPUExecutionProvider"]  # as ONNX Runtime's own way to fall back leaves it
+    enhancer._session._session.used = ["CPUExecutionProvider"]  # the state after a fallback of ONNX Runtime
     assert enhancer.fallback.startswith("CUDAExecutionProvider failed while it ran: running on CPUExecutionProvider")
 
 
-def test_a_provider_that_this_build_lacks_is_told_of_by_the_real_one(tiny: Path) -> None:
+def test_a_provider_that_this_build_lacks_is_reported(tiny: Path) -> None:
     lacking = [
         name
         for name in onnxruntime_session.ort.get_all_providers()
@@ -296,12 +296,12 @@ def test_a_provider_that_this_build_lacks_is_told_of_by_the_real_one(tiny: Path)
     np.testing.assert_array_equal(enhancer(frame(), UNKNOWN), frame(value=60))
 
 
-def test_a_bad_model_is_not_a_providers_fault(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_model_is_not_reported_as_a_provider_failure(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ModelError, match="not a loadable ONNX model"):
         opened(monkeypatch, tiny, "CUDA", CUDA="open", CPU="open")
 
 
-def test_onnx_runtime_is_kept_from_files_beside_the_model(tiny: Path) -> None:
+def test_onnx_runtime_does_not_read_files_beside_the_model(tiny: Path) -> None:
     options = onnxruntime_session._options(1)
     assert options.get_session_config_entry("session.load_model_format") == "ONNX"
     folder = options.get_session_config_entry("session.model_external_initializers_file_folder_path")
@@ -315,7 +315,7 @@ def test_onnx_runtime_is_kept_from_files_beside_the_model(tiny: Path) -> None:
 
 @needs_openvino
 @pytest.mark.parametrize("name", ["student.onnx", "student_int8.onnx"])
-def test_openvino_makes_the_same_picture_of_the_shipped_models(name: str) -> None:
+def test_openvino_agrees_with_onnx_runtime(name: str) -> None:
     coarse = np.random.default_rng(4).integers(0, 60, (6, 8, 3), dtype=np.uint8)
     dark = cv2.resize(coarse, (320, 240), interpolation=cv2.INTER_CUBIC)
     pictures = [
@@ -323,11 +323,13 @@ def test_openvino_makes_the_same_picture_of_the_shipped_models(name: str) -> Non
         for runtime in RUNTIMES
     ]
     error = np.mean((pictures[0].astype(float) - pictures[1]) ** 2)
-    assert error < (0.01 if name == "student.onnx" else 4.0)  # int8: as far from one another as from float32
+    assert error < (
+        0.01 if name == "student.onnx" else 4.0
+    )  # int8: the runtimes differ from one another as from float32
 
 
 @needs_openvino
-def test_openvino_says_that_the_processor_lacks_bfloat16_or_uses_it(tiny: Path) -> None:
+def test_openvino_uses_bfloat16_or_reports_the_fallback(tiny: Path) -> None:
     with preserve_signal_stack():
         core = openvino_session.import_openvino().Core()
         has = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -358,13 +360,13 @@ assert told == [1, 1]
 
 @needs_openvino
 def test_signals_arrive_after_another_thread_closed_openvino(tiny: Path) -> None:
-    """As with a model swapped in flight; Ctrl-C must still work after it."""
+    """The node does this when it replaces a model. Ctrl-C must still work."""
     child = subprocess.run([sys.executable, "-c", CLOSED_ELSEWHERE, str(tiny)], capture_output=True, text=True)
     assert child.returncode == 0, child.stderr or f"ended by signal {-child.returncode}"
 
 
 @needs_openvino
-def test_importing_openvino_reports_to_nobody() -> None:
+def test_importing_openvino_sends_no_telemetry() -> None:
     script = (
         "import sys, lowlight_enhance.core.inference.openvino_session as s\n"
         "s.import_openvino()\n"
@@ -393,7 +395,7 @@ def test_the_user_may_allow_telemetry_of_onnx_runtime() -> None:
 
 
 class FakeOpenVino(ModuleType):
-    """OpenVINO's interface as far as it is used, with a network that gives the first channel times three as maps."""
+    """A fake of the part of OpenVINO in use, whose network returns three times the first channel as maps."""
 
     def __init__(self, capabilities: tuple[str, ...] = ("FP32",)) -> None:
         super().__init__("openvino")
@@ -450,7 +452,7 @@ def fake_openvino(monkeypatch: pytest.MonkeyPatch) -> FakeOpenVino:
     return fake
 
 
-def test_a_missing_openvino_is_named_with_its_remedy(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_openvino_is_an_error_with_a_remedy(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(ConfigError, match="pip install openvino"):
         Enhancer(tiny, runtime="openvino")
@@ -460,7 +462,7 @@ def test_a_missing_openvino_is_named_with_its_remedy(tiny: Path, monkeypatch: py
     )
 
 
-def test_openvino_is_asked_for_what_was_set(tiny: Path, fake_openvino: FakeOpenVino) -> None:
+def test_openvino_gets_the_settings(tiny: Path, fake_openvino: FakeOpenVino) -> None:
     enhancer = Enhancer(tiny, threads=3, runtime="openvino")
     np.testing.assert_array_equal(enhancer(frame(), UNKNOWN), frame(value=60))
     ((shape, options),) = fake_openvino.compiled
@@ -470,7 +472,7 @@ def test_openvino_is_asked_for_what_was_set(tiny: Path, fake_openvino: FakeOpenV
     assert enhancer.providers == ("OpenVINO CPU",)
 
 
-def test_bfloat16_is_used_where_the_processor_has_it(tiny: Path, fake_openvino: FakeOpenVino) -> None:
+def test_bfloat16_is_used_if_the_processor_has_it(tiny: Path, fake_openvino: FakeOpenVino) -> None:
     lacking = Enhancer(tiny, precision="bfloat16", runtime="openvino")
     fake_openvino.capabilities.append("BF16")
     having = Enhancer(tiny, precision="bfloat16", runtime="openvino")
@@ -481,7 +483,7 @@ def test_bfloat16_is_used_where_the_processor_has_it(tiny: Path, fake_openvino: 
     assert having.fallback == ""
 
 
-def test_sizes_that_change_are_not_compiled_for_every_frame(tiny: Path, fake_openvino: FakeOpenVino) -> None:
+def test_changing_sizes_do_not_compile_for_each_frame(tiny: Path, fake_openvino: FakeOpenVino) -> None:
     enhancer = Enhancer(tiny, working_size=0, runtime="openvino")
     for _ in range(20):
         for size in range(1, openvino_session.MAX_FIXED_SHAPES + 4):
@@ -490,7 +492,7 @@ def test_sizes_that_change_are_not_compiled_for_every_frame(tiny: Path, fake_ope
     assert shapes == [[1, 5, 32 * size, 32] for size in range(1, openvino_session.MAX_FIXED_SHAPES + 1)] + [None]
 
 
-def test_a_size_that_came_to_stay_takes_the_place_of_a_stale_one(tiny: Path, fake_openvino: FakeOpenVino) -> None:
+def test_a_new_size_replaces_a_stale_one(tiny: Path, fake_openvino: FakeOpenVino) -> None:
     enhancer = Enhancer(tiny, working_size=0, runtime="openvino")
     for size in range(1, openvino_session.MAX_FIXED_SHAPES + 1):
         enhancer(frame(32 * size, 32), UNKNOWN)

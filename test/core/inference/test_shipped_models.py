@@ -1,4 +1,4 @@
-"""The model files in this repository do what their card says."""
+"""The model files in this repository agree with their model card."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ CAPTURE = CaptureMetadata(1600.0, 1 / 60)
 
 
 def scene() -> np.ndarray:
-    """Soft coloured shapes, (240, 320, 3) uint8."""
+    """Return smooth coloured shapes, (240, 320, 3) uint8."""
     coarse = np.random.default_rng(4).integers(40, 230, (6, 8, 3), dtype=np.uint8)
     return np.asarray(cv2.resize(coarse, (320, 240), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
 
@@ -28,12 +28,12 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def roughness(rgb: np.ndarray) -> float:
-    """Standard deviation of what a blur takes away: the noise of a soft scene."""
+    """Return the standard deviation of the difference to a blurred copy: the noise of a smooth scene."""
     return float((rgb - cv2.GaussianBlur(rgb.astype(np.float32), (0, 0), 3)).std())
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda path: path.name)
-def test_it_brightens_and_denoises_with_and_without_metadata(model: Path) -> None:
+def test_models_brighten_and_denoise_with_and_without_metadata(model: Path) -> None:
     bright = scene()
     dark = darken(bright, DarkExposure(4.0, CAPTURE, SENSORS["CanonEOS700D"]), np.random.default_rng(0))
     enhancer = Enhancer(model, threads=1)
@@ -45,11 +45,11 @@ def test_it_brightens_and_denoises_with_and_without_metadata(model: Path) -> Non
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda path: path.name)
-def test_it_is_small_and_on_its_card(model: Path) -> None:
+def test_models_are_small_and_on_their_card(model: Path) -> None:
     assert model.stat().st_size < 10_000_000
     assert model.name in (model.parent / "MODEL_CARD.md").read_text()
 
 
-def test_the_default_has_the_papers_size() -> None:
+def test_the_default_model_has_the_size_in_the_paper() -> None:
     weights = onnx.load(default_model()).graph.initializer
     assert 2.28e6 <= sum(int(np.prod(w.dims)) for w in weights) <= 2.52e6

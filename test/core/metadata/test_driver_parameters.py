@@ -17,7 +17,7 @@ from lowlight_enhance.core.metadata.readers import MetadataSettings
 DEFAULTS = MetadataSettings()
 
 SERVICE_DEPTH = 10
-"""Questions that a service keeps by default; all parameters are asked for at once."""
+"""Default queue depth of a ROS service; all parameters are requested at once."""
 
 MANUAL = {
     "v4l2_camera": {"exposure_time_absolute": 330, "gain": 64, "auto_exposure": 1, "gain_automatic": False},
@@ -38,7 +38,7 @@ MANUAL = {
         "AnalogueGainMode": 1,
     },
 }
-"""What each driver's node has in manual mode, at 33 ms and ISO 400 (with a unity gain of 16 for V4L2)."""
+"""Parameters of each driver in manual mode at 33 ms and ISO 400 (V4L2: gain_unity 16)."""
 
 AUTOMATIC = {
     "v4l2_camera": {"auto_exposure": 3},
@@ -53,12 +53,12 @@ def settings_of(driver):
     return MetadataSettings(gain_unity=16.0 if driver in ("v4l2_camera", "usb_cam") else 1.0)
 
 
-def test_these_cases_cover_every_driver():
+def test_every_driver_is_tested():
     assert MANUAL.keys() == AUTOMATIC.keys() == DRIVERS.keys()
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
-def test_a_drivers_manual_settings_are_read_in_its_units(driver):
+def test_manual_settings_of_each_driver(driver):
     capture = read_parameters(MANUAL[driver], parameter_source(driver), settings_of(driver))
     assert capture.exposure_s == pytest.approx(0.033)
     assert capture.iso == pytest.approx(400.0, rel=1e-3)
@@ -66,24 +66,24 @@ def test_a_drivers_manual_settings_are_read_in_its_units(driver):
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
-def test_nothing_is_known_while_the_camera_sets_them_itself(driver):
+def test_values_are_unknown_while_automatic_controls_are_on(driver):
     values, source = {**MANUAL[driver], **AUTOMATIC[driver]}, parameter_source(driver)
     assert read_parameters(values, source, settings_of(driver)) == UNKNOWN
-    told = explain_unknown(values, source, settings_of(driver))
-    assert "automatic exposure is on" in told
-    assert "automatic gain is on" in told
+    expected = explain_unknown(values, source, settings_of(driver))
+    assert "automatic exposure is on" in expected
+    assert "automatic gain is on" in expected
     believed = MetadataSettings(gain_unity=settings_of(driver).gain_unity, stale_under_auto_exposure=False)
     assert read_parameters(values, source, believed).exposure_s == pytest.approx(0.033)
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
-def test_every_name_is_watched_once(driver):
+def test_names_have_no_duplicates(driver):
     names = parameter_source(driver).names
     assert len(set(names)) == len(names) <= SERVICE_DEPTH
     assert set(MANUAL[driver]) | set(AUTOMATIC[driver]) <= set(names)
 
 
-def test_older_kernels_name_the_same_controls_otherwise():
+def test_control_names_of_older_kernels():
     values = {"exposure_absolute": 156, "gain": 2, "exposure_auto": 1}
     capture = read_parameters(values, parameter_source("v4l2_camera"), DEFAULTS)
     assert capture == CaptureMetadata(200.0, pytest.approx(0.0156))
@@ -91,7 +91,7 @@ def test_older_kernels_name_the_same_controls_otherwise():
 
 
 @pytest.mark.parametrize("is_on", [True, "true", 1, "1", "on"])
-def test_automatic_gain_of_v4l2_is_a_switch_of_its_own(is_on):
+def test_automatic_gain_of_v4l2_is_a_separate_control(is_on):
     values = {"exposure_time_absolute": 100, "gain": 32, "auto_exposure": 1, "gain_automatic": is_on}
     source, chosen = parameter_source("v4l2_camera"), settings_of("v4l2_camera")
     assert read_parameters(values, source, chosen) == CaptureMetadata(None, pytest.approx(0.01))
@@ -107,12 +107,12 @@ def test_automatic_gain_of_v4l2_is_off_at_false_or_zero(is_off):
 
 
 def test_zero_is_automatic_for_the_exposure_mode_of_v4l2():
-    """Its menu begins with full automatic; 1 is manual."""
+    """V4L2_CID_EXPOSURE_AUTO: 0 is automatic, 1 is manual."""
     values = {**MANUAL["v4l2_camera"], "auto_exposure": 0}
     assert read_parameters(values, parameter_source("v4l2_camera"), settings_of("v4l2_camera")) == UNKNOWN
 
 
-def test_exposure_and_gain_of_newer_libcamera_have_a_mode_each():
+def test_separate_modes_of_newer_libcamera():
     source = parameter_source("camera_ros")
     automatic_gain = read_parameters({**MANUAL["camera_ros"], "AnalogueGainMode": 0}, source, DEFAULTS)
     assert automatic_gain == CaptureMetadata(None, pytest.approx(0.033))
@@ -122,7 +122,7 @@ def test_exposure_and_gain_of_newer_libcamera_have_a_mode_each():
     assert read_parameters(older, source, DEFAULTS) == CaptureMetadata(400.0, pytest.approx(0.033))
 
 
-def test_another_value_for_manual_is_that_of_the_drivers_main_switch_or_of_the_switch_given():
+def test_the_manual_value_can_be_configured():
     values = {**MANUAL["v4l2_camera"], "auto_exposure": 9}
     chosen = settings_of("v4l2_camera")
     assert read_parameters(values, parameter_source("v4l2_camera", manual="9"), chosen).iso == pytest.approx(400.0)
@@ -138,7 +138,7 @@ def test_automatic_exposure_and_gain_of_a_zed_x_one_are_separate():
 
 
 @pytest.mark.parametrize("unset", [-1, 0, None])
-def test_what_is_left_to_the_camera_is_unknown(unset):
+def test_unset_values_are_unknown(unset):
     values = {**MANUAL["usb_cam"], "gain": unset}
     assert read_parameters(values, parameter_source("usb_cam"), DEFAULTS) == CaptureMetadata(
         None, pytest.approx(0.033)
@@ -154,26 +154,26 @@ def test_a_gain_in_decibels_may_be_zero_or_less(gain):
     assert explain_unknown({"Gain": gain}, source, DEFAULTS) == ""
 
 
-def test_missing_parameters_are_told_by_name():
-    told = explain_unknown({"gain": 3}, parameter_source("v4l2_camera"), DEFAULTS)
-    assert told == "it has no parameter exposure_time_absolute or exposure_absolute"
+def test_missing_parameters_are_named():
+    expected = explain_unknown({"gain": 3}, parameter_source("v4l2_camera"), DEFAULTS)
+    assert expected == "it has no parameter exposure_time_absolute or exposure_absolute"
     assert read_parameters({}, parameter_source("v4l2_camera"), DEFAULTS) == UNKNOWN
 
 
 @pytest.mark.parametrize("value", [True, "long", math.nan, math.inf, 1e30, [330], (1, 2), "a list"])
 @pytest.mark.parametrize("name", ["exposure_time_absolute", "gain"])
-def test_absurd_values_are_errors_that_name_the_parameter(name, value):
+def test_implausible_values_are_errors_that_name_the_parameter(name, value):
     with pytest.raises(MetadataError, match=name):
         read_parameters({**MANUAL["v4l2_camera"], name: value}, parameter_source("v4l2_camera"), DEFAULTS)
 
 
 @pytest.mark.parametrize("value", [-3, 0, None])
-def test_a_digital_gain_that_is_not_set_is_one(value):
+def test_an_unset_digital_gain_is_one(value):
     values = {**MANUAL["zed"], "video.digital_gain": value}
     assert read_parameters(values, parameter_source("zed"), DEFAULTS).iso == pytest.approx(200.0, rel=1e-3)
 
 
-def test_each_field_of_a_driver_can_be_given_in_its_place():
+def test_each_field_of_a_driver_can_be_replaced():
     source = parameter_source(
         "zed",
         exposure="left.exposure",
@@ -199,14 +199,14 @@ def test_each_field_of_a_driver_can_be_given_in_its_place():
     assert read_parameters({**values, "left.mode": "Auto"}, source, DEFAULTS) == UNKNOWN
 
 
-def test_one_field_alone_can_be_given():
+def test_one_field_is_enough():
     source = parameter_source("depthai", exposure="left.r_exposure")
     assert (source.exposure, source.gain) == (("left.r_exposure",), ("rgb.r_iso",))
     assert parameter_source("depthai") == DRIVERS["depthai"]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         ({"driver": "v4l_camera"}, "did you mean 'v4l2_camera'"),
         ({}, "name its driver, or its exposure and gain"),
@@ -215,12 +215,12 @@ def test_one_field_alone_can_be_given():
         ({"driver": "zed", "exposure_unit_s": math.nan}, "exposure unit"),
     ],
 )
-def test_a_source_that_makes_no_sense_is_refused(arguments, told):
-    with pytest.raises(ConfigError, match=told):
+def test_invalid_sources_are_rejected(arguments, expected):
+    with pytest.raises(ConfigError, match=expected):
         parameter_source(**arguments)
 
 
-def test_values_are_complete_once_all_are_answered():
+def test_values_are_complete_after_all_responses():
     values = ParameterCache(("exposure", "gain"))
     values.start_request()
     values.set_response("exposure", 1)
@@ -230,7 +230,7 @@ def test_values_are_complete_once_all_are_answered():
     assert values.values == {"exposure": 1, "gain": None}
 
 
-def test_a_change_is_newer_than_the_answer_that_was_on_its_way():
+def test_a_change_is_newer_than_a_pending_response():
     values = ParameterCache(("exposure", "gain"))
     values.start_request()
     values.set_changed("exposure", 2)
@@ -244,14 +244,14 @@ def test_a_change_is_newer_than_the_answer_that_was_on_its_way():
     assert values.values["exposure"] == 3
 
 
-def test_a_change_does_not_make_up_for_answers():
+def test_changes_do_not_replace_responses():
     values = ParameterCache(("exposure", "gain"))
     values.set_changed("exposure", 2)
     values.set_changed("gain", 2)
     assert not values.is_complete
 
 
-def test_what_is_gone_is_forgotten():
+def test_clear_drops_all_values():
     values = ParameterCache(("exposure",))
     values.start_request()
     values.set_response("exposure", 1)

@@ -39,11 +39,11 @@ def message(kind="plain"):
         ("numbers[-1]", 6),
     ],
 )
-def test_a_path_leads_to_its_field(kind, path, value):
+def test_paths_give_the_field(kind, path, value):
     assert parse_field_path(path).resolve(message(kind)) == value
 
 
-def test_a_path_leads_into_numpy_arrays():
+def test_paths_into_numpy_arrays():
     assert parse_field_path("data[2]").resolve(SimpleNamespace(data=np.array([1.5, 2.5, 3.5]))) == 3.5
 
 
@@ -51,7 +51,7 @@ def test_a_number_in_brackets_is_always_an_index():
     assert parse_field_path("status[0].values[-1].value").resolve(message()) == "minus one"
 
 
-def test_a_path_is_read_once():
+def test_parsed_paths_are_cached():
     assert parse_field_path("leaf.shutter") is parse_field_path("leaf.shutter")
 
 
@@ -83,14 +83,14 @@ def test_a_path_is_read_once():
         "a" * (MAX_CHARACTERS + 1),
     ],
 )
-def test_what_is_no_path_is_refused(path):
+def test_invalid_paths_are_rejected(path):
     with pytest.raises(ConfigError, match="field path") as caught:
         parse_field_path(path)
     assert len(str(caught.value)) < 2 * MAX_CHARACTERS
 
 
 @pytest.mark.parametrize(
-    ("path", "told"),
+    ("path", "expected"),
     [
         ("gain", r"path 'gain': the message has no field 'gain'; found the fields status, leaf, numbers"),
         ("leaf.gain", r"path 'leaf.gain': 'leaf' has no field 'gain'; found the fields shutter, wide"),
@@ -103,18 +103,18 @@ def test_what_is_no_path_is_refused(path):
         ("status[0].values[0].value[0]", r"value' has no items; found str '33000'"),
     ],
 )
-def test_where_a_path_ends_early_the_error_tells_what_is_there(path, told):
-    with pytest.raises(MetadataError, match=told):
+def test_an_error_names_the_existing_fields(path, expected):
+    with pytest.raises(MetadataError, match=expected):
         parse_field_path(path).resolve(message())
 
 
 @pytest.mark.parametrize("kind", message_kinds.KINDS)
-def test_the_fields_of_every_kind_of_message_are_told(kind):
+def test_fields_of_every_kind_of_message_are_listed(kind):
     with pytest.raises(MetadataError, match="found the fields key, value"):
         parse_field_path("values").resolve(message_kinds.message(kind, KEY_VALUE, key="a", value="b"))
 
 
-def test_an_error_stays_short_whatever_the_message_holds():
+def test_errors_are_short():
     crowded = SimpleNamespace(
         pairs=[SimpleNamespace(key="k" * 1000, value=1)] * 1000,
         text="x" * 10**6,

@@ -1,4 +1,4 @@
-"""Whatever a metadata message holds: a reading that a camera could have meant, none, or MetadataError."""
+"""Property tests: any metadata message gives a plausible reading, None or MetadataError."""
 
 import contextlib
 import itertools
@@ -36,7 +36,7 @@ anything = json_scalars | others | st.builds(dict) | st.binary(max_size=3)
 
 @st.composite
 def mostly(draw, sensible, otherwise=anything):
-    """What a driver might write, and once in eight times what it never would."""
+    """Return a strategy for plausible values, and for other values in one of eight cases."""
     return draw(sensible if draw(st.integers(0, 7)) else otherwise)
 
 
@@ -106,7 +106,7 @@ def is_sane(capture):
 
 
 def check(read):
-    """What is read, if anything: sane. What is raised, or said of one value: of a length to log."""
+    """Check that readings are plausible, and that errors and problems are short."""
     problem = reading = None
     try:
         reading = read()
@@ -122,7 +122,7 @@ def check(read):
 
 @cases(500)
 @given(message=messages, chosen=chosen, by_fields=by_fields)
-def test_any_message_to_every_reader(message, chosen, by_fields):
+def test_arbitrary_messages_for_every_reader(message, chosen, by_fields):
     for read in READERS.values():
         check(lambda read=read: read(message, chosen))
     check(lambda: read_fields(message, by_fields))
@@ -130,14 +130,14 @@ def test_any_message_to_every_reader(message, chosen, by_fields):
 
 @cases(100)
 @given(anything)
-def test_anything_in_place_of_a_message(message):
+def test_other_objects_instead_of_messages(message):
     for read in READERS.values():
         assert check(lambda read=read: read(message, MetadataSettings())) is None
 
 
 @cases(200)
 @given(json_texts)
-def test_any_json(text):
+def test_arbitrary_json(text):
     stamp = SimpleNamespace(sec=1, nanosec=0)
     message = SimpleNamespace(header=SimpleNamespace(stamp=stamp, frame_id=""), json_data=text)
     for type_name in WITH_JSON:
@@ -146,8 +146,8 @@ def test_any_json(text):
 
 @cases(100)
 @given(exposure_us=st.floats(1.0, 1e6), gain=st.floats(1.0, 64.0))
-def test_sense_is_always_read(exposure_us, gain):
-    """The other side: nothing sensible is refused."""
+def test_plausible_values_are_always_read(exposure_us, gain):
+    """Plausible values are never rejected."""
     seconds = exposure_us * 1e-6
     for kind, scale in itertools.product(GAIN_KINDS, (1e-6, 1e-4, 1.0)):
         chosen = MetadataSettings(
@@ -161,7 +161,7 @@ def test_sense_is_always_read(exposure_us, gain):
 
 @cases(200)
 @given(values=st.lists(mostly(plausible | st.booleans()), min_size=8, max_size=8), chosen=chosen)
-def test_any_values_of_a_camera_nodes_parameters(values, chosen):
+def test_arbitrary_parameter_values(values, chosen):
     for source in DRIVERS.values():
         found = dict(zip(source.names, values, strict=False))
         with contextlib.suppress(MetadataError):
@@ -171,7 +171,7 @@ def test_any_values_of_a_camera_nodes_parameters(values, chosen):
 
 @cases(200)
 @given(st.text(max_size=30) | st.text(alphabet="ab_.[]0-9 ", max_size=20))
-def test_any_text_is_a_path_or_refused(text):
+def test_arbitrary_text_is_a_path_or_rejected(text):
     path = None
     with contextlib.suppress(ConfigError):
         path = parse_field_path(text)
@@ -183,6 +183,6 @@ def test_any_text_is_a_path_or_refused(text):
 
 @cases(100)
 @given(st.text(max_size=30))
-def test_any_text_that_is_no_type_is_refused(text):
+def test_text_that_is_not_a_type_is_rejected(text):
     with pytest.raises(ConfigError):
         reader_for_type(text, MetadataSettings(gain_field="gain"))

@@ -58,7 +58,7 @@ def diagnostics(kind, *statuses, frame_id="camera"):
     )
 
 
-def test_realsense_infrared_as_its_driver_writes_it():
+def test_realsense_infrared_message():
     text = (
         '{"frame_number":131,"clock_domain":"global_time","frame_timestamp":1700000000123.4567,"sensor_timestamp":'
         '7511829,"actual_exposure":8500,"gain_level":16,"auto_exposure":1,"time_of_arrival":1700000000130,'
@@ -71,7 +71,7 @@ def test_realsense_infrared_as_its_driver_writes_it():
     assert reading.capture.exposure_s == pytest.approx(0.0085)
 
 
-def test_realsense_colour_counts_units_of_100_microseconds():
+def test_realsense_colour_exposure_is_in_units_of_100_us():
     message = json_message({"actual_exposure": 166, "gain_level": 64, "auto_exposure": 0})
     capture = READERS[REALSENSE](message, MetadataSettings(exposure_unit_s=1e-4, gain_unity=16.0)).capture
     assert capture.exposure_s == pytest.approx(0.0166)
@@ -87,18 +87,18 @@ def test_realsense_is_unknown_while_auto_exposure_repeats_the_manual_settings(au
 
 
 @pytest.mark.parametrize("auto_exposure", [0, 0.0, False, None, "0"])
-def test_realsense_manual_exposure_is_believed(auto_exposure):
+def test_realsense_manual_exposure_is_used(auto_exposure):
     message = json_message({"actual_exposure": 166, "auto_exposure": auto_exposure})
     assert READERS[REALSENSE](message, DEFAULTS).capture.exposure_s == pytest.approx(166e-6)
 
 
-def test_orbbec_believes_its_exposure_under_auto_exposure():
+def test_orbbec_exposure_is_used_under_auto_exposure():
     message = json_message({"exposure": 10_000, "gain": 8, "auto_exposure": 1})
     capture = READERS[ORBBEC](message, MetadataSettings(base_iso=50.0)).capture
     assert (capture.iso, capture.exposure_s) == (400.0, pytest.approx(0.01))
 
 
-def test_other_keys_can_be_named():
+def test_keys_can_be_configured():
     message = json_message({"exposure": 1, "gain": 1, "us": 5000, "iso_gain": 2})
     capture = READERS[ORBBEC](message, MetadataSettings(exposure_key="us", gain_key="iso_gain")).capture
     assert (capture.iso, capture.exposure_s) == (200.0, pytest.approx(0.005))
@@ -115,7 +115,7 @@ def test_flir_gain_is_in_decibels_and_zero_exposure_unknown(exposure_time, gain,
     assert reading.capture.exposure_s == (None if exposure_s is None else pytest.approx(exposure_s))
 
 
-def test_flir_without_chunk_data_tells_nothing():
+def test_flir_without_chunk_data_is_unknown():
     assert READERS[FLIR](flir_message(0, 0.0), DEFAULTS) == Reading(STAMP_NS, UNKNOWN)
 
 
@@ -137,7 +137,7 @@ def test_camera_ros_diagnostics(kind):
 
 
 @pytest.mark.parametrize("kind", message_kinds.KINDS)
-def test_diagnostics_of_others_are_passed_over(kind):
+def test_diagnostics_of_other_nodes_are_ignored(kind):
     message = diagnostics(
         kind,
         ("battery", 0, {"Voltage": "12.1"}),
@@ -158,7 +158,7 @@ def test_diagnostics_of_others_are_passed_over(kind):
     assert READERS[DIAGNOSTICS](diagnostics(kind), DEFAULTS) is None
 
 
-def test_a_camera_in_error_tells_nothing_and_another_node_in_error_is_passed_over():
+def test_a_camera_in_error_is_unknown_and_another_node_in_error_is_ignored():
     camera, battery = ("left", 2, CAMERA_ROS), ("battery", 2, {"Voltage": "12.1"})
     assert READERS[DIAGNOSTICS](diagnostics("plain", battery, camera), DEFAULTS) == Reading(STAMP_NS, UNKNOWN)
     assert READERS[DIAGNOSTICS](diagnostics("plain", battery), DEFAULTS) is None
@@ -166,7 +166,7 @@ def test_a_camera_in_error_tells_nothing_and_another_node_in_error_is_passed_ove
 
 
 @pytest.mark.parametrize("type_name", [REALSENSE, ORBBEC, FLIR])
-def test_only_the_wanted_frame_counts(type_name):
+def test_other_frame_ids_are_ignored(type_name):
     message = flir_message() if type_name == FLIR else json_message({"actual_exposure": 1000, "exposure": 1000})
     message.header.frame_id = "camera_color_optical_frame"
     reader = READERS[type_name]
@@ -174,38 +174,38 @@ def test_only_the_wanted_frame_counts(type_name):
     assert reader(message, MetadataSettings(frame_id="camera_infra1_optical_frame")) is None
 
 
-def test_a_frame_that_is_no_text_is_not_the_wanted_one():
+def test_a_frame_id_that_is_not_a_text_is_another_frame_id():
     message = flir_message()
     message.header.frame_id = np.zeros(3)
     assert READERS[FLIR](message, MetadataSettings(frame_id="camera")) is None
 
 
-def test_a_stamp_of_zero_is_no_stamp():
+def test_a_stamp_of_zero_is_unset():
     assert READERS[ORBBEC](json_message({"exposure": 1000}, stamp_ns=0), DEFAULTS).stamp_ns is None
 
 
 @pytest.mark.parametrize(
     "values", [{}, {"frame_number": 7}, {"exposure": 0, "gain": 0}, {"exposure": None}, {"exposure": " ", "gain": ""}]
 )
-def test_a_message_that_tells_neither_value_says_that_nothing_is_known(values):
+def test_a_message_without_values_is_an_unknown_reading(values):
     assert READERS[ORBBEC](json_message(values), DEFAULTS) == Reading(STAMP_NS, UNKNOWN)
 
 
 @pytest.mark.parametrize("value", [0, -1, -33000, math.nan, math.inf, -math.inf, "nan", "9" * 5000])
-def test_an_exposure_of_zero_or_less_or_no_number_is_unknown_and_no_error(value):
+def test_an_exposure_of_zero_or_less_or_nan_is_unknown(value):
     assert READERS[ORBBEC](json_message({"exposure": value}), DEFAULTS) == Reading(STAMP_NS, UNKNOWN)
     reading = READERS[ORBBEC](json_message({"exposure": value, "gain": 4}), DEFAULTS)
     assert reading == Reading(STAMP_NS, CaptureMetadata(400.0, None))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, "nan"])
-def test_a_gain_that_is_not_finite_is_unknown_and_no_error(value):
+def test_a_gain_that_is_not_finite_is_unknown(value):
     reading = READERS[ORBBEC](json_message({"exposure": 5000, "gain": value}), DEFAULTS)
     assert reading == Reading(STAMP_NS, CaptureMetadata(None, 0.005))
 
 
 @pytest.mark.parametrize(
-    ("values", "capture", "told"),
+    ("values", "capture", "expected"),
     [
         ({"exposure": "soon", "gain": 4}, CaptureMetadata(400.0, None), "exposure is 'soon'"),
         ({"exposure": 1e300, "gain": 4}, CaptureMetadata(400.0, None), "exposure 1e.300 comes to"),
@@ -214,13 +214,13 @@ def test_a_gain_that_is_not_finite_is_unknown_and_no_error(value):
         ({"exposure": 5000, "gain": [4]}, CaptureMetadata(None, 0.005), r"gain is \[4\]"),
     ],
 )
-def test_a_value_that_cannot_be_read_leaves_the_other_and_a_word_of_what_is_wrong(values, capture, told):
+def test_an_invalid_value_is_a_problem_and_the_other_value_is_used(values, capture, expected):
     reading = READERS[ORBBEC](json_message(values), DEFAULTS)
     assert reading.capture == capture
-    assert re.search(told, reading.problem)
+    assert re.search(expected, reading.problem)
 
 
-def test_where_both_values_cannot_be_read_the_error_is_of_the_first():
+def test_the_error_of_two_invalid_values_is_that_of_the_exposure():
     with pytest.raises(MetadataError, match="exposure is 'soon'"):
         READERS[ORBBEC](json_message({"exposure": "soon", "gain": "high"}), DEFAULTS)
 
@@ -230,7 +230,7 @@ def test_where_both_values_cannot_be_read_the_error_is_of_the_first():
     [(key, value) for key in ("exposure", "gain") for value in (1e300, 10**400, "soon", [33000], {"us": 1}, True)]
     + [("gain", -33000)],
 )
-def test_absurd_values_are_errors_that_name_the_key(key, value):
+def test_implausible_values_are_errors_that_name_the_key(key, value):
     with pytest.raises(MetadataError, match=key) as caught:
         READERS[ORBBEC](json_message({key: value}), DEFAULTS)
     assert len(str(caught.value)) < 300
@@ -238,18 +238,18 @@ def test_absurd_values_are_errors_that_name_the_key(key, value):
 
 
 @pytest.mark.parametrize(("exposure_time", "gain"), [(0, 1e30), (0, -9999.0), (2**62, 0.0), (2**62, 1e30)])
-def test_absurd_flir_values_are_errors_where_nothing_else_is_told(exposure_time, gain):
+def test_implausible_flir_values_are_errors(exposure_time, gain):
     with pytest.raises(MetadataError, match=r"gain|exposure_time"):
         READERS[FLIR](flir_message(exposure_time, gain), DEFAULTS)
 
 
 @pytest.mark.parametrize("gain", [math.nan, math.inf, 1e30])
-def test_a_flir_gain_that_makes_no_sense_leaves_the_exposure(gain):
+def test_an_implausible_flir_gain_keeps_the_exposure(gain):
     assert READERS[FLIR](flir_message(20_000, gain), DEFAULTS).capture == CaptureMetadata(None, pytest.approx(0.02))
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("", "not JSON"),
         ("{'exposure': 1}", "not JSON"),
@@ -260,13 +260,13 @@ def test_a_flir_gain_that_makes_no_sense_leaves_the_exposure(gain):
         ('{"exposure": 1}' + " " * MAX_JSON_CHARACTERS, "over the limit of 65536"),
     ],
 )
-def test_unreadable_json_is_an_error(text, told):
-    with pytest.raises(MetadataError, match=told):
+def test_unreadable_json_is_an_error(text, expected):
+    with pytest.raises(MetadataError, match=expected):
         READERS[ORBBEC](json_message(text), DEFAULTS)
 
 
 @pytest.mark.parametrize("data", [b"{}", None, 7])
-def test_json_data_that_is_no_text_is_an_error(data):
+def test_json_data_that_is_not_a_text_is_an_error(data):
     message = json_message({})
     message.json_data = data
     with pytest.raises(MetadataError, match="not text; check metadata_type"):
@@ -274,7 +274,7 @@ def test_json_data_that_is_no_text_is_an_error(data):
 
 
 @pytest.mark.parametrize("type_name", sorted(READERS))
-def test_a_foreign_message_is_an_error_that_names_the_setting(type_name):
+def test_another_message_type_is_an_error_that_names_the_setting(type_name):
     with pytest.raises(MetadataError, match="metadata_type"):
         READERS[type_name](SimpleNamespace(height=4), DEFAULTS)
 
@@ -289,7 +289,7 @@ def test_json_may_nest_as_deep_as_its_brackets_allow():
 
 
 @pytest.mark.parametrize("stamp_ns", [-1, 2**63])
-def test_a_stamp_that_is_no_time_is_an_error(stamp_ns):
+def test_a_stamp_out_of_range_is_an_error(stamp_ns):
     message = json_message({"exposure": 1000})
     message.header.stamp = SimpleNamespace(sec=0, nanosec=stamp_ns)
     with pytest.raises(MetadataError, match="stamp"):
@@ -309,7 +309,7 @@ def test_an_unknown_type_names_the_known_ones():
     assert reader_for_type(FLIR) is READERS[FLIR]
 
 
-def test_fields_make_any_type_readable_and_come_before_its_own_reader():
+def test_field_paths_have_precedence_over_the_reader_of_a_type():
     by_fields = MetadataSettings(gain_field="gain")
     assert reader_for_type("sensor_msgs/msg/Imu", by_fields) is read_fields
     assert reader_for_type(FLIR, by_fields) is read_fields
@@ -317,20 +317,20 @@ def test_fields_make_any_type_readable_and_come_before_its_own_reader():
 
 
 @pytest.mark.parametrize("type_name", ["", "sensor_msgs/Imu", "os.path/msg/Name", "a/b/msg/Name", "x/msg/Na-me"])
-def test_what_is_no_type_has_no_reader_even_with_fields(type_name):
+def test_an_invalid_type_name_has_no_reader(type_name):
     with pytest.raises(ConfigError, match="package_msgs/msg/Name"):
         reader_for_type(type_name, MetadataSettings(gain_field="gain"))
 
 
 @pytest.mark.parametrize("name", ["exposure_unit_s", "exposure_scale_s", "base_iso", "gain_unity"])
 @pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
-def test_senseless_settings_are_refused(name, value):
+def test_invalid_settings_are_rejected(name, value):
     with pytest.raises(ConfigError, match=name):
         MetadataSettings(**{name: value})
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "expected"),
     [
         ({"gain_min_db": 6.0}, "set both at once"),
         ({"gain_max_db": 201.0}, "gain_max_db"),
@@ -341,8 +341,8 @@ def test_senseless_settings_are_refused(name, value):
         ({"stamp_field": "[0]"}, "stamp_field"),
     ],
 )
-def test_settings_that_no_message_could_be_read_by_are_refused(settings, told):
-    with pytest.raises(ConfigError, match=told):
+def test_invalid_paths_and_units_are_rejected(settings, expected):
+    with pytest.raises(ConfigError, match=expected):
         MetadataSettings(**settings)
 
 
@@ -356,7 +356,7 @@ def test_a_negative_digital_gain_is_an_error_not_a_factor():
 
 
 def aravis_message(kind="plain", **features):
-    """``data`` as the driver writes it: GenICam features by name, all as text."""
+    """Return a message whose ``data`` has GenICam features by name, all as text."""
     pairs = [
         message_kinds.message(kind, "diagnostic_msgs/msg/KeyValue", key=key, value=value)
         for key, value in features.items()
@@ -385,7 +385,7 @@ def test_aravis_features_that_are_not_listed_are_unknown(features, capture):
     assert reading == Reading(STAMP_NS, capture)
 
 
-def test_an_aravis_feature_that_the_camera_lacks_leaves_the_other():
+def test_a_missing_aravis_feature_keeps_the_other():
     reading = READERS[ARAVIS](aravis_message(ExposureTime="20000.0", Gain="n/a"), DEFAULTS)
     assert reading.capture == CaptureMetadata(None, pytest.approx(0.02))
     assert "Gain is 'n/a'" in reading.problem
@@ -393,14 +393,14 @@ def test_an_aravis_feature_that_the_camera_lacks_leaves_the_other():
     assert reading.capture == CaptureMetadata(pytest.approx(1000.0), None)
 
 
-def test_aravis_features_of_older_cameras_can_be_named():
+def test_aravis_features_can_be_configured():
     settings = MetadataSettings(exposure_key="ExposureTimeAbs", gain_key="GainDB")
     reading = READERS[ARAVIS](aravis_message(ExposureTimeAbs="1000", GainDB="20"), settings)
     assert reading.capture == CaptureMetadata(pytest.approx(1000.0), pytest.approx(0.001))
 
 
 @pytest.mark.parametrize("gain", ["high", "400", "-9999"])
-def test_absurd_aravis_values_are_errors(gain):
+def test_implausible_aravis_values_are_errors(gain):
     with pytest.raises(MetadataError, match="Gain"):
         READERS[ARAVIS](aravis_message(Gain=gain), DEFAULTS)
 
@@ -413,14 +413,14 @@ PYLON_RANGE = MetadataSettings(gain_min_db=0.0, gain_max_db=24.0)
 
 
 @pytest.mark.parametrize(("gain", "decibels"), [(0.0, 0.0), (0.5, 12.0), (1.0, 24.0), (1.0000001, 24.0)])
-def test_pylon_gain_is_a_share_of_the_cameras_range_and_has_no_stamp(gain, decibels):
+def test_pylon_gain_is_normalised_and_has_no_stamp(gain, decibels):
     reading = READERS[PYLON](pylon_message(gain=gain), PYLON_RANGE)
     assert reading.stamp_ns is None
     assert reading.capture.iso == pytest.approx(100.0 * 10 ** (decibels / 20.0), rel=1e-5)
     assert reading.capture.exposure_s == pytest.approx(0.01)
 
 
-def test_pylon_gain_range_may_begin_above_zero():
+def test_pylon_gain_range_above_zero():
     settings = MetadataSettings(gain_min_db=6.0206, gain_max_db=18.0)
     assert READERS[PYLON](pylon_message(gain=0.0), settings).capture.iso == pytest.approx(200.0, rel=1e-4)
 
@@ -430,14 +430,14 @@ def test_pylon_gain_without_its_range_is_unknown():
 
 
 @pytest.mark.parametrize("unavailable", [-9999.0, -10_000.0, -20_000.0])
-def test_pylon_says_below_zero_that_it_does_not_know(unavailable):
+def test_pylon_values_below_zero_are_unknown(unavailable):
     assert READERS[PYLON](pylon_message(gain=unavailable), PYLON_RANGE).capture.iso is None
     assert READERS[PYLON](pylon_message(exposure=unavailable), PYLON_RANGE).capture.exposure_s is None
     assert READERS[PYLON](pylon_message(unavailable, unavailable), PYLON_RANGE) == Reading(None, UNKNOWN)
 
 
 @pytest.mark.parametrize("success", [False, None, "yes", 0])
-def test_pylon_without_success_tells_nothing(success):
+def test_pylon_without_success_is_unknown(success):
     assert READERS[PYLON](pylon_message(success=success), PYLON_RANGE) == Reading(None, UNKNOWN)
 
 
@@ -451,7 +451,7 @@ def test_pylon_without_success_tells_nothing(success):
         (1e4, math.nan, None, 0.01, ""),
     ],
 )
-def test_a_pylon_value_that_makes_no_sense_leaves_the_other(exposure, gain, iso, exposure_s, problem):
+def test_an_implausible_pylon_value_keeps_the_other(exposure, gain, iso, exposure_s, problem):
     reading = READERS[PYLON](pylon_message(exposure, gain), PYLON_RANGE)
     assert reading.capture.iso == (iso and pytest.approx(iso, rel=1e-3))
     assert reading.capture.exposure_s == exposure_s
@@ -459,26 +459,26 @@ def test_a_pylon_value_that_makes_no_sense_leaves_the_other(exposure, gain, iso,
     assert bool(problem) == bool(reading.problem)
 
 
-def test_absurd_pylon_values_are_errors():
+def test_implausible_pylon_values_are_errors():
     with pytest.raises(MetadataError, match="gain"):
         READERS[PYLON](pylon_message(0.0, 7.5), PYLON_RANGE)
 
 
 def wfov_message(shutter=0.02, gain=12.0):
-    """As wfov_camera_msgs/msg/WFOVImage: seconds and decibels."""
+    """Return a message like wfov_camera_msgs/msg/WFOVImage, in seconds and decibels."""
     return SimpleNamespace(header=message_kinds.header("plain", STAMP_NS, "wfov"), shutter=shutter, gain=gain)
 
 
 WFOV = {"exposure_field": "shutter", "exposure_scale_s": 1.0, "gain_field": "gain", "gain_kind": "db"}
 
 
-def test_fields_of_any_message_are_read():
+def test_field_paths_read_any_message():
     reading = read_fields(wfov_message(), MetadataSettings(**WFOV))
     assert reading == Reading(STAMP_NS, CaptureMetadata(pytest.approx(398.1, rel=1e-3), pytest.approx(0.02)))
 
 
 @pytest.mark.parametrize("kind", message_kinds.KINDS)
-def test_fields_reach_into_lists_and_key_values(kind):
+def test_field_paths_read_lists_and_key_values(kind):
     settings = MetadataSettings(
         exposure_field="status[1].values[ExposureTime].value", gain_field="status[-1].values[AnalogueGain].value"
     )
@@ -490,12 +490,12 @@ def test_fields_reach_into_lists_and_key_values(kind):
     ("gain_kind", "gain", "iso"),
     [("iso", 1600, 1600.0), ("db", 20.0, 1000.0), ("milli_db", 20_000, 1000.0), ("linear", 64, 400.0)],
 )
-def test_a_gain_field_counts_what_its_kind_says(gain_kind, gain, iso):
+def test_gain_field_in_each_unit(gain_kind, gain, iso):
     settings = MetadataSettings(gain_field="gain", gain_kind=gain_kind, gain_unity=16.0)
     assert read_fields(wfov_message(gain=gain), settings).capture == CaptureMetadata(pytest.approx(iso), None)
 
 
-def test_zero_decibels_count_unless_the_exposure_beside_them_is_zero_too():
+def test_zero_decibels_are_unknown_with_an_exposure_of_zero():
     assert read_fields(wfov_message(gain=0.0), MetadataSettings(**WFOV)).capture.iso == 100.0
     assert read_fields(wfov_message(shutter=0.0, gain=0.0), MetadataSettings(**WFOV)).capture == UNKNOWN
     alone = MetadataSettings(gain_field="gain", gain_kind="milli_db")
@@ -513,7 +513,7 @@ def test_a_message_without_header_is_read_without_a_stamp():
         read_fields(message, MetadataSettings(**fields))
 
 
-def test_a_stamp_field_may_lie_elsewhere():
+def test_stamp_field_can_be_configured():
     message = SimpleNamespace(gain=2, info=wfov_message(), time=wfov_message().header.stamp)
     for stamp_field in ("info.header.stamp", "info.header", "time"):
         assert read_fields(message, MetadataSettings(gain_field="gain", stamp_field=stamp_field)).stamp_ns == STAMP_NS
@@ -521,13 +521,13 @@ def test_a_stamp_field_may_lie_elsewhere():
         read_fields(message, MetadataSettings(gain_field="gain", stamp_field="gain"))
 
 
-def test_fields_heed_the_frame():
+def test_field_paths_use_the_frame_id():
     assert read_fields(wfov_message(), MetadataSettings(**WFOV, frame_id="wfov")) is not None
     assert read_fields(wfov_message(), MetadataSettings(**WFOV, frame_id="other")) is None
 
 
 @pytest.mark.parametrize("shutter", [1e9, "soon", True, [0.02], SimpleNamespace(), b"1"])
-def test_absurd_fields_are_errors_that_name_the_path(shutter):
+def test_implausible_fields_are_errors_that_name_the_path(shutter):
     for settings in (MetadataSettings(**WFOV), MetadataSettings(exposure_field="shutter", exposure_scale_s=1.0)):
         with pytest.raises(MetadataError, match="shutter"):
             read_fields(wfov_message(shutter, gain=math.nan), settings)
@@ -536,21 +536,21 @@ def test_absurd_fields_are_errors_that_name_the_path(shutter):
     assert "shutter" in reading.problem
 
 
-def test_a_shutter_that_is_invalid_by_convention_leaves_the_iso():
-    """WFOVImage writes it below zero."""
+def test_a_negative_shutter_keeps_the_iso():
+    """WFOVImage has a negative shutter for an invalid one."""
     reading = read_fields(wfov_message(shutter=-1.0, gain=6.0), MetadataSettings(**WFOV))
     assert reading == Reading(STAMP_NS, CaptureMetadata(pytest.approx(199.5, rel=1e-3), None))
     for shutter in (-1.0, None, math.nan):
         assert read_fields(wfov_message(shutter, gain=0.0), MetadataSettings(**WFOV)) == Reading(STAMP_NS, UNKNOWN)
 
 
-def test_a_gain_that_is_out_of_the_question_leaves_the_exposure():
+def test_an_implausible_gain_keeps_the_exposure():
     reading = read_fields(wfov_message(shutter=0.01, gain=-9999), MetadataSettings(**WFOV))
     assert reading.capture == CaptureMetadata(None, pytest.approx(0.01))
     assert "gain -9999 comes to" in reading.problem
 
 
-def test_a_path_that_leads_nowhere_leaves_the_other_value_and_is_told():
+def test_a_missing_field_is_a_problem_and_the_other_value_is_used():
     reading = read_fields(wfov_message(), MetadataSettings(**{**WFOV, "gain_field": "gian"}))
     assert reading.capture == CaptureMetadata(None, pytest.approx(0.02))
     assert "no field 'gian'" in reading.problem

@@ -15,7 +15,7 @@ def filled(*stamps_ns, **options):
     return buffer
 
 
-def test_exact_finds_only_the_very_stamp():
+def test_exact_finds_only_an_equal_stamp():
     buffer = filled(10, 20, 30)
     assert buffer.exact(20) == "at 20"
     assert buffer.exact(21) is None
@@ -50,13 +50,13 @@ def test_the_same_stamp_again_replaces_the_value():
     assert len(buffer) == 2
 
 
-def test_the_oldest_by_stamp_goes_first():
+def test_the_oldest_stamp_is_dropped_first():
     buffer = filled(30, 10, 20, 40, capacity=3)
     assert buffer.exact(10) is None
     assert len(buffer) == 3
 
 
-def test_a_jump_back_in_time_forgets_what_lies_ahead():
+def test_a_jump_back_in_time_drops_newer_values():
     buffer = filled(100 * S, 200 * S, 300 * S)
     buffer.add(150 * S, "second round")
     assert buffer.latest() == (150 * S, "second round")
@@ -64,32 +64,32 @@ def test_a_jump_back_in_time_forgets_what_lies_ahead():
     assert buffer.nearest(300 * S, S) is None
 
 
-def test_a_bag_that_starts_over_leaves_only_the_new_round():
+def test_a_restarted_bag_drops_all_earlier_values():
     buffer = filled(5 * S, 6 * S, 7 * S, 5 * S)
     assert len(buffer) == 1
     assert buffer.latest() == (5 * S, "at 5000000000")
 
 
-def test_lateness_up_to_the_limit_is_no_jump():
+def test_late_values_within_the_limit_are_kept():
     assert filled(2 * S, S, reorder_ns=S).latest() == (2 * S, "at 2000000000")
     assert filled(2 * S, S - 1, reorder_ns=S).latest() == (S - 1, "at 999999999")
 
 
-def test_clear_empties():
+def test_clear_drops_all_values():
     buffer = filled(1, 2)
     buffer.clear()
     assert buffer.latest() is None
 
 
 @pytest.mark.parametrize("options", [{"capacity": 0}, {"reorder_ns": -1}])
-def test_senseless_sizes_are_refused(options):
+def test_invalid_sizes_are_rejected(options):
     with pytest.raises(ConfigError, match="StampedBuffer"):
         StampedBuffer(**options)
 
 
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=40), st.integers(-5, 55), st.integers(0, 20))
-def test_nearest_agrees_with_a_search_of_everything_kept(stamps_ns, wanted_ns, tolerance_ns):
+def test_nearest_agrees_with_a_linear_search(stamps_ns, wanted_ns, tolerance_ns):
     buffer = StampedBuffer(capacity=16)
     for stamp_ns in stamps_ns:
         buffer.add(stamp_ns, stamp_ns)
