@@ -83,9 +83,9 @@ def data_files() -> list[tuple[str, list[str]]]:
 
 
 def commands() -> dict[str, type]:
-    """Return the changed setuptools commands: a wheel also holds lib/lowlight_enhance/enhance_node.
+    """Return the changed setuptools commands: a wheel also contains lib/lowlight_enhance/enhance_node.
 
-    pip installs entry points into bin/ alone, but `ros2 run` looks into lib/. colcon installs them into lib/ itself
+    pip installs entry points only into bin/, but `ros2 run` searches lib/. colcon installs them into lib/ itself
     (setup.cfg).
     """
     if bdist_wheel is None:

@@ -21,7 +21,7 @@ from lowlight_enhance.tools.harness.processes import ProcessError
 
 
 class Recorder:
-    """Stands in for a function: keeps what it was called with, then returns or raises ``outcome``."""
+    """Replaces a function: records its arguments, then returns or raises ``outcome``."""
 
     def __init__(self, outcome: Any) -> None:
         self.outcome = outcome
@@ -136,10 +136,10 @@ def test_failures_of_the_system_are_one_line_and_exit_2(
 ) -> None:
     enhance_file.outcome = error
     assert cli.main(["image", "dark.jpg", "out.png"]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("lowlight: ")
-    assert said.count("\n") == 1
-    assert message in said
+    output = capsys.readouterr().err
+    assert output.startswith("lowlight: ")
+    assert output.count("\n") == 1
+    assert message in output
 
 
 @pytest.mark.parametrize("error", [RuntimeError("shape mismatch"), OSError("raised without errno")])
@@ -199,7 +199,7 @@ def test_options_of_the_node_need_the_node(options: list[str], capsys: pytest.Ca
 
 
 class Result:
-    """Stands in for the result of a demo or a soak."""
+    """Replaces the result of a demo or a soak."""
 
     def __init__(self, *failures: str) -> None:
         self._failures = failures
@@ -441,6 +441,6 @@ def test_a_target_that_cannot_be_written_is_found_before_the_work(
     monkeypatch.chdir(tmp_path)
     Path("FILE").touch()
     assert cli.main(arguments) == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert "missing" not in said, "nothing was read before"
+    output = capsys.readouterr().err
+    assert output.count("\n") == 1
+    assert "missing" not in output, "nothing was read before"

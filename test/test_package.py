@@ -27,7 +27,7 @@ FIND_SHARE = "from lowlight_enhance.core.resources import share_folder as s; pri
 
 
 def shared_files() -> set[str]:
-    """Paths below share/lowlight_enhance that an installation must hold."""
+    """Paths below share/lowlight_enhance that an installation must contain."""
     found = (path for folder in DATA_FOLDERS for path in (ROOT / folder).glob("[!.]*") if path.is_file())
     return {"package.xml", *(str(path.relative_to(ROOT)) for path in found)}
 
@@ -169,7 +169,7 @@ def test_the_wheel_contains_the_page_of_the_report(wheel: Path) -> None:
 
 
 def test_an_installed_wheel_finds_its_files_and_starts(wheel: Path, tmp_path: Path) -> None:
-    """``--prefix`` stands for an environment: its own bin/, lib/ and share/, without downloads."""
+    """``--prefix`` simulates an environment with its own bin/, lib/ and share/, without downloads."""
     pip = (sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--prefix", tmp_path)
     output(*pip, "--ignore-installed", wheel, cwd=tmp_path)
     (site,) = tmp_path.glob("l*/**/site-packages")

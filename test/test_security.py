@@ -52,7 +52,7 @@ OPENS_MODELS = ("core/inference/onnxruntime_session.py", "evaluation/detection/o
 
 
 def dotted(node: ast.AST) -> str:
-    """``a.b.c`` of an expression of names, else nothing."""
+    """Return ``a.b.c`` for an expression of names; "" for any other."""
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.Attribute):

@@ -18,7 +18,7 @@ STRIP = showcase.STRIPS[0]
 
 
 def brighter(rgb: np.ndarray, capture: CaptureMetadata) -> np.ndarray:
-    """Stand in for the network: eight times as bright, with a mark if the capture is that of the strip."""
+    """Replace the network: return eight times the brightness, with a mark if the capture is that of the strip."""
     enhanced = cv2.convertScaleAbs(rgb, alpha=8.0)
     if capture == STRIP.capture:
         enhanced[150:200, 230:260] = (0, 0, 255)
@@ -49,11 +49,11 @@ def test_files_are_small_and_read_back(tmp_path: Path, capsys: pytest.CaptureFix
 
     model = write_tiny_model(tmp_path / "tiny.onnx")
     assert showcase.main([str(tmp_path), "--model", str(model)]) == 0
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     for strip in showcase.STRIPS:
         assert (tmp_path / strip.name).stat().st_size <= showcase.MOST_BYTES
         assert cv2.imread(str(tmp_path / strip.name)).shape == (960, 1280, 3)
-        assert strip.name in said
+        assert strip.name in output
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         [*(strip.name for strip in showcase.STRIPS), "tiny.onnx"]
     )

@@ -92,5 +92,5 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _system_error(error: OSError) -> str:
-    where = f"{error.filename}: " if error.filename is not None else ""
-    return f"{where}{system_error_remedy(error)}"
+    file_prefix = f"{error.filename}: " if error.filename is not None else ""
+    return f"{file_prefix}{system_error_remedy(error)}"

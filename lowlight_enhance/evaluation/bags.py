@@ -103,9 +103,9 @@ def evaluate_bag(
         pairs = read_camera_data(bag, types, [CameraReport(camera) for camera in cameras])
         evaluations = {
             report.camera.image: CameraEvaluation(
-                report, known, types, enhance, config.stream, reference, enhanced, config.frame_count(report.camera)
+                report, data, types, enhance, config.stream, reference, enhanced, config.frame_count(report.camera)
             )
-            for report, known in pairs
+            for report, data in pairs
         }
         _evaluate_frames(bag, evaluations, config, on_progress)
     note = (f"one frame in {config.every}; flicker is measured between these frames",) if config.every > 1 else ()

@@ -183,11 +183,11 @@ def shuffled_captures(captures: Sequence[CaptureMetadata], seed: int) -> list[Ca
         )
     rng = np.random.default_rng(seed)
 
-    def other(mine: CaptureMetadata) -> CaptureMetadata | None:
-        different = [capture for capture in known if capture != mine]
-        return None if mine.is_unknown else different[rng.integers(len(different))]
+    def other(capture: CaptureMetadata) -> CaptureMetadata | None:
+        different = [candidate for candidate in known if candidate != capture]
+        return None if capture.is_unknown else different[rng.integers(len(different))]
 
-    return [other(mine) for mine in captures]
+    return [other(capture) for capture in captures]
 
 
 def mean_over_scenes(scored: Iterable[ScoredImage], variant: str = "after") -> Scores:

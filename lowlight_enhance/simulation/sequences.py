@@ -115,9 +115,9 @@ def simulate_sequence(
     change_at = options.frames // 2 if name in ("exposure step", "scene change") else options.frames
     shift = PAN_STEP_PX if moves else (0, 0)
     for number in range(options.frames):
-        exposure, shown = (after, changed) if number >= change_at else (before, scene)
+        exposure, photograph = (after, changed) if number >= change_at else (before, scene)
         x, y = shift[0] * number, shift[1] * number
-        reference = np.ascontiguousarray(shown[y : y + options.height, x : x + options.width])
+        reference = np.ascontiguousarray(photograph[y : y + options.height, x : x + options.width])
         dark = darken(reference, exposure, rng)
         is_gap = name == "metadata gaps" and number % METADATA_GAP_PERIOD == METADATA_GAP_PERIOD - 1
         capture = UNKNOWN if is_gap else exposure.capture
@@ -130,5 +130,5 @@ def _covering(picture: Picture, options: SequenceOptions, moves: bool) -> Pictur
     height = options.height + moves * PAN_STEP_PX[1] * (options.frames - 1)
     scale = max(width / picture.shape[1], height / picture.shape[0])
     size = (max(width, round(picture.shape[1] * scale)), max(height, round(picture.shape[0] * scale)))
-    how = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(picture, size, interpolation=how), dtype=np.uint8)
+    interpolation = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(picture, size, interpolation=interpolation), dtype=np.uint8)

@@ -33,14 +33,14 @@ libc.fclose(stream)
 def test_threads_share_one_arena_if_tuning_is_enabled(tmp_path: Path, switch: str, applied: bool) -> None:
     """Otherwise threads cannot reuse the memory that others freed, and memory grows for minutes."""
     report = tmp_path / "malloc.xml"
-    said = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", ARENAS, report],
         env={"LOWLIGHT_MALLOC_TUNING": switch, "PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    assert said == f"{applied}\n"
+    assert output == f"{applied}\n"
     arenas = len(re.findall(r"<heap nr=", report.read_text()))
     assert (arenas == 1) is applied
 
@@ -48,8 +48,8 @@ def test_threads_share_one_arena_if_tuning_is_enabled(tmp_path: Path, switch: st
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the settings are glibc's")
 def test_the_nodes_executable_sets_the_arena_before_rclpy_starts_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     code = "import sys, lowlight_enhance.ros.main; print([name for name in ('rclpy', 'numpy') if name in sys.modules])"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert said == "[]\n"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output == "[]\n"
     pytest.importorskip("rclpy")
     from lowlight_enhance.ros import main, runner
 

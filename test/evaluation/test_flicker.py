@@ -40,7 +40,7 @@ def photograph(height: int = 60, width: int = 90, seed: int = 0) -> np.ndarray:
 class Alternating:
     """A ``FrameEnhancer`` with a constant gain; every second frame is ``wave`` (0..255) brighter.
 
-    ``measure_sequence`` asks twice for each frame: alone and fused.
+    ``measure_sequence`` calls it twice for each frame: alone and fused.
     """
 
     def __init__(self, gain: float, wave: float) -> None:

@@ -1,4 +1,4 @@
-"""The launch files, run against stand-ins for launch and launch_ros that only record, and against the real ones."""
+"""The launch files, run with stand-ins for launch and launch_ros that record arguments, and with the real ones."""
 
 import importlib.util
 import re

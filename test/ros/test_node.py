@@ -129,7 +129,7 @@ def test_metadata_of_a_package_that_is_not_installed_is_rejected(peer, start, ti
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("threads", "-1", "threads"),
         ("image_reliability", "sometimes", "'auto', 'reliable', 'best_effort'"),
@@ -137,10 +137,10 @@ def test_metadata_of_a_package_that_is_not_installed_is_rejected(peer, start, ti
         ("metadata.type", "std_msgs/msg/String", "'metadata.type'"),
     ],
 )
-def test_a_wrong_parameter_ends_the_process_with_one_message(start, name, value, said):
+def test_a_wrong_parameter_ends_the_process_with_one_message(start, name, value, message):
     node = start(**{name: value})
     assert node.process.wait(180) == 2
-    assert said in node.log
+    assert message in node.log
     assert "Traceback" not in node.log
 
 

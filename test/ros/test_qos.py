@@ -164,7 +164,7 @@ def test_by_default_only_the_newest_image_is_queued(start_graph):
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("/image_raw.subscription.reliability", "sometimes", "'reliable', 'best_effort'"),
         ("/image_raw.subscription.depth", 0, "integer from 1"),
@@ -173,8 +173,8 @@ def test_by_default_only_the_newest_image_is_queued(start_graph):
         ("/image_raw.depth", 1, "publisher or subscription"),
     ],
 )
-def test_an_invalid_override_is_rejected_by_name(name, value, said):
-    with pytest.raises(ConfigError, match=f"(?s)qos_overrides.{name}.*{said}"):
+def test_an_invalid_override_is_rejected_by_name(name, value, message):
+    with pytest.raises(ConfigError, match=f"(?s)qos_overrides.{name}.*{message}"):
         QosOverrides({f"qos_overrides.{name}": value}, ENDS)
 
 

@@ -19,7 +19,7 @@ DIAGNOSTIC_ARRAY = "diagnostic_msgs/msg/DiagnosticArray"
 
 
 class Waiting:
-    """Stands for a subscription on which messages wait."""
+    """Replaces a subscription with pending messages."""
 
     msg_type = None
 

@@ -23,7 +23,7 @@ SAMPLES = (0.25, 0.5, 1.0)
 
 
 def pnm(kind: str, maximum: int, binary: bool) -> bytes:
-    """Return a PNM file of one pixel of ``SAMPLES``, or of the first of them where it is grey."""
+    """Return a PNM file with one pixel of ``SAMPLES``, or with the first sample if it is grey."""
     values = [round(sample * maximum) for sample in SAMPLES[: 3 if kind in ("P3", "P6") else 1]]
     header = f"{kind}\n# by a camera\n1 1\n{maximum}\n".encode()
     if not binary:

@@ -69,12 +69,12 @@ def match_boxes(detections: Boxes, labels: Boxes, confidence: float) -> _Matches
     found = np.zeros(len(labels), bool)
     if len(labels):
         for column, threshold in enumerate(IOUS):
-            takes = _assign(overlap, crowd, float(threshold))
-            matched[:, column] = takes >= 0
-            rest = takes < 0
+            assigned = _assign(overlap, crowd, float(threshold))
+            matched[:, column] = assigned >= 0
+            rest = assigned < 0
             ignored[:, column] = rest & ((overlap >= threshold - 1e-10) & crowd[None]).any(1)
             if column == 0:
-                sure = takes[(takes >= 0) & (detections.scores >= confidence)]
+                sure = assigned[(assigned >= 0) & (detections.scores >= confidence)]
                 found[sure] = True
     return _Matches(detections.scores, detections.classes, matched, ignored, found)
 
@@ -82,13 +82,13 @@ def match_boxes(detections: Boxes, labels: Boxes, confidence: float) -> _Matches
 def _assign(overlap: Floats, crowd: NDArray[np.bool_], threshold: float) -> NDArray[np.int64]:
     """Return the (N,) index of the label that each detection is assigned; -1 for none."""
     free = ~crowd
-    takes = np.full(len(overlap), -1, np.int64)
+    assigned = np.full(len(overlap), -1, np.int64)
     for index, row in enumerate(overlap):
         candidates = np.where(free, row, -1.0)
-        best = len(candidates) - 1 - int(candidates[::-1].argmax())  # of equal overlaps COCO takes the last
+        best = len(candidates) - 1 - int(candidates[::-1].argmax())  # of equal overlaps COCO assigned the last
         if candidates[best] >= threshold - 1e-10:  # for rounding errors, as in pycocotools
-            takes[index], free[best] = best, False
-    return takes
+            assigned[index], free[best] = best, False
+    return assigned
 
 
 def _within_limit(classes: Sequence[str]) -> list[int]:
@@ -185,25 +185,27 @@ class DetectionResults:
             if positives <= 0.0:
                 continue
             weights = image_weights[self._image[rows]][:, None]
-            true = np.cumsum(weights * self._matched[rows, :thresholds], 0)
-            seen = np.cumsum(weights * ~self._ignored[rows, :thresholds], 0)
-            found.append([average_precision(true[:, n], seen[:, n], positives) for n in range(thresholds)])
+            true_positives = np.cumsum(weights * self._matched[rows, :thresholds], 0)
+            detections = np.cumsum(weights * ~self._ignored[rows, :thresholds], 0)
+            found.append(
+                [average_precision(true_positives[:, n], detections[:, n], positives) for n in range(thresholds)]
+            )
         return found
 
 
-def average_precision(true: Floats, seen: Floats, positives: float) -> float:
+def average_precision(true_positives: Floats, detections: Floats, positives: float) -> float:
     """Return the average precision over ``RECALLS``.
 
     Args:
-        true: (N,) cumulated true positives in the order of falling scores.
-        seen: (N,) cumulated detections.
+        true_positives: (N,) cumulative number of true positives, in the order of decreasing scores.
+        detections: (N,) cumulative number of detections.
         positives: number of labels.
     """
-    if not len(true):
+    if not len(true_positives):
         return 0.0
-    precision = np.divide(true, seen, out=np.zeros_like(true), where=seen > 0.0)
+    precision = np.divide(true_positives, detections, out=np.zeros_like(true_positives), where=detections > 0.0)
     precision = np.maximum.accumulate(precision[::-1])[::-1]
-    index = np.searchsorted(true / positives, RECALLS, side="left")
+    index = np.searchsorted(true_positives / positives, RECALLS, side="left")
     return float(np.where(index < len(precision), precision[np.minimum(index, len(precision) - 1)], 0.0).mean())
 
 
@@ -245,9 +247,9 @@ def bootstrap_differences(
     rng = np.random.default_rng(0)
     for _ in range(RESAMPLES if count > 1 else 0):
         weights = np.bincount(rng.integers(0, count, count), minlength=count).astype(np.float64)[numbers]
-        own = results[over].map50(weights)
+        value = results[over].map50(weights)
         for name in others:
-            drawn[name].append(own - results[name].map50(weights))
+            drawn[name].append(value - results[name].map50(weights))
     return {name: make_interval(values[over] - values[name], drawn[name]) for name in others}
 
 

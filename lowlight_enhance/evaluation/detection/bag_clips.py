@@ -49,9 +49,11 @@ def _frames(source: Path, camera: Camera, config: BagEvaluationConfig, enhance: 
             RecordedImages(stack.enter_context(Bag(source)), types, topic, config.stream) if topic else None
             for topic in (config.reference_topic, config.enhanced_topic)
         )
-        ((_, known),) = read_camera_data(bag, types, [report])
-        chosen: Enhance = enhance if enhance is not None and enhanced is None else (lambda rgb, _: to_8_bit(rgb))
-        camera_stream = CameraStream(report, known, types, chosen, config.stream)
+        ((_, data),) = read_camera_data(bag, types, [report])
+        frame_enhance: Enhance = (
+            enhance if enhance is not None and enhanced is None else (lambda rgb, _: to_8_bit(rgb))
+        )
+        camera_stream = CameraStream(report, data, types, frame_enhance, config.stream)
         remaining = config.frame_count(camera)
         for number, (_, received_ns, raw) in enumerate(bag.messages(bag.connections_of(camera.image))):
             if number % config.every:

@@ -215,12 +215,12 @@ class _ClipComparison:
             before = self._previous.get(detector.kind, {})
             motion = self._motions[index - 1] if self._motions and index else None
             measure = KNOWN_MOTION if self._motions else UNKNOWN_MOTION
-            for rendering, own in features.items():
+            for rendering, current in features.items():
                 if rendering in before:
-                    counts = detector.compare(before[rendering], own, motion)
+                    counts = detector.compare(before[rendering], current, motion)
                     self._add(detector.kind, measure, name, rendering, counts)
                 if frame.is_scored and rendering != WELL_LIT and WELL_LIT in features:
-                    counts = detector.compare(own, features[WELL_LIT], np.eye(3))
+                    counts = detector.compare(current, features[WELL_LIT], np.eye(3))
                     self._add(detector.kind, AGAINST_REFERENCE, name, rendering, counts)
             self._previous[detector.kind] = features
 
@@ -242,11 +242,11 @@ class _ClipComparison:
         boxes.scenes.append(self._clip.scene)
         boxes.truth.append(truth)
         found = {rendering: detector(image) for rendering, image in self._images_for_boxes(images)}
-        for rendering, own in found.items():
-            boxes.found.setdefault(rendering, []).append(own)
+        for rendering, found_boxes in found.items():
+            boxes.found.setdefault(rendering, []).append(found_boxes)
         shown_before = [s for s in self._comparison.samples if (s.detector, s.condition) == key]
         if len(shown_before) < SAMPLES and len(truth):
-            shown = {rendering: (np.array(images[rendering]), own) for rendering, own in found.items()}
+            shown = {rendering: (np.array(images[rendering]), found_boxes) for rendering, found_boxes in found.items()}
             sample = BoxSample(detector.name, self._clip.condition, name, truth, detector.confidence, shown)
             self._comparison.samples.append(sample)
 

@@ -92,8 +92,8 @@ class Keypoints:
         """Return (M, 2) indices into ``a`` and ``b`` of mutual best matches that pass the ratio test."""
         if min(len(a.points), len(b.points)) < 2:
             return np.zeros((0, 2), np.int64)
-        forth, back = self._best(a, b), self._best(b, a)
-        pairs = [(i, j) for i, j in forth.items() if back.get(j) == i]
+        forward, backward = self._best(a, b), self._best(b, a)
+        pairs = [(i, j) for i, j in forward.items() if backward.get(j) == i]
         return np.array(pairs, np.int64).reshape(-1, 2)
 
     def compare(self, a: Features, b: Features, motion: Homography | None) -> dict[str, float]:

@@ -206,7 +206,7 @@ def _open_session(file: ModelFile, threads: int | None) -> ort.InferenceSession:
         raise ModelError(f"{file.path} cannot be loaded ({one_line(error)}); {REMEDY}") from error
 
 
-def _input_size(file: ModelFile, wanted: int) -> Size:
+def _input_size(file: ModelFile, requested: int) -> Size:
     """Return the size of the input.
 
     Raises:
@@ -222,10 +222,10 @@ def _input_size(file: ModelFile, wanted: int) -> Size:
     batch, channels, height, width = ports[0].dims
     if batch not in (0, 1) or channels not in (0, 3):
         raise ModelError(f"{file.path} has the input {ports[0].dims}: export it for one image (1, 3, height, width)")
-    if wanted and (height or wanted, width or wanted) != (wanted, wanted):
+    if requested and (height or requested, width or requested) != (requested, requested):
         raise ConfigError(f"{file.path} has a fixed input of {width}x{height}: leave out --detector-size")
     exported = _exported_size(file.metadata.get("imgsz", ""))
-    size = height or wanted or exported[0], width or wanted or exported[1]
+    size = height or requested or exported[0], width or requested or exported[1]
     if max(size) > MAX_SIZE:
         raise ModelError(f"{file.path} has an input of {size[1]}x{size[0]}; the limit is {MAX_SIZE} pixels per side")
     return size
@@ -245,6 +245,6 @@ def _suppress(
     # Each class is shifted to an area of its own, because OpenCV 4.5 has no NMSBoxesBatched.
     shift = classes[:, None] * (float(np.abs(corners).max()) + 1.0) * 2.0
     rectangles[:, :2] += shift
-    chosen = cv2.dnn.NMSBoxes(rectangles.tolist(), scores.tolist(), MIN_SCORE, iou)
-    kept = np.asarray(chosen, np.int64).ravel()
+    indices = cv2.dnn.NMSBoxes(rectangles.tolist(), scores.tolist(), MIN_SCORE, iou)
+    kept = np.asarray(indices, np.int64).ravel()
     return np.asarray(kept[np.argsort(-scores[kept], kind="stable")], dtype=np.int64)

@@ -79,8 +79,8 @@ def cascade_file(name: str = CASCADE) -> Path:
     Raises:
         ConfigError: the cascade is not installed.
     """
-    own = getattr(getattr(cv2, "data", None), "haarcascades", None)
-    for folder in (*([own] if own else []), *FOLDERS):
+    bundled = getattr(getattr(cv2, "data", None), "haarcascades", None)
+    for folder in (*([bundled] if bundled else []), *FOLDERS):
         if (path := Path(folder) / name).is_file():
             return path
     raise ConfigError(f"{name} is not installed: pip install opencv-python-headless, or apt install opencv-data")
@@ -91,8 +91,8 @@ def resize_for_search(image: Image) -> tuple[Image, float]:
     height, width = image.shape[:2]
     scale = min(SHORT_SIDE / min(height, width), LONG_SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    how = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, size, interpolation=how), dtype=np.uint8), 1.0 / scale
+    interpolation = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, size, interpolation=interpolation), dtype=np.uint8), 1.0 / scale
 
 
 def _boxes(found: object, scores: object, scale: float, name: str) -> Boxes:

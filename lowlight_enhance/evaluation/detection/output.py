@@ -61,8 +61,8 @@ def _box_rows(comparison: DetectorComparison) -> list[_Row]:
     rows: list[_Row] = []
     for (detector, condition), boxes in comparison.boxes.items():
         for rendering, found in boxes.found.items():
-            for frame, scene, truth, own in zip(boxes.frames, boxes.scenes, boxes.truth, found, strict=False):
-                counts = _box_counts(own, truth, boxes.confidence)
+            for frame, scene, truth, found_boxes in zip(boxes.frames, boxes.scenes, boxes.truth, found, strict=False):
+                counts = _box_counts(found_boxes, truth, boxes.confidence)
                 rows.append(((detector, BOXES, condition, frame, scene, rendering), counts))
     return rows
 

@@ -148,8 +148,8 @@ def _jpeg(image: Image, longest_side: int, quality: int) -> bytes:
     if scale < 1.0:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         bgr = cv2.resize(bgr, size, interpolation=cv2.INTER_AREA)
-    done, content = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not done:
+    is_encoded, content = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not is_encoded:
         raise DataError(f"cannot encode an image of {width}x{height} pixels as JPEG; leave out frames of that size")
     return content.tobytes()
 

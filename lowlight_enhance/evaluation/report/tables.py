@@ -111,14 +111,14 @@ _BINS = (
 _UNKNOWN = _Bins("Against the reference; ISO and exposure time unknown", lambda _: None, (), "{}".format)
 
 
-def _reference_table(how: _Bins, frames: Sequence[FrameMetrics]) -> Table:
+def _reference_table(binning: _Bins, frames: Sequence[FrameMetrics]) -> Table:
     scored = [frame for frame in frames if frame.output_metrics]
     has_scenes = len({frame.scene for frame in scored}) < len(scored)
     bins = {"all": scored}
-    if how is not _UNKNOWN:
-        bins |= by_bin(scored, how.value, how.edges, how.text)
+    if binning is not _UNKNOWN:
+        bins |= by_bin(scored, binning.value, binning.edges, binning.text)
     return Table(
-        how.title,
+        binning.title,
         ("", "frames / scenes" if has_scenes else "frames", *("input", "output") * len(REFERENCE_METRICS)),
         tuple(_reference_row(label, inside, has_scenes) for label, inside in bins.items()),
         ("Means over scenes. " if has_scenes else "") + "PSNR and SSIM: higher is better; hue error: lower is better.",

@@ -116,10 +116,10 @@ class BagWriter(Writer):
     def _cannot_write(self, error: Exception) -> DataError:
         return DataError(f"cannot write {self.path.name} ({error}); free some space or choose another target")
 
-    def _add_connection(self, wanted: Connection) -> Connection:
+    def _add_connection(self, template: Connection) -> Connection:
         if self.storage is None:
             raise WriterError("Bag was not opened.")
-        connection = wanted._replace(id=len(self.connections) + 1, msgcount=0, owner=self)
+        connection = template._replace(id=len(self.connections) + 1, msgcount=0, owner=self)
         if connection.msgtype not in self.added_types:
             self.storage.add_msgtype(connection)
             self.added_types.add(connection.msgtype)

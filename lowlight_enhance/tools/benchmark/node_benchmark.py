@@ -126,24 +126,24 @@ class _Benchmark:
     def measure_size(self, width: int, height: int) -> SizeResult:
         """Measure all rounds of one size, after a warm-up."""
         self.harness.request("camera", "set_frames", RENDER_TIMEOUT_S, width=width, height=height)
-        shown: list[Rgb] = [bgr[:, :, ::-1].copy() for bgr in synthetic_frames(width, height)]
+        camera_frames: list[Rgb] = [bgr[:, :, ::-1].copy() for bgr in synthetic_frames(width, height)]
         warm_up = max(1, round(WARM_UP_S * self.rate_hz))
         self.harness.stream(self.rate_hz, warm_up)
-        self._run_reference(shown, warm_up)
+        self._run_reference(camera_frames, warm_up)
         rounds = []
         for number in range(1, self.settings.rounds + 1):
             self.progress(f"{width}x{height}, round {number} of {self.settings.rounds}")
-            rounds.append(self._run_round(shown))
+            rounds.append(self._run_round(camera_frames))
         return summarize(width, height, self.rate_hz, rounds)
 
-    def _run_round(self, shown: Sequence[Rgb]) -> Round:
+    def _run_round(self, camera_frames: Sequence[Rgb]) -> Round:
         log, pid = self.harness.log, self.harness.node.process.pid
         cpu_before_s = process_cpu_s(pid)
         received = self.harness.stream(self.rate_hz, self.frames)
         node_cpu_s = process_cpu_s(pid) - cpu_before_s
         latencies_ms, times_ns = log.latencies_ms(), sorted(log.received[stamp] for stamp in log.arrived())
         self.harness.node_counters()  # waits for diagnostics that cover this round
-        reference_ms, reference_cpu_ms, other_load = self._run_reference(shown, self.frames)
+        reference_ms, reference_cpu_ms, other_load = self._run_reference(camera_frames, self.frames)
         return Round(
             sent=self.frames,
             latencies_ms=latencies_ms,
@@ -156,7 +156,7 @@ class _Benchmark:
             other_load=other_load,
         )
 
-    def _run_reference(self, shown: Sequence[Rgb], frames: int) -> tuple[tuple[float, ...], float, float]:
+    def _run_reference(self, camera_frames: Sequence[Rgb], frames: int) -> tuple[tuple[float, ...], float, float]:
         """Run frames through the pipeline in this process.
 
         Returns:
@@ -167,7 +167,7 @@ class _Benchmark:
         for number in range(frames):
             time.sleep(max(0.0, start_s + number / self.rate_hz - time.perf_counter()))
             cpu_before_ns, before_ns = time.process_time_ns(), time.perf_counter_ns()
-            self.enhancer(shown[number % len(shown)], CAPTURE)
+            self.enhancer(camera_frames[number % len(camera_frames)], CAPTURE)
             times_ns.append(time.perf_counter_ns() - before_ns)
             cpu_ns += time.process_time_ns() - cpu_before_ns
         elapsed_s = time.perf_counter() - start_s

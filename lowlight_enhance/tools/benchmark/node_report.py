@@ -168,31 +168,33 @@ def summarize(width: int, height: int, rate_hz: int, rounds: Sequence[Round]) ->
     """Return the medians over the rounds; received frames are summed over all rounds."""
 
     def median(figure: Callable[[Round], float]) -> float:
-        return float(np.median([figure(one) for one in rounds]))
+        return float(np.median([figure(round_) for round_ in rounds]))
 
-    def reference(one: Round) -> float:
-        return percentile(one.reference_ms, 50)
+    def reference(round_: Round) -> float:
+        return percentile(round_.reference_ms, 50)
 
-    def latency(one: Round, percent: float) -> float:
-        return percentile(one.latencies_ms, percent)
+    def latency(round_: Round, percent: float) -> float:
+        return percentile(round_.latencies_ms, percent)
 
     return SizeResult(
         width=width,
         height=height,
         rate_hz=rate_hz,
-        received_percent=100.0 * sum(len(one.latencies_ms) for one in rounds) / sum(one.sent for one in rounds),
-        output_hz=median(lambda one: one.output_hz),
-        median_ms=median(lambda one: latency(one, 50)),
-        p99_ms=median(lambda one: latency(one, 99)),
+        received_percent=100.0
+        * sum(len(round_.latencies_ms) for round_ in rounds)
+        / sum(round_.sent for round_ in rounds),
+        output_hz=median(lambda round_: round_.output_hz),
+        median_ms=median(lambda round_: latency(round_, 50)),
+        p99_ms=median(lambda round_: latency(round_, 99)),
         reference_ms=median(reference),
-        median_ratio=median(lambda one: latency(one, 50) / reference(one)),
-        p99_ratio=median(lambda one: latency(one, 99) / reference(one)),
-        processing_ms=median(lambda one: one.processing_ms),
-        age_ms=median(lambda one: one.age_ms),
-        age_ratio=median(lambda one: one.age_ms / one.processing_ms),
-        node_cpu_ms=median(lambda one: one.node_cpu_ms),
-        reference_cpu_ms=median(lambda one: one.reference_cpu_ms),
-        overhead_cpu_ms=median(lambda one: one.node_cpu_ms - one.reference_cpu_ms),
+        median_ratio=median(lambda round_: latency(round_, 50) / reference(round_)),
+        p99_ratio=median(lambda round_: latency(round_, 99) / reference(round_)),
+        processing_ms=median(lambda round_: round_.processing_ms),
+        age_ms=median(lambda round_: round_.age_ms),
+        age_ratio=median(lambda round_: round_.age_ms / round_.processing_ms),
+        node_cpu_ms=median(lambda round_: round_.node_cpu_ms),
+        reference_cpu_ms=median(lambda round_: round_.reference_cpu_ms),
+        overhead_cpu_ms=median(lambda round_: round_.node_cpu_ms - round_.reference_cpu_ms),
         warning=reliability_warning(rounds),
     )
 
@@ -200,10 +202,10 @@ def summarize(width: int, height: int, rate_hz: int, rounds: Sequence[Round]) ->
 def reliability_warning(rounds: Sequence[Round]) -> str:
     """Return why the results are not reliable; empty if they are."""
     reasons = []
-    other_load = float(np.median([one.other_load for one in rounds]))
+    other_load = float(np.median([round_.other_load for round_ in rounds]))
     if other_load > MAX_OTHER_LOAD:
         reasons.append(f"other processes used {100.0 * other_load:.0f} % of the machine")
-    medians = [percentile(one.reference_ms, 50) for one in rounds]
+    medians = [percentile(round_.reference_ms, 50) for round_ in rounds]
     low, high = min(medians), max(medians)
     if high - low > MAX_REFERENCE_SPREAD * float(np.median(medians)):
         reasons.append(f"the pipeline took {low:.1f} ms in one round and {high:.1f} ms in another")

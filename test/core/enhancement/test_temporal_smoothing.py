@@ -110,7 +110,7 @@ def test_a_cut_is_followed_at_once() -> None:
 
 @pytest.mark.parametrize("step", [(4, 1), (-7, 3), (0, -12)])
 def test_a_moving_camera_flickers_less_without_smearing(step: tuple[int, int]) -> None:
-    """The picture moves by whole pixels while the tone goes up and down by 0.02; edges come new into view."""
+    """The picture moves by whole pixels while the tone alternates by 0.02; new areas come into view at the edges."""
     smoother, wide, inner = TemporalSmoother(), texture(400, 480), np.s_[:, 40:-40, 40:-40]
     offsets = []
     for number in range(8):
@@ -124,7 +124,7 @@ def test_a_moving_camera_flickers_less_without_smearing(step: tuple[int, int]) -
 
 
 def test_a_given_camera_motion_is_followed_where_it_cannot_be_estimated() -> None:
-    """The view turns by 20 degrees a frame, more than the estimate finds, while the tone goes up and down by 0.02."""
+    """The view turns by 20 degrees per frame, more than the estimate can find, while the tone alternates by 0.02."""
     wide, size, flicker = texture(400, 400).transpose(1, 2, 0), 192, 0.02
     turn = cv2.getRotationMatrix2D(((size - 1) / 2, (size - 1) / 2), 20.0, 1.0)
 
@@ -144,7 +144,7 @@ def test_a_given_camera_motion_is_followed_where_it_cannot_be_estimated() -> Non
 
 
 def test_moving_objects_leave_no_ghost() -> None:
-    """A bright thing crosses a still background; nothing else changes, so nothing is to be corrected."""
+    """A bright object crosses a static background; nothing else changes, so no correction is needed."""
     smoother, background = TemporalSmoother(), texture()
     worst = 0.0
     for number in range(10):

@@ -48,7 +48,7 @@ def clip(frames: int = FRAMES, known_motion: bool = True, reference: bool = True
 
 
 class Recorder:
-    """Renders a frame as it is, and keeps the value of each."""
+    """Renders frames unchanged, and records the value of each."""
 
     def __init__(self) -> None:
         self.seen: list[int] = []

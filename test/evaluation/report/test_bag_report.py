@@ -197,9 +197,9 @@ def test_the_command_needs_neither_torch_nor_ros_and_is_repeatable(
     arguments = ["evaluate", str(tiny_model), "--bag", str(path), "--reference-topic", REFERENCE, "--threads", "1"]
     for folder in ("first", "second"):
         assert main([*arguments, "--out", str(tmp_path / folder)]) == 0
-    said = capsys.readouterr().out
-    assert f"{made.image}: 4 frames" in said
-    assert str(tmp_path / "first" / "report.html") in said
+    printed = capsys.readouterr().out
+    assert f"{made.image}: 4 frames" in printed
+    assert str(tmp_path / "first" / "report.html") in printed
     assert {entry.name for entry in (tmp_path / "first").iterdir()} == {"report.html", "frames.csv", "summary.json"}
     rows = [rows_of(tmp_path / folder / "frames.csv") for folder in ("first", "second")]
     assert rows[0] == rows[1]

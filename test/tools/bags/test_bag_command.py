@@ -126,11 +126,13 @@ def test_command_enhances_and_reports_a_bag(
     night: Path, tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["bag", str(night), str(tmp_path / "out"), "--model", str(tiny_model), "--threads", "1"]) == 0
-    said = capsys.readouterr()
-    assert "/camera/camera/color/image_raw -> /camera/camera/color/image_enhanced (4 images; camera_info " in said.out
-    assert "4 frames enhanced in" in said.out
-    assert "(metadata: exact 4)" in said.out
-    assert said.err == "", "no progress bar where nobody looks"
+    printed = capsys.readouterr()
+    assert (
+        "/camera/camera/color/image_raw -> /camera/camera/color/image_enhanced (4 images; camera_info " in printed.out
+    )
+    assert "4 frames enhanced in" in printed.out
+    assert "(metadata: exact 4)" in printed.out
+    assert printed.err == "", "no progress bar where nobody looks"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert len(bag_maker.objects(tmp_path / "out", "/camera/camera/color/image_enhanced")) == 4
 
@@ -271,8 +273,8 @@ def test_an_interrupted_command_leaves_no_files(
     process = start(long_night, tmp_path / "out", "--model", tiny_model, "--threads", "1")
     wait_until_output_grows(tmp_path, process)
     process.send_signal(number)
-    _, said = process.communicate(timeout=DEADLINE_S)
-    assert (process.returncode, said) == (code, "")
+    _, printed = process.communicate(timeout=DEADLINE_S)
+    assert (process.returncode, printed) == (code, "")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -296,8 +298,8 @@ def test_interrupted_workers_leave_no_files(long_night: Path, tmp_path: Path, ti
     process = start(long_night, second, folder, "--model", tiny_model, "--workers", 2)
     wait_until_output_grows(folder, process, bags=2)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to the workers as well
-    _, said = process.communicate(timeout=DEADLINE_S)
-    assert (process.returncode, said) == (130, "")
+    _, printed = process.communicate(timeout=DEADLINE_S)
+    assert (process.returncode, printed) == (130, "")
     assert list(folder.iterdir()) == []
 
 
@@ -307,10 +309,10 @@ def test_a_terminal_shows_progress_with_rate_and_remaining_time(night: Path, tmp
     process = start(night, tmp_path / "out", "--model", tiny_model, stderr=theirs)
     process.communicate(timeout=DEADLINE_S)
     os.close(theirs)
-    said = os.read(ours, 100_000).decode()
+    printed = os.read(ours, 100_000).decode()
     os.close(ours)
     assert process.returncode == 0
-    assert re.search(r"4/4 \[\d\d:\d\d<\d\d:\d\d, .*frame", said)
+    assert re.search(r"4/4 \[\d\d:\d\d<\d\d:\d\d, .*frame", printed)
 
 
 # Folders of bags

@@ -1,4 +1,4 @@
-"""Targets of `lowlight bag`: which bag goes where, and that no source is replaced."""
+"""Targets of `lowlight bag`: every bag is written to the right place, and no source is replaced."""
 
 from __future__ import annotations
 
@@ -88,9 +88,9 @@ def test_an_impossible_target_is_one_line_and_exit_2(
     source = write_recording(tmp_path / "in")
     (tmp_path / "file").touch()
     assert cli.main(["bag", str(source), str(tmp_path / name), "--force"]) == 2
-    said = capsys.readouterr()
-    assert said.err.startswith("lowlight: ")
-    assert said.err.count("\n") == 1
+    output = capsys.readouterr()
+    assert output.err.startswith("lowlight: ")
+    assert output.err.count("\n") == 1
 
 
 def test_another_bag_is_replaced_with_force(tmp_path: Path) -> None:

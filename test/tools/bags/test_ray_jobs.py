@@ -173,9 +173,9 @@ def test_the_command(
 ) -> None:
     options = ["--ray", "local", "--model", str(settings.model)]
     assert cli.main(["bag", *map(str, bags), str(tmp_path), *options]) == 0
-    said = capsys.readouterr()
-    assert said.out.count("4 frames enhanced in") == 2
-    assert said.err == ""
+    output = capsys.readouterr()
+    assert output.out.count("4 frames enhanced in") == 2
+    assert output.err == ""
     assert contents(tmp_path) == contents(local)
 
 

@@ -158,15 +158,15 @@ def test_a_missing_model_is_reported_before_any_process_starts(
 def test_one_run_with_real_processes(tmp_path: Path) -> None:
     pytest.importorskip("rclpy")
     model = write_tiny_model(tmp_path / "tiny.onnx")
-    said: list[str] = []
+    output: list[str] = []
     settings = node_benchmark.NodeBenchmarkSettings([(64, 48)], 20, seconds=0.5, rounds=2, threads=1, model=model)
-    result = node_benchmark.benchmark_node(settings, said.append)
+    result = node_benchmark.benchmark_node(settings, output.append)
     (size,) = result.sizes
     assert size.received_percent >= 50.0  # all of them, unless the machine is very busy
     assert size.p99_ms >= size.median_ms > 0.0
     assert size.median_ms > size.reference_ms > 0.0
     assert size.node_cpu_ms > size.reference_cpu_ms > 0.0
     assert 0.0 < size.processing_ms < size.age_ms
-    assert said[-1] == "64x48, round 2 of 2"
+    assert output[-1] == "64x48, round 2 of 2"
     assert result.threads == 1
     assert "tiny.onnx" in result.table()

@@ -17,7 +17,7 @@ from lowlight_enhance.tools.harness.processes import ProcessError
 
 
 class Harness:
-    """Stands in for a running harness: answers each command with ``error`` and receives ``received`` frames."""
+    """Replaces a running harness: answers each command with ``error`` and receives ``received`` frames."""
 
     def __init__(self, error: str = "", received: int = 3) -> None:
         self.log, self.node = StreamLog(), self
@@ -100,11 +100,11 @@ def test_a_short_run_with_real_processes(tmp_path: Path, monkeypatch: pytest.Mon
     chosen = ("strength", "deactivate", "model")
     monkeypatch.setattr(soak, "RATE_HZ", 10)
     changes = [change for change in soak.all_changes(model) if change.name in chosen]
-    said: list[str] = []
-    outcome = soak.run_soak(0.5 / 60.0, model, said.append, changes, warm_up_cycles=1)
+    output: list[str] = []
+    outcome = soak.run_soak(0.5 / 60.0, model, output.append, changes, warm_up_cycles=1)
     assert outcome.changes == dict.fromkeys(chosen, 2)
     assert outcome.errors == (0, "")
     assert outcome.received >= 0.5 * outcome.sent  # nearly all of them, unless the machine is very busy
     assert len({(sample.usage.threads, sample.usage.handles) for sample in outcome.samples}) == 1
     assert len(outcome.rows()) == 4
-    assert any("file handles" in line for line in said)
+    assert any("file handles" in line for line in output)

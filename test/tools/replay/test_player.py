@@ -1,4 +1,4 @@
-"""`lowlight replay`: a bag is published as it was recorded, to subscribers that had time to come."""
+"""`lowlight replay`: a bag is published as it was recorded, after subscribers were found."""
 
 from __future__ import annotations
 
@@ -352,7 +352,7 @@ def test_zero_stamps_and_damaged_messages_are_not_changed():
 
 
 class Transforms:
-    """Stands in for a type such as tf2_msgs/TFMessage, whose headers lie inside."""
+    """Replaces a type such as tf2_msgs/TFMessage, whose headers are in nested messages."""
 
     @staticmethod
     def get_fields_and_field_types():

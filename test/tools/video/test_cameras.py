@@ -29,7 +29,7 @@ from lowlight_enhance.tools.video.sources import open_source
 
 
 class FakeCamera:
-    """Stands in for ``cv2.VideoCapture``."""
+    """Replaces ``cv2.VideoCapture``."""
 
     clock_ms: Sequence[float] = (0.0,) * 6
     is_there = True

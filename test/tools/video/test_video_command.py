@@ -99,9 +99,9 @@ def test_the_report_is_printed(tmp_path: Path, tiny_model: Path, capsys: pytest.
     target = tmp_path / "out.mp4"
     command = ["video", str(write_pictures(tmp_path / "in")), str(target), "--model", str(tiny_model), "--fps", "5"]
     assert cli.main(command) == 0
-    said = capsys.readouterr()
-    assert said.out.startswith(f"{target}: {FRAMES} frames enhanced in ")
-    assert said.err == "", "no progress bar without a terminal"
+    printed = capsys.readouterr()
+    assert printed.out.startswith(f"{target}: {FRAMES} frames enhanced in ")
+    assert printed.err == "", "no progress bar without a terminal"
     assert count(target) == FRAMES
     assert cli.main(command) == 2
     assert "exists; choose another target" in capsys.readouterr().err
@@ -196,8 +196,8 @@ def test_an_interrupted_file_leaves_nothing(
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
     process.send_signal(number)
-    _, said = process.communicate(timeout=DEADLINE_S)
-    assert (process.returncode, said) == (code, "")
+    _, printed = process.communicate(timeout=DEADLINE_S)
+    assert (process.returncode, printed) == (code, "")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -30,7 +30,7 @@ from lowlight_enhance.tools.video.writers import check_video_target
 
 
 @pytest.mark.parametrize(
-    ("source", "how", "kind", "said"),
+    ("source", "how", "kind", "message"),
     [
         ("no.mp4", {}, DataError, "no.mp4 does not exist"),
         ("empty", {}, DataError, "no images in"),
@@ -43,7 +43,7 @@ from lowlight_enhance.tools.video.writers import check_video_target
     ],
 )
 def test_unusable_sources_are_rejected(
-    source: str, how: dict[str, Any], kind: type[LowlightError], said: str, tmp_path: Path
+    source: str, how: dict[str, Any], kind: type[LowlightError], message: str, tmp_path: Path
 ) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.mp4").write_text("no video")
@@ -55,12 +55,12 @@ def test_unusable_sources_are_rejected(
         part = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
         part.sample_rate = 48_000
         container.mux([*tone.encode(part), *tone.encode(None)])
-    with pytest.raises(kind, match=said):
+    with pytest.raises(kind, match=message):
         open_source(str(tmp_path / source), **how)
 
 
 @pytest.mark.parametrize(
-    ("target", "codec", "force", "said"),
+    ("target", "codec", "force", "message"),
     [
         ("out.xyz", None, False, "video files end in one of"),
         ("in.mp4", None, True, "is the source itself"),
@@ -74,7 +74,9 @@ def test_unusable_sources_are_rejected(
         ("out", "libx264", False, "--codec applies to video files"),
     ],
 )
-def test_unusable_targets_are_rejected(target: str, codec: str | None, force: bool, said: str, tmp_path: Path) -> None:
+def test_unusable_targets_are_rejected(
+    target: str, codec: str | None, force: bool, message: str, tmp_path: Path
+) -> None:
     (tmp_path / "in.mp4").touch()
     (tmp_path / "there.mp4").touch()
     (tmp_path / "folder.mp4").mkdir()
@@ -82,7 +84,7 @@ def test_unusable_targets_are_rejected(target: str, codec: str | None, force: bo
         write_pictures(tmp_path / name, ["a.png"])
     (tmp_path / "mixed" / "thesis.txt").touch()
     source = tmp_path / ("night" if target == "night" else "in.mp4")
-    with pytest.raises(LowlightError, match=said):
+    with pytest.raises(LowlightError, match=message):
         check_video_target(source_files(str(source)), tmp_path / target, codec, force)
 
 
