@@ -159,7 +159,8 @@ def test_a_bug_keeps_its_traceback(enhance_file: Recorder, error: Exception) -> 
 def test_bench_passes_its_options_on(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from lowlight_enhance.tools.benchmark.pipeline_benchmark import PipelineBenchmark, PipelineBenchmarkSettings
+    from lowlight_enhance.tools.benchmark.pipeline_benchmark import PipelineBenchmarkSettings
+    from lowlight_enhance.tools.benchmark.pipeline_report import PipelineBenchmark
 
     result = PipelineBenchmark("m.onnx", "0" * 64, "onnxruntime 1", ("CPUExecutionProvider",), 1, 3, "a machine", ())
     recorder = Recorder(result)

@@ -20,6 +20,7 @@ from lowlight_enhance.core.errors import ConfigError, ImageError
 from lowlight_enhance.core.inference.model_input import ModelInput
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.evaluation import flicker
+from lowlight_enhance.evaluation.flicker_report import FlickerMetrics, FlickerReport
 from lowlight_enhance.simulation.sequences import (
     PAN_STEP_PX,
     SEQUENCES,
@@ -217,9 +218,9 @@ def test_the_command_passes_its_options(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given: list[tuple[object, ...]] = []
-    nothing = flicker.FlickerMetrics(1.0, 2.0, 30.0, None)
+    nothing = FlickerMetrics(1.0, 2.0, 30.0, None)
     each = {"pan": nothing}
-    report = flicker.FlickerReport("m.onnx", "0" * 64, 2, SMALL, 0.3, {"pan": 0.5}, each, each, each)
+    report = FlickerReport("m.onnx", "0" * 64, 2, SMALL, 0.3, {"pan": 0.5}, each, each, each)
     monkeypatch.setattr(flicker, "measure_flicker", lambda *arguments: given.append(arguments) or report)
     model, target = str(folder / "tiny.onnx"), folder / "figures.json"
     options = ["--size", "320x240", "--frames", "9", "--rate", "15", "--iso", "800", "--stops", "2", "--step", "0.5"]

@@ -15,11 +15,8 @@ from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.imaging.messages import rgb_from_message
 from lowlight_enhance.simulation.low_light import dark_frame
 from lowlight_enhance.tools.benchmark import pipeline_benchmark
-from lowlight_enhance.tools.benchmark.pipeline_benchmark import (
-    PipelineBenchmark,
-    PipelineBenchmarkSettings,
-    benchmark_pipeline,
-)
+from lowlight_enhance.tools.benchmark.pipeline_benchmark import PipelineBenchmarkSettings, benchmark_pipeline
+from lowlight_enhance.tools.benchmark.pipeline_report import PipelineBenchmark
 
 STAGES = ["decode", "encode", "inference", "tone preservation", "temporal smoothing", "upsample", "fill message"]
 
