@@ -83,10 +83,10 @@ def cells_of(source: ParameterSource) -> list[set[str]]:
 
 
 def test_switches_with_a_manual_value_of_their_own_are_documented() -> None:
-    told = re.search(r"manual value of their own: (.*)", TEXT.replace("\n  ", " "))
-    assert told is not None
-    own = {name for source in DRIVERS.values() for name in source.manual_by_name}
-    assert own == set(re.findall(r"`(\w+)`", told[1].partition("camera.manual_value")[0]))
+    sentence = re.search(r"manual value of their own: (.*)", TEXT.replace("\n  ", " "))
+    assert sentence is not None
+    switches = {name for source in DRIVERS.values() for name in source.manual_by_name}
+    assert switches == set(re.findall(r"`(\w+)`", sentence[1].partition("camera.manual_value")[0]))
 
 
 @pytest.mark.parametrize(("column", "driver"), list(enumerate(DRIVERS, start=2)))

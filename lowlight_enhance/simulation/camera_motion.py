@@ -99,10 +99,10 @@ def render_views(photograph: Image, views: list[Homography]) -> Iterator[Image]:
         if np.array_equal(view, np.eye(3)):
             yield photograph
             continue
-        seen = cv2.warpPerspective(
+        warped = cv2.warpPerspective(
             photograph, view, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
         )
-        yield np.asarray(seen, dtype=np.uint8)
+        yield np.asarray(warped, dtype=np.uint8)
 
 
 def frame_motions(views: list[Homography]) -> list[Homography]:

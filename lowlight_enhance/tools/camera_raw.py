@@ -151,22 +151,22 @@ def _tiff_directories(content: bytes) -> Iterator[dict[int, int]]:
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(content[:4])
     if order is None:
         return
-    waiting, seen = [_integer(content, order, 4)], set[int]()
-    while waiting and len(seen) < _MAX_DIRECTORIES:
-        at = waiting.pop(0)
-        if at == 0 or at in seen or at + 2 > len(content):
+    pending, visited = [_integer(content, order, 4)], set[int]()
+    while pending and len(visited) < _MAX_DIRECTORIES:
+        at = pending.pop(0)
+        if at == 0 or at in visited or at + 2 > len(content):
             continue
-        seen.add(at)
+        visited.add(at)
         (count,) = struct.unpack_from(order + "H", content, at)
         directory = {}
         for entry in range(at + 2, min(at + 2 + 12 * count, len(content) - 11), 12):
             tag, kind, values = struct.unpack_from(order + "HHI", content, entry)
             if tag == _SUB_DIRECTORIES:
-                waiting += _offsets(content, order, entry, values)
+                pending += _offsets(content, order, entry, values)
             elif kind in (1, 3, 4):
                 code = {1: "B", 3: "H", 4: "I"}[kind]
                 directory[tag] = struct.unpack_from(order + code, content, entry + 8)[0]
-        waiting.append(_integer(content, order, at + 2 + 12 * count))
+        pending.append(_integer(content, order, at + 2 + 12 * count))
         yield directory
 
 

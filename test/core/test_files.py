@@ -142,12 +142,12 @@ def test_a_full_device_is_an_error() -> None:
 
 def test_a_pipe_is_written_to(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    heard: list[str] = []
-    reader = threading.Thread(target=lambda: heard.append((tmp_path / "pipe").read_text()), daemon=True)
+    received: list[str] = []
+    reader = threading.Thread(target=lambda: received.append((tmp_path / "pipe").read_text()), daemon=True)
     reader.start()
     write_text(tmp_path / "pipe", "through")
     reader.join()
-    assert heard == ["through"]
+    assert received == ["through"]
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 

@@ -167,13 +167,13 @@ def test_invalid_settings_are_rejected(values: dict[str, float]) -> None:
 
 def test_bright_frames_are_passed_until_one_is_darker_by_the_hysteresis() -> None:
     frames = stream(plus_ten, bypass_above=100.0, bypass_hysteresis=20.0)
-    seen = []
+    results = []
     for level in (99, 100, 81, 80, 79, 99):
         msg = image(level)
         frame = frames.process(msg, 0)
         assert (frame.passed_message is msg) == frame.bypassed
-        seen.append((frame.bypassed, int(frame.rgb[0, 0, 0]) - level))
-    assert seen == [(False, 10), (True, 0), (True, 0), (True, 0), (False, 10), (False, 10)]
+        results.append((frame.bypassed, int(frame.rgb[0, 0, 0]) - level))
+    assert results == [(False, 10), (True, 0), (True, 0), (True, 0), (False, 10), (False, 10)]
     assert frames.health.report(1).values["bypassed"] == "3"
 
 

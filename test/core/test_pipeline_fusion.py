@@ -119,16 +119,16 @@ def test_reset_restarts_the_average(enhancer: Enhancer) -> None:
 
 
 def test_a_function_gets_single_frames() -> None:
-    seen: list[np.ndarray] = []
+    received: list[np.ndarray] = []
 
     def enhance(rgb: np.ndarray, _capture: CaptureMetadata) -> np.ndarray:
-        seen.append(rgb)
+        received.append(rgb)
         return rgb
 
     frames = dark_frames(3)
     processed(Pipeline(enhance, PipelineConfig(smoothing_s=0.0)), frames)
-    for given, frame in zip(seen, frames, strict=True):
-        np.testing.assert_array_equal(given, frame)
+    for image, frame in zip(received, frames, strict=True):
+        np.testing.assert_array_equal(image, frame)
 
 
 @pytest.mark.parametrize("value", [0, 17])

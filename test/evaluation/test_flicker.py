@@ -181,8 +181,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_report_as_table_and_json(folder: Path) -> None:
     report = flicker.measure_flicker([folder / "0.png", folder / "1.png"], SMALL, 0.2, folder / "tiny.onnx", 1)
-    each = (report.alone, report.smoothed, report.fused, report.input_flicker)
-    assert all(entry.keys() == SEQUENCES.keys() for entry in each)
+    variants = (report.alone, report.smoothed, report.fused, report.input_flicker)
+    assert all(entry.keys() == SEQUENCES.keys() for entry in variants)
     lines = report.table().splitlines()
     for name in SEQUENCES:
         cells = next(line for line in lines if line.startswith(name)).removeprefix(name).split()
@@ -217,18 +217,18 @@ def test_invalid_arguments_are_errors(folder: Path) -> None:
 def test_the_command_passes_its_options(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given: list[tuple[object, ...]] = []
-    nothing = FlickerMetrics(1.0, 2.0, 30.0, None)
-    each = {"pan": nothing}
-    report = FlickerReport("m.onnx", "0" * 64, 2, SMALL, 0.3, {"pan": 0.5}, each, each, each)
-    monkeypatch.setattr(flicker, "measure_flicker", lambda *arguments: given.append(arguments) or report)
+    calls: list[tuple[object, ...]] = []
+    metrics = FlickerMetrics(1.0, 2.0, 30.0, None)
+    by_kind = {"pan": metrics}
+    report = FlickerReport("m.onnx", "0" * 64, 2, SMALL, 0.3, {"pan": 0.5}, by_kind, by_kind, by_kind)
+    monkeypatch.setattr(flicker, "measure_flicker", lambda *arguments: calls.append(arguments) or report)
     model, target = str(folder / "tiny.onnx"), folder / "figures.json"
     options = ["--size", "320x240", "--frames", "9", "--rate", "15", "--iso", "800", "--stops", "2", "--step", "0.5"]
-    more = ["--smoothing", "0.3", "--model", model, "--threads", "2", "--json", str(target)]
-    assert cli.main(["flicker", "a.jpg", "b.jpg", *options, *more]) == 0
-    how = SequenceOptions(320, 240, 9, 15.0, 800.0, 2.0, 0.5)
-    assert given == [([Path("a.jpg"), Path("b.jpg")], how, 0.3, Path(model), 2)]
+    other_options = ["--smoothing", "0.3", "--model", model, "--threads", "2", "--json", str(target)]
+    assert cli.main(["flicker", "a.jpg", "b.jpg", *options, *other_options]) == 0
+    sequence_options = SequenceOptions(320, 240, 9, 15.0, 800.0, 2.0, 0.5)
+    assert calls == [([Path("a.jpg"), Path("b.jpg")], sequence_options, 0.3, Path(model), 2)]
     assert capsys.readouterr().out == report.table() + "\n"
     assert json.loads(target.read_text())["model"] == "m.onnx"
     assert cli.main(["flicker", "a.jpg", "--model", model]) == 0
-    assert given[1] == ([Path("a.jpg")], SequenceOptions(), SMOOTHING_S, Path(model), None)
+    assert calls[1] == ([Path("a.jpg")], SequenceOptions(), SMOOTHING_S, Path(model), None)

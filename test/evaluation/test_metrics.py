@@ -60,8 +60,8 @@ def test_psnr_and_ssim_equal_those_of_scikit_image(deviation: float) -> None:
     skimage = pytest.importorskip("skimage.metrics")
     image, reference = noisy(deviation), scene()
     psnr = skimage.peak_signal_noise_ratio(reference, image, data_range=255)
-    how = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
-    ssim = skimage.structural_similarity(image, reference, channel_axis=2, **how)
+    settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
+    ssim = skimage.structural_similarity(image, reference, channel_axis=2, **settings)
     assert metrics.psnr_db(image, reference) == pytest.approx(psnr, abs=1e-3)
     inner = metrics.ssim_map(image, reference)[5:-5, 5:-5]  # scikit-image leaves out the border
     assert inner.mean() == pytest.approx(ssim, abs=1e-4)

@@ -66,17 +66,17 @@ def test_bins_by_iso_and_exposure_time() -> None:
 
 
 def test_the_metadata_test_enhances_with_true_withheld_and_shuffled_metadata() -> None:
-    told: list[CaptureMetadata] = []
+    captures: list[CaptureMetadata] = []
 
     def remember(rgb: Any, capture: CaptureMetadata) -> Any:
-        told.append(capture)
+        captures.append(capture)
         return rgb + (10 if capture.iso == 5000.0 + rgb[0, 0, 0] else 0)
 
     images = [image(str(i), i, 5000.0 + i) for i in range(5)]
     scored = scoring.score_images(images, remember, metadata_test=True)
-    assert [told[3 * i] for i in range(5)] == [f.capture for f in images]
-    assert all(told[3 * i + 1] == UNKNOWN for i in range(5))
-    shuffled = [told[3 * i + 2] for i in range(5)]
+    assert [captures[3 * i] for i in range(5)] == [f.capture for f in images]
+    assert all(captures[3 * i + 1] == UNKNOWN for i in range(5))
+    shuffled = [captures[3 * i + 2] for i in range(5)]
     assert set(shuffled) <= {f.capture for f in images}
     assert all(mine != f.capture for mine, f in zip(shuffled, images, strict=True))
     groups = score_summary.summarize_scores(scored)["metadata"]
@@ -86,17 +86,17 @@ def test_the_metadata_test_enhances_with_true_withheld_and_shuffled_metadata() -
 
 
 def test_shuffled_metadata_differ_and_unknown_ones_are_left_out() -> None:
-    told: list[CaptureMetadata] = []
+    captures: list[CaptureMetadata] = []
 
     def remember(rgb: Any, capture: CaptureMetadata) -> Any:
-        told.append(capture)
+        captures.append(capture)
         return rgb
 
     images = [image("a", 9, 800.0, 0.1) for _ in range(6)]
     images += [image("b", 30), image("c", 40, None, 0.5), image("d", 50, 100.0, 0.1)]
     scored = scoring.score_images(images, remember, metadata_test=True)
-    assert len(told) == 3 * 8 + 1, "unknown metadata cannot be withheld"
-    assert set(told[2:18:3]) <= {CaptureMetadata(None, 0.5), CaptureMetadata(100.0, 0.1)}
+    assert len(captures) == 3 * 8 + 1, "unknown metadata cannot be withheld"
+    assert set(captures[2:18:3]) <= {CaptureMetadata(None, 0.5), CaptureMetadata(100.0, 0.1)}
     assert [row.image.scene for row in scored if row.withheld is None] == ["b"]
     groups = scoring.metadata_groups(scored)
     assert {label: len(inside) for label, inside in groups.items()} == {

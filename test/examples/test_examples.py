@@ -195,14 +195,14 @@ def launched(launch_file: Any, **arguments: str) -> list[Any]:
 
 def test_the_launch_file_connects_camera_node_and_detector(launch_file: Any) -> None:
     include, camera, detector = launched(launch_file, detector_model="/data/a.onnx", namespace="front")
-    given = dict(include.kwargs["launch_arguments"])
+    launch_arguments = dict(include.kwargs["launch_arguments"])
     enhance = (ROOT / "launch" / "enhance.launch.py").read_text(encoding="utf-8")
-    assert all(f'"{name}"' in enhance for name in given)
+    assert all(f'"{name}"' in enhance for name in launch_arguments)
     assert (camera.kwargs["package"], camera.kwargs["namespace"]) == ("v4l2_camera", "front")
     command = detector.kwargs["cmd"]
     assert Path(command[1]).is_file()
     assert "__ns:=/front" in command
-    assert f"image:={given['output_topic']}" in command
+    assert f"image:={launch_arguments['output_topic']}" in command
     assert "model:='/data/a.onnx'" in command
     assert "confidence:=0.25" in command
     (include, detector) = launched(launch_file, detector_model="a.onnx", camera_package="")

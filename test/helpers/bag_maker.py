@@ -188,11 +188,11 @@ def write_bag(
         for message in ordered:
             if message.topic not in connections:
                 offered = [(qos or {}).get(message.topic, SENSOR_QOS)]
-                how: dict[str, Any] = {"typestore": STORE}
+                options: dict[str, Any] = {"typestore": STORE}
                 if message.type_name not in T:
-                    how = {"msgdef": "wstring no_parser_knows_this <=> 7\n", "rihs01": "RIHS01_" + "5" * 64}
+                    options = {"msgdef": "wstring no_parser_knows_this <=> 7\n", "rihs01": "RIHS01_" + "5" * 64}
                 connections[message.topic] = writer.add_connection(
-                    message.topic, message.type_name, offered_qos_profiles=offered, **how
+                    message.topic, message.type_name, offered_qos_profiles=offered, **options
                 )
             writer.write(connections[message.topic], message.received_ns, message.raw)
     return path

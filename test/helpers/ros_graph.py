@@ -41,8 +41,8 @@ class NodeProcess:
 
     def __init__(self, log, **parameters):
         self.log_path = log
-        given = [part for name, value in dotted(parameters).items() for part in ("-p", f"{name}:={value}")]
-        command = [sys.executable, "-m", "lowlight_enhance.ros.main", "--ros-args", *given]
+        overrides = [part for name, value in dotted(parameters).items() for part in ("-p", f"{name}:={value}")]
+        command = [sys.executable, "-m", "lowlight_enhance.ros.main", "--ros-args", *overrides]
         with log.open("wb") as out:
             self.process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
 
@@ -79,8 +79,8 @@ class RosGraph:
 
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
-        given = {"malloc_tuning": False, **dotted(parameters)}
-        overrides = [NodeParameter(name, value=value) for name, value in given.items()]
+        values = {"malloc_tuning": False, **dotted(parameters)}
+        overrides = [NodeParameter(name, value=value) for name, value in values.items()]
         self.node = EnhanceNode(context=self.context, namespace=namespace, parameter_overrides=overrides)
         self.peer = PeerNode(self.context, namespace)
         self.peer.executor.add_node(self.node)

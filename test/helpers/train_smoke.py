@@ -84,10 +84,10 @@ def scenes() -> list[Scene]:
 
 def lowlight(*arguments: str | int | Path) -> None:
     """Run a command of the package. If it fails, this script ends with its exit status."""
-    given = list(map(str, arguments))
-    print("\n$ lowlight", *given, flush=True)
+    words = list(map(str, arguments))
+    print("\n$ lowlight", *words, flush=True)
     begin = time.monotonic()
-    code = subprocess.run([sys.executable, "-m", "lowlight_enhance.cli", *given], check=False).returncode
+    code = subprocess.run([sys.executable, "-m", "lowlight_enhance.cli", *words], check=False).returncode
     if code:
         sys.exit(code)
     print(f"({time.monotonic() - begin:.0f} s)", flush=True)

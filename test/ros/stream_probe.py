@@ -35,21 +35,21 @@ def send(node, frames):
 
 
 def receive(node, frames):
-    seen = set()
+    received = set()
 
-    def take(msg):
+    def record(msg):
         if int(msg.header.frame_id) >= 0:
-            seen.add(msg.header.frame_id)
+            received.add(msg.header.frame_id)
 
-    node.create_subscription(Image, TOPIC, take, BEST_EFFORT)
+    node.create_subscription(Image, TOPIC, record, BEST_EFFORT)
     found = False
-    while str(frames - 1) not in seen:
+    while str(frames - 1) not in received:
         rclpy.spin_once(node, timeout_sec=0.1)
         publishers = node.count_publishers(TOPIC)
         found = found or publishers > 0
         if found and not publishers:
             break
-    print(len(seen))
+    print(len(received))
 
 
 if __name__ == "__main__":

@@ -188,10 +188,10 @@ def test_new_settings_are_used_at_once(graph):
 def test_a_node_that_does_not_answer_blocks_nothing_and_is_requested_again(graph, monkeypatch):
     monkeypatch.setattr("lowlight_enhance.ros.camera_parameter_client.ANSWER_TIMEOUT_S", 0.2)
     silent = graph.node("camera", start_parameter_services=False, spun=False)
-    asked = []
+    requested_names = []
 
     def answer(request, response):
-        asked.append(request.names[0])
+        requested_names.append(request.names[0])
         value = {"exposure": 330, "gain": 4}.get(request.names[0])
         type_ = ParameterType.PARAMETER_INTEGER if value else ParameterType.PARAMETER_NOT_SET
         response.values = [ParameterValue(type=type_, integer_value=value or 0)]
@@ -201,13 +201,13 @@ def test_a_node_that_does_not_answer_blocks_nothing_and_is_requested_again(graph
     client, reported = follow(graph, "/camera")
     ticks = []
     client._node.create_timer(0.01, lambda: ticks.append(time.monotonic()))
-    questions = []
-    ask = client._send_requests
-    monkeypatch.setattr(client, "_send_requests", lambda: (questions.append(1), ask()))
-    graph.spin_until(lambda: len(questions) >= 3)
+    requests = []
+    send_requests = client._send_requests
+    monkeypatch.setattr(client, "_send_requests", lambda: (requests.append(1), send_requests()))
+    graph.spin_until(lambda: len(requests) >= 3)
     assert len(ticks) > 10
     assert not reported
-    assert not asked
+    assert not requested_names
     assert len(client._pending) == 3
 
     graph.executor.add_node(silent)
@@ -221,12 +221,14 @@ def test_nothing_is_reported_after_close(graph):
     graph.spin_until(lambda: reported)
     client.close()
     reported.clear()
-    heard = []
+    reported_to_second = []
     second = graph.node("second")
-    CameraParameterClient(second, "camera", parameter_source("usb_cam"), MetadataSettings(), heard.append, PERIOD_S)
-    graph.spin_until(lambda: heard)
+    CameraParameterClient(
+        second, "camera", parameter_source("usb_cam"), MetadataSettings(), reported_to_second.append, PERIOD_S
+    )
+    graph.spin_until(lambda: reported_to_second)
     set_(camera, gain=16)
-    graph.spin_until(lambda: heard[-1].iso == 1600.0)
+    graph.spin_until(lambda: reported_to_second[-1].iso == 1600.0)
     assert not reported
 
 

@@ -66,7 +66,7 @@ def load(name):
 
 
 def launched(name, **arguments):
-    """What the file starts, given its arguments, as (class name, positional, keyword arguments)."""
+    """What the file starts with these arguments, as (class name, positional, keyword arguments)."""
     *declared, opaque = load(name).generate_launch_description().args[0]
     defaults = {action.args[0]: action.kwargs["default_value"] for action in declared}
     assert arguments.keys() <= defaults.keys()
@@ -105,8 +105,8 @@ def test_enhance_by_default_takes_everything_from_the_params_file(stand_ins):
 
 
 def test_enhance_passes_its_arguments_on(stand_ins, tmp_path):
-    mine = tmp_path / "mine.yaml"
-    mine.touch()
+    parameter_file = tmp_path / "parameter_file.yaml"
+    parameter_file.touch()
     arguments = {"model": "7", "strength": "0.7", "working_size": "128"}
     [(_, _, node)] = launched(
         "enhance",
@@ -114,7 +114,7 @@ def test_enhance_passes_its_arguments_on(stand_ins, tmp_path):
         image_topic="/camera/color/image_raw",
         metadata_topic="/camera/color/metadata",
         output_topic="night/image",
-        params_file=str(mine),
+        params_file=str(parameter_file),
         use_sim_time="true",
         **arguments,
     )
@@ -123,7 +123,7 @@ def test_enhance_passes_its_arguments_on(stand_ins, tmp_path):
     assert remappings["metadata"] == "/camera/color/metadata"
     assert remappings["image_enhanced"] == "night/image"
     path, parameters = node["parameters"]
-    assert path == str(mine)
+    assert path == str(parameter_file)
     assert parameters.pop("use_sim_time") is True
     values = {name: value.evaluated(arguments) for name, value in parameters.items()}
     assert values == {"model": "7", "strength": 0.7, "working_size": 128}
@@ -133,13 +133,13 @@ def test_names_of_parameters_and_topics_are_the_nodes(stand_ins, tmp_path):
     from lowlight_enhance.ros import topic_names
     from lowlight_enhance.ros.parameters import SPECS
 
-    given = values_for("enhance", tmp_path)
-    *_, (_, _, node) = launched("enhance", **given)
+    arguments = values_for("enhance", tmp_path)
+    *_, (_, _, node) = launched("enhance", **arguments)
     parameters = node["parameters"][1]
     parameters.pop("use_sim_time")
     assert len(parameters) == len(load("enhance").PARAMETERS)
     for name, value in parameters.items():
-        assert SPECS[name].validated(value.evaluated(given)) == value.evaluated(given)
+        assert SPECS[name].validated(value.evaluated(arguments)) == value.evaluated(arguments)
     assert {topic for topic, _ in node["remappings"]} <= {*topic_names.INPUTS, *topic_names.OUTPUTS}
 
 
@@ -174,17 +174,17 @@ def test_fast_dds_profile_is_set_before_the_node_starts(stand_ins, monkeypatch, 
     monkeypatch.setenv("ROS_DISTRO", distribution)
     (kind, args, _), (last, _, _) = launched("enhance", fastdds_profile="true")
     assert (kind, args, last) == ("SetEnvironmentVariable", (variable, str(ROOT / "config" / "fastdds.xml")), "Node")
-    own = tmp_path / "own.xml"
-    own.touch()
-    assert launched("enhance", fastdds_profile=str(own))[0][1] == (variable, str(own))
+    profile = tmp_path / "profile.xml"
+    profile.touch()
+    assert launched("enhance", fastdds_profile=str(profile))[0][1] == (variable, str(profile))
 
 
 def test_camera_enhance_detect_connects_the_three(stand_ins):
     include, camera, detector = launched("camera_enhance_detect", namespace="cam", output_topic="night")
     assert include[0] == "IncludeLaunchDescription"
-    given = dict(include[2]["launch_arguments"])
-    assert given.keys() <= load("enhance").ARGUMENTS.keys()
-    assert (given["namespace"], given["output_topic"]) == ("cam", "night")
+    arguments = dict(include[2]["launch_arguments"])
+    assert arguments.keys() <= load("enhance").ARGUMENTS.keys()
+    assert (arguments["namespace"], arguments["output_topic"]) == ("cam", "night")
     assert Path(include[1][0].args[0]).is_file()
     assert (camera[2]["package"], camera[2]["namespace"], camera[2]["parameters"]) == ("v4l2_camera", "cam", [])
     assert (detector[2]["package"], detector[2]["remappings"]) == ("yolo_ros", [("image_raw", "night")])
@@ -192,8 +192,8 @@ def test_camera_enhance_detect_connects_the_three(stand_ins):
 
 def test_exposure_and_gain_may_come_from_the_drivers_parameters(stand_ins):
     include, _, _ = launched("camera_enhance_detect", camera_driver="v4l2_camera", camera_name="cam0")
-    given = dict(include[2]["launch_arguments"])
-    assert (given["camera_driver"], given["camera_node"]) == ("v4l2_camera", "cam0")
+    arguments = dict(include[2]["launch_arguments"])
+    assert (arguments["camera_driver"], arguments["camera_node"]) == ("v4l2_camera", "cam0")
     include, _, _ = launched("camera_enhance_detect")
     assert dict(include[2]["launch_arguments"])["camera_node"] == ""
 
@@ -206,9 +206,9 @@ def test_camera_and_detector_can_be_left_out(stand_ins):
 def test_replay_runs_on_the_bags_clock_and_ends_with_it(stand_ins, tmp_path):
     arguments = {"bag": str(tmp_path), "player": "ros2bag", "image_topic": "/camera/image_raw"}
     include, player = launched("replay", **arguments, loop="true")
-    given = dict(include[2]["launch_arguments"])
-    assert given.keys() <= load("enhance").ARGUMENTS.keys()
-    assert (given["use_sim_time"], given["image_topic"]) == ("true", "/camera/image_raw")
+    enhance_arguments = dict(include[2]["launch_arguments"])
+    assert enhance_arguments.keys() <= load("enhance").ARGUMENTS.keys()
+    assert (enhance_arguments["use_sim_time"], enhance_arguments["image_topic"]) == ("true", "/camera/image_raw")
     command = player[2]["cmd"]
     assert command[:4] == ["ros2", "bag", "play", str(tmp_path)]
     assert {"--clock", "--rate", "--delay", "--loop"} <= set(command)

@@ -236,8 +236,8 @@ def test_an_incompatible_subscriber_is_reported_once(start_graph, capfd):
     graph = start_graph()
     subscription = graph.peer.node.create_subscription(Image, "image_enhanced", print, LATCHED)
     graph.peer.spin_until(lambda: "durability must be volatile" in graph.node.status().message)
-    seen = len(graph.peer.statuses)
-    graph.peer.spin_until(lambda: len(graph.peer.statuses) > seen + 1)
+    status_count = len(graph.peer.statuses)
+    graph.peer.spin_until(lambda: len(graph.peer.statuses) > status_count + 1)
     assert "durability must be volatile" in graph.peer.statuses[-1].message
     assert capfd.readouterr().err.count("durability must be volatile") == 1
     graph.peer.node.destroy_subscription(subscription)

@@ -60,10 +60,10 @@ def test_it_follows_the_schema() -> None:
 
 
 def test_nothing_is_allowed_twice() -> None:
-    given = [
+    entries = [
         (rule, full_name(entry.text or "")) for element in profile() for rule in element.attrib for entry in element
     ]
-    assert sorted(given) == sorted(set(given))
+    assert sorted(entries) == sorted(set(entries))
 
 
 def in_graph(node: Any) -> set[tuple[str, str]]:
@@ -81,7 +81,7 @@ def once_complete(node: Any, without: str) -> set[tuple[str, str]]:
     wanted = allowed() - OF_NEWER_ROS - {("subscribe", without)}
     deadline = time.monotonic() + DEADLINE_S
     while not wanted <= (found := in_graph(node)):
-        assert time.monotonic() < deadline, f"allowed, but not there: {sorted(wanted - found)}"
+        assert time.monotonic() < deadline, f"allowed, but missing in the graph: {sorted(wanted - found)}"
         time.sleep(0.05)
     return found
 
@@ -94,7 +94,7 @@ def node(tiny_model: Path) -> Iterator[Any]:
 
     from lowlight_enhance.ros.node import EnhanceNode
 
-    given = {
+    values = {
         "model": str(tiny_model),
         "malloc_tuning": False,
         "lazy": False,
@@ -105,7 +105,7 @@ def node(tiny_model: Path) -> Iterator[Any]:
     gc.collect()  # destroyed nodes of other tests, which have the same name, leave the ROS graph
     context = rclpy.Context()
     rclpy.init(context=context)
-    node = EnhanceNode(context=context, parameter_overrides=[Parameter(name, value=v) for name, v in given.items()])
+    node = EnhanceNode(context=context, parameter_overrides=[Parameter(name, value=v) for name, v in values.items()])
     yield node
     node.destroy_node()
     rclpy.try_shutdown(context=context)

@@ -179,5 +179,5 @@ def _inside(points: Points, size: tuple[int, int]) -> NDArray[np.bool_]:
 
 def _common_area(a: tuple[int, int], b: tuple[int, int], motion: Homography) -> float:
     """Return the number of pixels of the second image that the first shows too."""
-    seen = cv2.warpPerspective(np.ones(a, np.uint8), motion, (b[1], b[0]), flags=cv2.INTER_NEAREST)
-    return float(np.count_nonzero(seen))
+    visible = cv2.warpPerspective(np.ones(a, np.uint8), motion, (b[1], b[0]), flags=cv2.INTER_NEAREST)
+    return float(np.count_nonzero(visible))

@@ -193,8 +193,8 @@ def metadata_topic(topic: str, options: TopicOptions, settings: MetadataSettings
 def _selected_topic(topic: str, values: Iterable[str]) -> str:
     """Return the user's choice for an image topic: the last ``IMAGE=TOPIC``, else the last ``TOPIC``, else ""."""
     pairs = [text.rpartition("=") for text in values]
-    own = [name for image, _, name in pairs if image == topic]
-    return (own or [name for image, _, name in pairs if not image] or [""])[-1]
+    for_this_image = [name for image, _, name in pairs if image == topic]
+    return (for_this_image or [name for image, _, name in pairs if not image] or [""])[-1]
 
 
 def _is_enclosing(topic: str, image: str) -> bool:

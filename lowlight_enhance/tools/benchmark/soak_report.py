@@ -100,11 +100,11 @@ class SoakResult:
     def table(self) -> str:
         """Return the results as a text table."""
         minutes = self.samples[-1].at_s / 60.0 if self.samples else 0.0
-        made = ", ".join(f"{name} {count}" for name, count in self.changes.items())
+        counts = ", ".join(f"{name} {count}" for name, count in self.changes.items())
         lines = [
             f"{len(self.samples)} samples in {minutes:.1f} minutes after the warm-up; "
             f"{self.received} of {self.sent} frames received",
-            f"changes: {made}",
+            f"changes: {counts}",
             "",
             f"{'':<18}{'first':>12}{'last':>12}{'change':>12}  limit",
         ]

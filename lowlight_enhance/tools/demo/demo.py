@@ -95,15 +95,15 @@ def run_demo(settings: DemoSettings, score_frame: ScoreFrame, progress: Callable
         progress("scoring")
         folder = harness.processes.folder
         frames = {index: folder / f"{stamp}.npy" for stamp, index in harness.log.arrived().items()}
-        kept = {index: path for index, path in sorted(frames.items()) if path.exists()}
-        if not kept:
+        saved = {index: path for index, path in sorted(frames.items()) if path.exists()}
+        if not saved:
             raise ProcessError(
                 f"no enhanced frame arrived during the run; end of the node's log:\n{harness.node.log_tail()}"
             )
-        alone = enhance_alone(clip, kept, settings, folder)
-        write_results(clip, alone, kept, settings.out, progress)
-        scored = evenly_spaced(list(kept), MAX_SCORED_FRAMES)
-        dark_score, alone_score, enhanced_score = score_frames(clip, scored, alone, kept, score_frame)
+        alone = enhance_alone(clip, saved, settings, folder)
+        write_results(clip, alone, saved, settings.out, progress)
+        scored = evenly_spaced(list(saved), MAX_SCORED_FRAMES)
+        dark_score, alone_score, enhanced_score = score_frames(clip, scored, alone, saved, score_frame)
     return DemoResult(
         rate_hz=clip.rate_hz,
         sent=len(harness.log.sent or {}),

@@ -111,9 +111,9 @@ def test_motion_is_that_of_the_camera(kind: str) -> None:
     centre = ((WIDTH + 128) / 2.0, (HEIGHT + 128) / 2.0)
 
     def matrix(i: int) -> np.ndarray:
-        how = {"angle": 0.0, "zoom": 1.0, "x": 0.0, "y": 0.0} | MOTIONS[kind](i)
-        m = cv2.getRotationMatrix2D(centre, how["angle"], how["zoom"])
-        m[:, 2] += how["x"] - 64.0, how["y"] - 64.0
+        movement = {"angle": 0.0, "zoom": 1.0, "x": 0.0, "y": 0.0} | MOTIONS[kind](i)
+        m = cv2.getRotationMatrix2D(centre, movement["angle"], movement["zoom"])
+        m[:, 2] += movement["x"] - 64.0, movement["y"] - 64.0
         return np.vstack([m, [0.0, 0.0, 1.0]])
 
     expected = (matrix(4) @ np.linalg.inv(matrix(5)))[:2]
@@ -251,14 +251,14 @@ def test_frames_without_metadata_do_not_end_the_average() -> None:
 
 
 def test_the_iso_for_the_network_follows_the_noise() -> None:
-    told = {}
+    estimated_iso = {}
     for iso in (2800.0, 11200.0):
         rng, truth = np.random.default_rng(11), view(scene())
         fused = fuse(TemporalFusion(), [photographed(truth, rng, iso) for _ in range(6)], UNKNOWN)[-1]
         assert fused.capture.iso is not None
         assert fused.capture.exposure_s is None
-        told[iso] = fused.capture.iso
-    assert told[11200.0] / told[2800.0] == pytest.approx(4.0, rel=0.35)
+        estimated_iso[iso] = fused.capture.iso
+    assert estimated_iso[11200.0] / estimated_iso[2800.0] == pytest.approx(4.0, rel=0.35)
 
 
 def test_a_known_iso_is_kept_and_a_noisy_camera_counts_fewer_frames() -> None:

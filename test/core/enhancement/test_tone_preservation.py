@@ -102,15 +102,15 @@ def test_brightened_shadows_are_not_changed() -> None:
 
 def test_the_share_decreases_between_the_limits() -> None:
     small = scene(level=0.4)
-    left = []
+    brightness_ratios = []
     for gain in np.arange(1.25, 1.7, 0.025):
         maps = maps_of(float(gain), np.zeros(3, np.float32), (48, 64))
         maps = preserved(maps, small)
-        left.append(float(enhanced(maps, small).mean() / small.mean()))
-    assert left[0] == pytest.approx(1.0, abs=1e-3)
-    assert left[-1] == pytest.approx(1.675, abs=1e-3)
-    assert np.all(np.diff(left) >= -1e-6)
-    assert np.diff(left).max() < 0.12
+        brightness_ratios.append(float(enhanced(maps, small).mean() / small.mean()))
+    assert brightness_ratios[0] == pytest.approx(1.0, abs=1e-3)
+    assert brightness_ratios[-1] == pytest.approx(1.675, abs=1e-3)
+    assert np.all(np.diff(brightness_ratios) >= -1e-6)
+    assert np.diff(brightness_ratios).max() < 0.12
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -76,8 +76,8 @@ def test_pairs_and_sequences_end_in_tables(folder: Path, capsys: pytest.CaptureF
 
 
 def test_photographs_become_clips_with_known_motion(folder: Path) -> None:
-    how = ("--photos", folder / "photos.csv", "--clip-frames", "3", "--limit", "2", "--baseline", "clahe")
-    assert run(folder, "--detector", "sift", *how) == 0
+    options = ("--photos", folder / "photos.csv", "--clip-frames", "3", "--limit", "2", "--baseline", "clahe")
+    assert run(folder, "--detector", "sift", *options) == 0
     found = tables(folder)
     assert found["sift", "against the reference"]["frames"] == 2
     moving = found["sift", "known motion"]
@@ -86,8 +86,8 @@ def test_photographs_become_clips_with_known_motion(folder: Path) -> None:
 
 
 def test_points_are_tracked_in_each_light(folder: Path) -> None:
-    how = ("--photos", folder / "photos.csv", "--limit", "2", "--light", "1:100", "--light", "5:6400")
-    assert run(folder, "--detector", "klt", *how) == 0
+    options = ("--photos", folder / "photos.csv", "--limit", "2", "--light", "1:100", "--light", "5:6400")
+    assert run(folder, "--detector", "klt", *options) == 0
     content = json.loads((folder / "out" / "summary.json").read_text())["tables"]
     assert [table["condition"] for table in content] == ["1 stops, ISO 100", "5 stops, ISO 6400"]
     for table in content:
@@ -117,8 +117,8 @@ def test_classes_txt_of_the_labels_counts_before_the_names_of_the_detector(folde
     (folder / "labels" / "classes.txt").write_text("car\nperson\n")
     for number in range(3):
         (folder / "labels" / f"bright{number}.txt").write_text(f"0 0.5 0.5 {40 / 160} {40 / 120}\n")
-    how = ("--data", folder / "pairs.csv", "--labels", folder / "labels")
-    assert run(folder, "--detector", detector, *how) == 0
+    options = ("--data", folder / "pairs.csv", "--labels", folder / "labels")
+    assert run(folder, "--detector", detector, *options) == 0
     (table,) = tables(folder).values()
     assert table["rows"]["dark"][table["columns"].index("mAP50")] == 1.0
 
@@ -130,8 +130,8 @@ def test_labels_give_mean_precision(folder: Path) -> None:
     # The box is 40 pixels wide and high on 160x120, around the middle. One of two labelled pictures has it.
     (folder / "labels" / "bright0.txt").write_text(f"1 0.5 0.5 {40 / 160} {40 / 120}\n")
     (folder / "labels" / "bright1.txt").write_text("1 0.1 0.1 0.1 0.1\n")
-    how = ("--data", folder / "pairs.csv", "--labels", folder / "labels")
-    assert run(folder, "--detector", detector, *how) == 0
+    options = ("--data", folder / "pairs.csv", "--labels", folder / "labels")
+    assert run(folder, "--detector", detector, *options) == 0
     (table,) = tables(folder).values()
     figures = dict(zip(table["columns"], table["rows"]["well lit"], strict=True))
     assert (figures["recall"], figures["false boxes"]) == (0.5, 0.5)
@@ -190,9 +190,9 @@ sys.meta_path.insert(0, Blocker())
 from lowlight_enhance import cli
 sys.exit(cli.main(sys.argv[1:]))
 """
-    how = ["evaluate", str(folder / "model.onnx"), "--detector", "orb", "--split", "all"]
+    options = ["evaluate", str(folder / "model.onnx"), "--detector", "orb", "--split", "all"]
     process = subprocess.run(
-        [sys.executable, "-c", script, *how, "--pairs", str(folder / "pairs.csv")],
+        [sys.executable, "-c", script, *options, "--pairs", str(folder / "pairs.csv")],
         capture_output=True,
         text=True,
         timeout=300,
@@ -213,8 +213,8 @@ def test_a_bag_is_enhanced_as_by_the_node(folder: Path) -> None:
             message.data = np.ascontiguousarray(picture).ravel()
             sent.append(bag_maker.BagMessage(topic, stamp, bag_maker.IMAGE, message))
     bag_maker.write_bag(folder / "bag", sent)
-    how = ("--bag", folder / "bag", "--topic", "/camera/image_raw", "--reference-topic", "/camera/bright")
-    assert run(folder, "--detector", "orb", *how) == 0
+    options = ("--bag", folder / "bag", "--topic", "/camera/image_raw", "--reference-topic", "/camera/bright")
+    assert run(folder, "--detector", "orb", *options) == 0
     found = tables(folder)
     assert {measure: table["frames"] for (_, measure), table in found.items()} == {
         "against the reference": 3,
@@ -244,14 +244,14 @@ def test_the_report_shows_frames_with_boxes(folder: Path) -> None:
     boxes = [(20.0, 24.0, 10.0, 16.0, 0.9, 1.0), *[(1.0, 1.0, 1.0, 1.0, 0.0, 0.0)] * 83]
     detector = write_detector(folder / "yolo.onnx", v8(boxes, 3))
     target = folder / "page.html"
-    how = ("--data", folder / "pairs.csv", "--report", target, "--baseline", "clahe")
-    assert run(folder, "--detector", detector, *how) == 0
+    options = ("--data", folder / "pairs.csv", "--report", target, "--baseline", "clahe")
+    assert run(folder, "--detector", detector, *options) == 0
     text = target.read_text(encoding="utf-8")
     assert text.count('<figure class="picture">') == 3 * 4
     assert "yolo, dark0.png: enhanced stream" in text
 
 
 def test_an_unwritable_report_is_reported_before_the_work(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    how = ("--data", folder / "missing.csv", "--report", folder / "nowhere" / "report.html")
-    assert run(folder, "--detector", "orb", *how) == 2
+    options = ("--data", folder / "missing.csv", "--report", folder / "nowhere" / "report.html")
+    assert run(folder, "--detector", "orb", *options) == 2
     assert "nowhere" in capsys.readouterr().err

@@ -92,11 +92,11 @@ def test_flicker_measures_the_change_between_frames(tmp_path: Path, doubling: En
 
 def test_the_number_of_frames_can_be_limited(tmp_path: Path, doubling: Enhancer) -> None:
     path = write_bag(tmp_path / "night", DRIVER_RECORDINGS["realsense"](frames=20).sent)
-    told: list[int] = []
+    progress: list[int] = []
     config = BagEvaluationConfig(every=3, max_frames=5)
-    (section,) = evaluate_bag(path, doubling, config, told.append)
+    (section,) = evaluate_bag(path, doubling, config, progress.append)
     assert [round((f.time_s or 0) * 30) for f in section.frames] == [0, 3, 6, 9, 12]
-    assert sum(told) == total_frames(find_evaluated_cameras(path, config), config) == 5
+    assert sum(progress) == total_frames(find_evaluated_cameras(path, config), config) == 5
     assert "one frame in 3" in " ".join(section.notes)
     (section,) = evaluated(path, doubling)
     assert SAMPLES <= len(section.samples) <= SAMPLES + 1
@@ -104,8 +104,8 @@ def test_the_number_of_frames_can_be_limited(tmp_path: Path, doubling: Enhancer)
 
 def test_references_are_found_by_stamp_anywhere_in_the_bag(tmp_path: Path, doubling: Enhancer) -> None:
     made = DRIVER_RECORDINGS["realsense"](frames=4)
-    late = [doubled(n, REFERENCE, FIRST_NS + (100 - n) * PERIOD_NS) for n in range(3)]
-    path = write_bag(tmp_path / "night", made.sent + late)
+    late_references = [doubled(n, REFERENCE, FIRST_NS + (100 - n) * PERIOD_NS) for n in range(3)]
+    path = write_bag(tmp_path / "night", made.sent + late_references)
     (section,) = evaluated(path, doubling, reference_topic=REFERENCE)
     assert section.title == made.image
     for frame in section.frames[:3]:

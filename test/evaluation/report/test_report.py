@@ -150,13 +150,13 @@ class Parts(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
-        own = dict(attrs)
+        attributes = dict(attrs)
         self.places += [value for name, value in attrs if name in ("src", "href", "action", "srcset") and value]
         if tag == "script":
             self.scripts.append("")
-            self.kinds.append(own.get("type"))
-        if own.get("http-equiv") == "Content-Security-Policy":
-            self.policy = own["content"] or ""
+            self.kinds.append(attributes.get("type"))
+        if attributes.get("http-equiv") == "Content-Security-Policy":
+            self.policy = attributes["content"] or ""
 
     def handle_data(self, data: str) -> None:
         if self.tags[-1:] == ["script"]:

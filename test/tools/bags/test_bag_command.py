@@ -304,13 +304,13 @@ def test_interrupted_workers_leave_no_files(long_night: Path, tmp_path: Path, ti
 
 
 def test_a_terminal_shows_progress_with_rate_and_remaining_time(night: Path, tmp_path: Path, tiny_model: Path) -> None:
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
-    process = start(night, tmp_path / "out", "--model", tiny_model, stderr=theirs)
+    reading_end, writing_end = pty.openpty()
+    fcntl.ioctl(reading_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    process = start(night, tmp_path / "out", "--model", tiny_model, stderr=writing_end)
     process.communicate(timeout=DEADLINE_S)
-    os.close(theirs)
-    printed = os.read(ours, 100_000).decode()
-    os.close(ours)
+    os.close(writing_end)
+    printed = os.read(reading_end, 100_000).decode()
+    os.close(reading_end)
     assert process.returncode == 0
     assert re.search(r"4/4 \[\d\d:\d\d<\d\d:\d\d, .*frame", printed)
 

@@ -138,7 +138,7 @@ def test_the_picture_shows_the_middle_of_each_shot(kept: range) -> None:
 
 
 @pytest.mark.parametrize(
-    ("capacity_hz", "latency_ms", "rate_hz", "complaints"),
+    ("capacity_hz", "latency_ms", "rate_hz", "warnings"),
     [
         (60, 5, 30, 0),
         (29, 5, 30, 0),
@@ -151,9 +151,9 @@ def test_the_picture_shows_the_middle_of_each_shot(kept: range) -> None:
     ],
 )
 def test_the_rate_is_the_highest_that_comes_through_in_time(
-    capacity_hz: int, latency_ms: int, rate_hz: int, complaints: int
+    capacity_hz: int, latency_ms: int, rate_hz: int, warnings: int
 ) -> None:
-    said: list[str] = []
+    printed: list[str] = []
 
     class Harness:
         log = StreamLog()
@@ -167,9 +167,9 @@ def test_the_rate_is_the_highest_that_comes_through_in_time(
             self.log.received = {stamp: stamp + latency_ms * 1_000_000 for stamp in range(arrived)}
             return arrived
 
-    assert demo.calibrate_rate(Harness(), said.append) == rate_hz  # type: ignore[arg-type]
-    assert sum("too fast for this machine" in line for line in said) == complaints
-    assert said[-1] == f"the camera runs at {rate_hz} Hz"
+    assert demo.calibrate_rate(Harness(), printed.append) == rate_hz  # type: ignore[arg-type]
+    assert sum("too fast for this machine" in line for line in printed) == warnings
+    assert printed[-1] == f"the camera runs at {rate_hz} Hz"
 
 
 @pytest.mark.parametrize("changes", [{"seconds": 0.0}, {"seconds": math.nan}, {"seconds": 1e6}, {"rate_hz": 0}])

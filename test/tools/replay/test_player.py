@@ -133,10 +133,10 @@ def test_a_bag_is_published_as_it_was_recorded(tmp_path, listen, play):
     listener = listen(("/image_raw", Image), ("/map", String, latched), ("/clock", Clock))
     process = play(recording(tmp_path), "--clock", 50, "--rate", 0.5, "--wait", DEADLINE_S)
     listener.spin_until(lambda: process.poll() is not None)
-    said = process.communicate()
-    assert process.returncode == 0, said
-    assert "/secret is not played: its type secret_msgs/msg/Thing cannot be imported: no package" in said[1]
-    assert "no subscriber" not in said[1]
+    output = process.communicate()
+    assert process.returncode == 0, output
+    assert "/secret is not played: its type secret_msgs/msg/Thing cannot be imported: no package" in output[1]
+    assert "no subscriber" not in output[1]
     listener.spin_until(lambda: listener.received["/map"] and numbers(listener)[-1:] == [9])
 
     received = numbers(listener)
@@ -226,11 +226,11 @@ sys.meta_path.insert(0, Interrupter())
 )
 def test_a_bad_environment_is_one_line_and_exit_2(variable, value, message, tmp_path, play):
     process = play(recording(tmp_path), "--wait", 0, **{variable: value})
-    said = process.communicate(timeout=DEADLINE_S)[1]
+    output = process.communicate(timeout=DEADLINE_S)[1]
     assert process.returncode == 2
-    assert said.startswith("lowlight: ")
-    assert message in said
-    assert said.count("\n") == 1
+    assert output.startswith("lowlight: ")
+    assert message in output
+    assert output.count("\n") == 1
 
 
 def test_errors_of_the_bag_are_one_line_and_exit_2(tmp_path, capsys):

@@ -66,7 +66,7 @@ def test_exif_of_each_image_is_read_and_options_take_precedence(tmp_path: Path) 
         image.fromarray(picture(number)).save(tmp_path / "night" / f"{number}.jpg", exif=exif)
     image.fromarray(picture(2)).save(tmp_path / "night" / "2.jpg")
 
-    def captures(given: CaptureMetadata) -> list[CaptureMetadata]:
+    def captures(fallback: CaptureMetadata) -> list[CaptureMetadata]:
         seen: list[CaptureMetadata] = []
 
         class Seeing:
@@ -74,15 +74,15 @@ def test_exif_of_each_image_is_read_and_options_take_precedence(tmp_path: Path) 
                 seen.append(capture)
                 return rgb
 
-        with open_source(str(tmp_path / "night"), given) as source:
-            pipeline = FramePipeline(Seeing(), PipelineConfig(fallback=given), source.time_base)  # type: ignore[arg-type]
+        with open_source(str(tmp_path / "night"), fallback) as source:
+            pipeline = FramePipeline(Seeing(), PipelineConfig(fallback=fallback), source.time_base)  # type: ignore[arg-type]
             for frame in source.frames():
                 pipeline.process(frame)
         return seen
 
     assert captures(UNKNOWN) == [CaptureMetadata(800.0, 0.02), CaptureMetadata(3200.0, 0.02), UNKNOWN]
-    given = CaptureMetadata(100.0, None)
-    assert captures(given) == [CaptureMetadata(100.0, 0.02), CaptureMetadata(100.0, 0.02), given]
+    fallback = CaptureMetadata(100.0, None)
+    assert captures(fallback) == [CaptureMetadata(100.0, 0.02), CaptureMetadata(100.0, 0.02), fallback]
 
 
 def test_a_damaged_image_is_skipped_and_reported(tmp_path: Path, settings: VideoSettings) -> None:
