@@ -262,6 +262,11 @@ from lowlight_enhance import cli
 from lowlight_enhance.commands import images
 signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell start with SIGINT ignored
 
+def wait():
+    # Python handles a signal that arrives just before a sleep only after that sleep.
+    for _ in range(10_000):
+        time.sleep(0.1)
+
 def command(options):
     {body}
 
@@ -274,7 +279,7 @@ WAITING_COMMAND = COMMAND.format(
     body="""
     try:
         print("waiting", flush=True)
-        time.sleep(1000.0)
+        wait()
     finally:
         print("cleaned up", flush=True)
 """
@@ -282,9 +287,9 @@ WAITING_COMMAND = COMMAND.format(
 SLOW_EXIT_COMMAND = COMMAND.format(
     body="""
     import atexit
-    atexit.register(lambda: (print("exit handler", flush=True), time.sleep(1000.0)))
+    atexit.register(lambda: (print("exit handler", flush=True), wait()))
     print("waiting", flush=True)
-    time.sleep(1000.0)
+    wait()
 """
 )
 INTERRUPTING_IMPORT = """
