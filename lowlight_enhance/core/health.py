@@ -185,14 +185,17 @@ def _status(
 ) -> tuple[int, str]:
     if not received:
         if failed:
-            return WARN, f"no image received, {failed} other messages unusable; last: {last_error}"
+            return WARN, f"no image received, {failed} invalid messages; last: {last_error}"
         return STALE, f"no image received in the last {elapsed_s:.1f} s; check the image topic and its QoS"
     if not enhanced:
         return ERROR, f"none of {received} images could be enhanced; last: {last_error or 'no error'}"
     if failed:
-        return WARN, f"{failed} messages unusable beside {enhanced} images enhanced; last: {last_error}"
+        return WARN, f"{failed} invalid messages, {enhanced} images enhanced; last: {last_error}"
     if dropped > received:
-        return WARN, f"{dropped} images lost, {received} received; give the middleware more shared memory, or RELIABLE"
+        return (
+            WARN,
+            f"{dropped} images lost, {received} received; increase the middleware's shared memory, or use RELIABLE",
+        )
     return OK, f"{enhanced} of {received} images enhanced at {_rate(enhanced, elapsed_s)} Hz"
 
 

@@ -135,16 +135,7 @@ def parameter_source(
         ConfigError: the driver or gain unit is unknown, the exposure unit is invalid, or there is neither an exposure
             nor a gain.
     """
-    if driver and driver not in DRIVERS:
-        close = difflib.get_close_matches(driver, DRIVERS, 1)
-        hint = f"; did you mean '{close[0]}'?" if close else ""
-        raise ConfigError(f"camera driver '{driver}' is none of {', '.join(DRIVERS)}{hint}")
-    if gain_kind and gain_kind not in GAIN_KINDS:
-        raise ConfigError(f"gain kind '{gain_kind}' is none of {', '.join(GAIN_KINDS)}")
-    if not (math.isfinite(exposure_unit_s) and exposure_unit_s >= 0.0):
-        raise ConfigError(
-            f"exposure unit {exposure_unit_s} must be a finite number of seconds, 0 for the driver's own"
-        )
+    _check_arguments(driver, exposure_unit_s, gain_kind)
     given: dict[str, Any] = {
         "exposure": exposure and (exposure,),
         "exposure_unit_s": exposure_unit_s,
@@ -163,6 +154,19 @@ def parameter_source(
     if not (source.exposure or source.gain):
         raise ConfigError("no parameters to read from the camera's node: name its driver, or its exposure and gain")
     return source
+
+
+def _check_arguments(driver: str, exposure_unit_s: float, gain_kind: str) -> None:
+    if driver and driver not in DRIVERS:
+        close = difflib.get_close_matches(driver, DRIVERS, 1)
+        hint = f"; did you mean '{close[0]}'?" if close else ""
+        raise ConfigError(f"camera driver '{driver}' is none of {', '.join(DRIVERS)}{hint}")
+    if gain_kind and gain_kind not in GAIN_KINDS:
+        raise ConfigError(f"gain kind '{gain_kind}' is none of {', '.join(GAIN_KINDS)}")
+    if not (math.isfinite(exposure_unit_s) and exposure_unit_s >= 0.0):
+        raise ConfigError(
+            f"exposure unit {exposure_unit_s} must be a finite number of seconds, or 0 for that of the driver"
+        )
 
 
 def read_parameters(values: Mapping[str, Any], source: ParameterSource, settings: MetadataSettings) -> CaptureMetadata:

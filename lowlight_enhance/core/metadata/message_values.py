@@ -120,7 +120,7 @@ def in_limits(found: float, limits: tuple[float, float], name: str, value: Any) 
     """
     if plausible(found, limits) is None:
         raise MetadataError(
-            f"metadata message: {name} {short(value)} comes to {found:g}, outside {limits[0]:g}..{limits[1]:g}; "
+            f"metadata message: {name} {short(value)} converts to {found:g}, outside {limits[0]:g}..{limits[1]:g}; "
             "check the settings of its unit, base_iso and gain_unity against the driver's units"
         )
     return found

@@ -6,8 +6,10 @@ import pytest
 from image_cases import compressed_message
 
 from lowlight_enhance.core.errors import ImageError
+from lowlight_enhance.core.health import Health
 from lowlight_enhance.core.imaging import compressed
 from lowlight_enhance.core.imaging.messages import decode
+from lowlight_enhance.core.pipeline import Pipeline
 
 END = b"\xff\xd9"
 RESTART_INTERVALS = [0, 4, 40]
@@ -127,6 +129,17 @@ def test_the_scan_of_an_exif_thumbnail_is_left_alone():
     content, thumbnail = jpeg(bgr), b"Exif\0\0" + jpeg(night_bgr(16, 16))
     with_thumbnail = content[:2] + b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail + content[2:]
     np.testing.assert_array_equal(read(with_thumbnail), read(content))
+
+
+def test_a_pipeline_counts_a_damaged_file():
+    health = Health()
+    pipeline = Pipeline(lambda rgb, capture: rgb, health=health)
+    message = compressed_message(cut(jpeg(), 0.5, 200), "jpeg")
+    with pytest.raises(ImageError):
+        pipeline.process(message, now_ns=0)
+    values = health.report(1_000_000_000).values
+    assert (values["failed"], values["errors.ImageError"]) == ("1", "1")
+    assert "a part of the JPEG data is missing" in values["last_error"]
 
 
 def test_a_stream_of_damaged_files_writes_one_line_to_stderr(capfd):

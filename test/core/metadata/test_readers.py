@@ -208,9 +208,9 @@ def test_a_gain_that_is_not_finite_is_unknown(value):
     ("values", "capture", "expected"),
     [
         ({"exposure": "soon", "gain": 4}, CaptureMetadata(400.0, None), "exposure is 'soon'"),
-        ({"exposure": 1e300, "gain": 4}, CaptureMetadata(400.0, None), "exposure 1e.300 comes to"),
+        ({"exposure": 1e300, "gain": 4}, CaptureMetadata(400.0, None), "exposure 1e.300 converts to"),
         ({"exposure": 5000, "gain": "n/a"}, CaptureMetadata(None, 0.005), "gain is 'n/a'"),
-        ({"exposure": 5000, "gain": -2}, CaptureMetadata(None, 0.005), "gain -2 comes to"),
+        ({"exposure": 5000, "gain": -2}, CaptureMetadata(None, 0.005), "gain -2 converts to"),
         ({"exposure": 5000, "gain": [4]}, CaptureMetadata(None, 0.005), r"gain is \[4\]"),
     ],
 )
@@ -547,7 +547,7 @@ def test_a_negative_shutter_keeps_the_iso():
 def test_an_implausible_gain_keeps_the_exposure():
     reading = read_fields(wfov_message(shutter=0.01, gain=-9999), MetadataSettings(**WFOV))
     assert reading.capture == CaptureMetadata(None, pytest.approx(0.01))
-    assert "gain -9999 comes to" in reading.problem
+    assert "gain -9999 converts to" in reading.problem
 
 
 def test_a_missing_field_is_a_problem_and_the_other_value_is_used():
