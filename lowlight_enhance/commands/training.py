@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 def add_train(commands: Commands[argparse.ArgumentParser]) -> None:
     """Declare `lowlight train`."""
     parser = commands.add_parser(
-        "train", help="make all models of a recipe: check data, train teacher and students, export, evaluate"
+        "train", help="run a recipe: check the data, train all networks, export and evaluate them"
     )
-    parser.add_argument("--config", type=Path, required=True, metavar="YAML", help="recipe, a section for each stage")
+    parser.add_argument(
+        "--config", type=Path, required=True, metavar="YAML", help="recipe: data, networks, export, evaluation"
+    )
     parser.add_argument(
         "--data-root", type=Path, metavar="DIR", help="folder of the files in the manifests (default: each manifest's)"
     )

@@ -20,8 +20,6 @@ T = TypeVar("T")
 def load_config(cls: type[T], path: Path | None, default: T | None = None) -> T:
     """Return the settings in a YAML file.
 
-    A section may be the name of another YAML file, relative to the folder of this one, that holds it.
-
     Args:
         cls: dataclass of the settings.
         path: YAML file; None: ``default`` as it is.
@@ -34,11 +32,7 @@ def load_config(cls: type[T], path: Path | None, default: T | None = None) -> T:
         default = cls()
     if path is None:
         return default
-    values = _read_yaml(path)
-    if isinstance(values, dict):
-        hints = typing.get_type_hints(cls)
-        values = {key: _section(item, hints.get(key), path) for key, item in values.items()}
-    return typing.cast(T, build(cls, values, str(path), default))
+    return typing.cast(T, build(cls, _read_yaml(path), str(path), default))
 
 
 def _read_yaml(path: Path) -> Any:
@@ -48,14 +42,6 @@ def _read_yaml(path: Path) -> Any:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
-
-
-def _section(value: Any, kind: Any, path: Path) -> Any:
-    """Return the content of the file that ``value`` names where the section is a dataclass, else ``value``."""
-    kinds = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
-    if isinstance(value, str) and any(map(dataclasses.is_dataclass, kinds)):
-        return _read_yaml(path.parent / value)
-    return value
 
 
 def build(kind: Any, value: Any, where: str, default: Any = None) -> Any:

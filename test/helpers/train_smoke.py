@@ -42,9 +42,10 @@ losses: {l1: 0.5, ssim: 0.0}
 """,
     "recipe.yaml": """\
 data: {pairs: [sony.csv]}
-teacher: teacher.yaml
-student: student.yaml
-tiny: tiny.yaml
+networks:
+  - {name: teacher, command: train-teacher, config: teacher.yaml}
+  - {name: student, command: distill, teacher: teacher, config: student.yaml}
+  - {name: tiny, command: distill, teacher: teacher, config: tiny.yaml}
 export:
   models: [{name: student}, {name: tiny_int8, network: tiny, precision: int8}]
   weights: [tiny]

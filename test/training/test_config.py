@@ -108,14 +108,6 @@ def test_what_an_outer_default_sets_stays_where_a_file_says_nothing_of_it(tmp_pa
     assert load_config(Wide, path) == Wide(Inner(rate=2.0, widths=(8, 9)))
 
 
-def test_a_section_may_name_another_file(tmp_path: Path) -> None:
-    (tmp_path / "sections").mkdir()
-    (tmp_path / "sections/inner.yaml").write_text("rate: 2")
-    assert read(tmp_path, "inner: sections/inner.yaml\nname: x").inner == Inner(rate=2.0)
-    with pytest.raises(ConfigError, match=r"cannot read .*none\.yaml"):
-        read(tmp_path, "inner: none.yaml")
-
-
 def test_other_defaults_may_be_given(tmp_path: Path) -> None:
     default = Outer(inner=Inner(rate=5.0))
     assert load_config(Outer, None, default) == default
@@ -135,14 +127,16 @@ KINDS: dict[str, Any] = {
 }
 """Class of the settings in each file for one run."""
 
-RECIPES = list(KINDS)
+SINGLE_RUNS = list(KINDS)
+RECIPES = ("student.yaml", "student_direct.yaml")
+"""Recipes of `lowlight train`, which test_recipe.py loads."""
 
 
 def test_every_file_is_tested() -> None:
-    assert {path.name for path in CONFIG.glob("*.yaml")} == {*RECIPES, "student.yaml"}
+    assert {path.name for path in CONFIG.glob("*.yaml")} == {*SINGLE_RUNS, *RECIPES}
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", SINGLE_RUNS)
 def test_shipped_recipes_hold_nothing_but_differences(name: str) -> None:
     def leaves(values: Any, default: Any, where: str) -> Iterator[tuple[str, Any, Any]]:
         for key, value in values.items():
@@ -206,7 +200,7 @@ def test_values_out_of_range_are_refused(tmp_path: Path, kind: type, text: str, 
         load_config(kind, tmp_path / "run.yaml")
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", SINGLE_RUNS)
 def test_no_batch_of_a_shipped_recipe_is_padded(name: str) -> None:
     config = load_config(KINDS[name], CONFIG / name)
     check_sizes(config.data, config.model_input, config.network.size_multiple)

@@ -1,4 +1,4 @@
-"""Settings of a recipe: one section for each stage."""
+"""Settings of a recipe: data, networks in the order of their training, files to export, and the evaluation."""
 
 from __future__ import annotations
 
@@ -14,10 +14,20 @@ from lowlight_enhance.training.data.config import MOST_STOPS
 from lowlight_enhance.training.data.pictures import Sources
 from lowlight_enhance.training.distill import DistillConfig
 from lowlight_enhance.training.export.reduced_precision import Limits
+from lowlight_enhance.training.train_student import TrainStudentConfig
 from lowlight_enhance.training.train_teacher import TrainTeacherConfig
 
-Student = Literal["student", "tiny"]
-"""A stage that trains a network to export."""
+MODELS, EVALUATION = "models", "evaluation"
+"""Folders of the last two stages below a run. Those of the trainings have the names of the networks."""
+
+TrainingConfig = TrainTeacherConfig | DistillConfig | TrainStudentConfig
+
+TRAINING_CONFIGS: dict[str, type[TrainingConfig]] = {
+    "train-teacher": TrainTeacherConfig,
+    "distill": DistillConfig,
+    "train-student": TrainStudentConfig,
+}
+"""Settings of each training command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +46,50 @@ class DataSourcesConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainingStage:
+    """Training of a network.
+
+    Attributes:
+        name: of the network, and of its folder below the run.
+        command: command of ``lowlight`` that trains it.
+        config: YAML file with the settings of that command; None: its defaults.
+        teacher: ``distill``: name of the network that is distilled, which an earlier stage trains.
+    """
+
+    name: str
+    command: Literal["train-teacher", "distill", "train-student"]
+    config: str | None = None
+    teacher: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name or Path(self.name).name != self.name or self.name in (MODELS, EVALUATION):
+            raise ConfigError(f"name '{self.name}' must be a folder name other than {MODELS} and {EVALUATION}")
+        if (self.command == "distill") != (self.teacher is not None):
+            raise ConfigError(f"{self.name}: a teacher belongs to the command distill, and to no other")
+
+    def settings(self) -> TrainingConfig:
+        """Read the settings of the training.
+
+        Raises:
+            ConfigError: the file cannot be read, or a setting is invalid.
+        """
+        return load_config(TRAINING_CONFIGS[self.command], None if self.config is None else Path(self.config))
+
+
+@dataclass(frozen=True, slots=True)
 class ModelConfig:
     """An ONNX file to export.
 
     Attributes:
         name: file name without suffix.
-        network: stage whose network it holds.
+        network: name of the network in the file.
         precision: of weights and arithmetic.
         working_size: shorter side in pixels of the network's copy of a frame; None: as trained.
         float_tail: int8: convolutions at the end that stay in float32.
     """
 
     name: str
-    network: Student = "student"
+    network: str = "student"
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     working_size: int | None = None
     float_tail: int = 1
@@ -67,20 +108,20 @@ class ExportConfig:
 
     Attributes:
         models: ONNX files.
-        weights: stages whose float32 weights are written as a safetensors file, named after the stage.
+        weights: networks whose float32 weights are written as a safetensors file of the same name.
         limits: largest loss of files of reduced precision.
         calibration_seed: seed of the simulated frames that calibrate int8.
     """
 
-    models: tuple[ModelConfig, ...] = (ModelConfig("student"), ModelConfig("student_int8", precision="int8"))
-    weights: tuple[Student, ...] = ("student",)
+    models: tuple[ModelConfig, ...] = ()
+    weights: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
     calibration_seed: int = 0
 
     def __post_init__(self) -> None:
         names = [model.name for model in self.models]
-        if not names or len(set(names)) < len(names):
-            raise ConfigError(f"models must list at least one file, each with its own name, found {names}")
+        if len(set(names)) < len(names):
+            raise ConfigError(f"models must have different names, found {names}")
         check_range(self, 0, math.inf, "calibration_seed")
 
 
@@ -115,28 +156,33 @@ class EvaluationConfig:
 
 @dataclass(frozen=True, slots=True)
 class RecipeConfig:
-    """All models of a recipe.
+    """A recipe.
 
     Attributes:
         data: training pictures.
-        teacher: first stage, as ``lowlight train-teacher``.
-        student: second stage, as ``lowlight distill``.
-        tiny: a smaller student of the same teacher; None: no such stage.
+        networks: trainings, in their order.
         export: files to write.
         evaluation: table of scores.
     """
 
     data: DataSourcesConfig = field(default_factory=DataSourcesConfig)
-    teacher: TrainTeacherConfig = field(default_factory=TrainTeacherConfig)
-    student: DistillConfig = field(default_factory=DistillConfig)
-    tiny: DistillConfig | None = None
+    networks: tuple[TrainingStage, ...] = ()
     export: ExportConfig = field(default_factory=ExportConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     def __post_init__(self) -> None:
-        used = {model.network for model in self.export.models} | set(self.export.weights)
-        if self.tiny is None and "tiny" in used:
-            raise ConfigError("export: there is no network 'tiny' without a section tiny")
+        trained: set[str] = set()
+        for stage in self.networks:
+            if stage.name in trained:
+                raise ConfigError(f"networks: there are two of the name '{stage.name}'")
+            if stage.teacher is not None and stage.teacher not in trained:
+                raise ConfigError(
+                    f"networks: the teacher '{stage.teacher}' of '{stage.name}' is not trained before it"
+                )
+            trained.add(stage.name)
+        for name in (*(model.network for model in self.export.models), *self.export.weights):
+            if name not in trained:
+                raise ConfigError(f"export: no network '{name}'; networks: {', '.join(sorted(trained)) or 'none'}")
 
     def sources(self, root: Path | None) -> Sources:
         """Return the manifests of the training pictures, whose files are relative to ``root``."""
@@ -154,19 +200,28 @@ class RecipeConfig:
 
 
 def load_recipe(path: Path) -> RecipeConfig:
-    """Return the recipe in a YAML file, with the manifests relative to the folder of that file.
+    """Return the recipe in a YAML file. Files that it names are relative to its folder.
 
     Raises:
-        ConfigError: the file cannot be read, or a setting is invalid.
+        ConfigError: a file cannot be read, a setting is invalid, or the recipe exports no model.
     """
     config = load_config(RecipeConfig, path)
+    if not config.export.models:
+        raise ConfigError(f"{path}: export: models must list at least one file")
 
     def relative(names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(str(path.parent / name) for name in names)
 
+    def located(stage: TrainingStage) -> TrainingStage:
+        return stage if stage.config is None else replace(stage, config=str(path.parent / stage.config))
+
     data, evaluation = config.data, config.evaluation
-    return replace(
+    recipe = replace(
         config,
         data=DataSourcesConfig(relative(data.pairs), relative(data.photos), relative(data.unlabelled)),
+        networks=tuple(map(located, config.networks)),
         evaluation=replace(evaluation, pairs=relative(evaluation.pairs), photos=relative(evaluation.photos)),
     )
+    for stage in recipe.networks:
+        stage.settings()  # so that an invalid setting is found before the first training
+    return recipe

@@ -1,7 +1,7 @@
-"""Run a recipe: check the manifests, train teacher and students, export and evaluate.
+"""Run a recipe: check the manifests, train the networks, export and evaluate.
 
 Every stage writes a folder below that of the run. The same command continues a stopped run, also in the middle of a
-training. A checkpoint that ``lowlight train-teacher`` or ``lowlight distill`` wrote with the same settings into the
+training. A checkpoint that a single command such as ``lowlight train-teacher`` wrote with the same settings into the
 folder of a stage is used as if the recipe had written it.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +19,18 @@ from lowlight_enhance.core.errors import ConfigError, DataError
 from lowlight_enhance.training.data.pictures import Sources
 from lowlight_enhance.training.data.verification import check_manifests, sha256_of
 from lowlight_enhance.training.distill import DistillConfig, distill
-from lowlight_enhance.training.export.calibration import training_frames
+from lowlight_enhance.training.export.calibration import CalibrationFrame, training_frames
 from lowlight_enhance.training.export.onnx_export import export
-from lowlight_enhance.training.export.reduced_precision import MAX_FRAMES, Reduction
+from lowlight_enhance.training.export.reduced_precision import MAX_FRAMES, Limits, Reduction
 from lowlight_enhance.training.export.weights import SUFFIX, write_weights
 from lowlight_enhance.training.networks import load_checkpoint
-from lowlight_enhance.training.recipe.config import ModelConfig, RecipeConfig, Student
+from lowlight_enhance.training.recipe.config import EVALUATION, MODELS, ModelConfig, RecipeConfig, TrainingStage
 from lowlight_enhance.training.recipe.evaluation_table import write_evaluation
 from lowlight_enhance.training.recipe.stages import run_stage
+from lowlight_enhance.training.train_student import TrainStudentConfig, train_student
 from lowlight_enhance.training.train_teacher import TrainTeacherConfig, train_teacher
 
 Log = Callable[[str], None]
-
-TEACHER, MODELS, EVALUATION = "teacher", "models", "evaluation"
-"""Folders of the stages below a run, beside those that ``Student`` names."""
 
 CHECKPOINT = "last.pt"
 """The averaged weights of the last step: the seed determines them, while ``best.pt`` depends on the validation."""
@@ -59,14 +57,9 @@ def run_recipe(config: RecipeConfig, root: Path | None, out: Path, log: Log = pr
         raise ConfigError("a recipe runs in one process; for several GPUs run the stages as commands of their own")
     _check_data(config, root, log)
     sources = config.sources(root)
-    teacher = out / TEACHER
-    _train_teacher(config.teacher, dataclasses.replace(sources, unlabelled=()), teacher, log)
-    students: dict[Student, DistillConfig] = {"student": config.student}
-    if config.tiny is not None:
-        students["tiny"] = config.tiny
-    for name, student in students.items():
-        _distill(student, sources, out / name, teacher / CHECKPOINT, log)
-    _export(config, sources, out, {name: out / name / CHECKPOINT for name in students}, log)
+    for stage in config.networks:
+        _train(stage, sources, out, log)
+    _export(config, sources, out, log)
     return _evaluate(config, root, out, log)
 
 
@@ -91,31 +84,32 @@ def _manifest_hashes(sources: Sources) -> list[list[str]]:
     return _hashes([*sources.pairs, *sources.photos, *sources.unlabelled])
 
 
-def _train_teacher(config: TrainTeacherConfig, sources: Sources, out: Path, log: Log) -> None:
+def _train(stage: TrainingStage, sources: Sources, out: Path, log: Log) -> None:
+    folder, settings = out / stage.name, stage.settings()
+    if not isinstance(settings, DistillConfig):
+        sources = dataclasses.replace(sources, unlabelled=())
+    inputs = {"config": dataclasses.asdict(settings), "manifests": _manifest_hashes(sources)}
+    teacher = None if stage.teacher is None else out / stage.teacher / CHECKPOINT
+    if teacher is not None:
+        inputs["teacher"] = sha256_of(teacher)
+
     def action() -> None:
-        _prepare_training(out, log)
-        train_teacher(config, sources, out)
+        _prepare_training(folder, log)
+        if isinstance(settings, TrainTeacherConfig):
+            train_teacher(settings, sources, folder)
+        elif isinstance(settings, TrainStudentConfig):
+            train_student(settings, sources, folder)
+        else:
+            assert teacher is not None
+            distill(settings, load_checkpoint(teacher), sources, folder)
 
-    run_stage(out, {"config": dataclasses.asdict(config), "manifests": _manifest_hashes(sources)}, action, log)
-
-
-def _distill(config: DistillConfig, sources: Sources, out: Path, teacher: Path, log: Log) -> None:
-    def action() -> None:
-        _prepare_training(out, log)
-        distill(config, load_checkpoint(teacher), sources, out)
-
-    inputs = {
-        "config": dataclasses.asdict(config),
-        "manifests": _manifest_hashes(sources),
-        "teacher": sha256_of(teacher),
-    }
-    run_stage(out, inputs, action, log)
+    run_stage(folder, inputs, action, log)
 
 
 def _prepare_training(out: Path, log: Log) -> None:
     """Log the checkpoint that a training continues from, and let the training choose its own precision.
 
-    The checkpoint may come from ``lowlight train-teacher`` or ``lowlight distill``. Accelerate keeps the precision of
+    The checkpoint may come from a single command. Accelerate keeps the precision of
     the first ``Accelerator`` of a process.
     """
     if (out / CHECKPOINT).exists():
@@ -123,12 +117,15 @@ def _prepare_training(out: Path, log: Log) -> None:
     AcceleratorState._reset_state(reset_partial_state=True)
 
 
-def _export(config: RecipeConfig, sources: Sources, out: Path, checkpoints: Mapping[Student, Path], log: Log) -> None:
+def _export(config: RecipeConfig, sources: Sources, out: Path, log: Log) -> None:
     folder = out / MODELS
+    checkpoints = {stage.name: out / stage.name / CHECKPOINT for stage in config.networks}
+    data = {stage.name: stage.settings().data for stage in config.networks}
 
     def action() -> None:
         for model in config.export.models:
-            log(_export_model(config, sources, model, checkpoints[model.network], folder))
+            frames = training_frames(sources, data[model.network], MAX_FRAMES, config.export.calibration_seed)
+            log(_export_model(model, frames, config.export.limits, checkpoints[model.network], folder))
         for name in config.export.weights:
             write_weights(load_checkpoint(checkpoints[name]), folder / f"{name}{SUFFIX}")
             log(f"{folder / name}{SUFFIX}")
@@ -136,18 +133,16 @@ def _export(config: RecipeConfig, sources: Sources, out: Path, checkpoints: Mapp
     inputs: dict[str, Any] = {
         "config": dataclasses.asdict(config.export),
         "manifests": _hashes([*sources.pairs, *sources.photos]),
-        "simulation": dataclasses.asdict(config.student.data),
         "networks": {name: sha256_of(path) for name, path in checkpoints.items()},
     }
     run_stage(folder, inputs, action, log, redo=True)
 
 
-def _export_model(config: RecipeConfig, sources: Sources, model: ModelConfig, checkpoint: Path, folder: Path) -> str:
+def _export_model(
+    model: ModelConfig, frames: Sequence[CalibrationFrame], limits: Limits, checkpoint: Path, folder: Path
+) -> str:
     """Write an ONNX file, and return a line about it."""
-    reduction = None
-    if model.precision != "fp32":
-        frames = training_frames(sources, config.student.data, MAX_FRAMES, config.export.calibration_seed)
-        reduction = Reduction(model.precision, frames, config.export.limits, model.float_tail)
+    reduction = None if model.precision == "fp32" else Reduction(model.precision, frames, limits, model.float_tail)
     target = folder / f"{model.name}.onnx"
     exported = export(load_checkpoint(checkpoint), target, reduction=reduction, working_size=model.working_size)
     return f"{target}" if exported.fidelity is None else f"{target}: {exported.fidelity}"

@@ -21,9 +21,11 @@ from tiny_data import write_tiny_data
 from lowlight_enhance import cli
 from lowlight_enhance.core.enhancement.enhancer import Enhancer
 from lowlight_enhance.core.errors import ConfigError, DataError
+from lowlight_enhance.core.inference.model_zoo import INCLUDED_MODELS
 from lowlight_enhance.training.data.dataset import Batch, Batches
 from lowlight_enhance.training.data.verification import make_manifest
 from lowlight_enhance.training.engine import checkpoint
+from lowlight_enhance.training.networks import load_checkpoint
 from lowlight_enhance.training.recipe import pipeline
 from lowlight_enhance.training.recipe.config import RecipeConfig, load_recipe
 from lowlight_enhance.training.recipe.pipeline import run_recipe
@@ -42,9 +44,10 @@ validation_max_mean: 255.0
 
 RECIPE = """\
 data: {pairs: [pairs.csv], photos: [photos.csv], unlabelled: [dark.csv]}
-teacher: teacher.yaml
-student: student.yaml
-tiny: student.yaml
+networks:
+  - {name: teacher, command: train-teacher, config: teacher.yaml}
+  - {name: student, command: distill, teacher: teacher, config: student.yaml}
+  - {name: tiny, command: distill, teacher: teacher, config: student.yaml}
 export:
   models:
     - {name: student_int8, precision: int8}
@@ -292,27 +295,48 @@ def test_rows_of_the_test_split_are_read_by_the_evaluation_alone(recipe: Path) -
     assert json.loads((root / "run/models/stage.json").read_text())["finished"]
 
 
-@pytest.mark.usefixtures("training_alone")
-def test_a_recipe_without_a_small_student_has_no_such_stage(recipe: Path) -> None:
-    edit(recipe, "tiny: student.yaml\n", "")
-    with pytest.raises(ConfigError, match="no network 'tiny' without a section tiny"):
-        load_recipe(recipe)
-    edit(recipe, "    - {name: tiny, network: tiny, working_size: 16}\n", "")
-    edit(recipe, "weights: [student, tiny]", "weights: [student]")
-    run(recipe, "run")
-    assert not (recipe.parents[1] / "run/tiny").exists()
+def test_a_student_may_be_trained_without_a_teacher(recipe: Path) -> None:
+    (recipe.parent / "direct.yaml").write_text(RUN + "schedule: {warmup: 1}\n")
+    recipe.write_text(
+        "data: {pairs: [pairs.csv], photos: [photos.csv]}\n"
+        "networks: [{name: student, command: train-student, config: direct.yaml}]\n"
+        "export: {models: [{name: student_int8, precision: int8}], limits: {min_psnr_db: 10.0, max_loss_db: 10.0}}\n"
+        "evaluation: {pairs: [pairs.csv], split: val}\n"
+    )
+    lines = run(recipe, "run")
+    out = recipe.parents[1] / "run"
+    assert {path.name for path in out.iterdir()} == {"student", "models", "evaluation"}
+    assert load_checkpoint(out / "student/last.pt").kind == "student"
+    assert "evaluation: finished" in lines
+
+
+def test_a_network_may_be_distilled_from_a_student(recipe: Path) -> None:
+    edit(recipe, "name: tiny, command: distill, teacher: teacher", "name: tiny, command: distill, teacher: student")
+    assert [stage.teacher for stage in load_recipe(recipe).networks] == [None, "teacher", "student"]
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("export: {models: []}", "at least one file"),
-        ("export: {models: [{name: a}, {name: a}]}", "each with its own name"),
+        ("export: {models: [{name: a}, {name: a}]}", "different names"),
+        ("export: {models: [{name: a}]}", "no network 'student'; networks: none"),
+        ("networks: [{name: a, command: distill}]", "a: a teacher belongs to the command distill"),
+        ("networks: [{name: a, command: train-student, teacher: b}]", "a: a teacher belongs to the command distill"),
+        ("networks: [{name: a, command: distill, teacher: b}]", "the teacher 'b' of 'a' is not trained before it"),
+        ("networks: [{name: models, command: train-teacher}]", "must be a folder name other than models"),
+        (
+            "networks: [{name: a, command: train-teacher}, {name: a, command: train-teacher}]",
+            "there are two of the name 'a'",
+        ),
         ("export: {models: [{name: a/b}]}", "must be a file name"),
         ("export: {models: [{name: a, float_tail: 0}]}", "float_tail must be 1 or more"),
         ("evaluation: {exposures: [{stops: -1}]}", "stops must be from 0"),
         ("evaluation: {split: train}", "'train' is not one of val, test"),
-        ("teacher: missing.yaml", r"cannot read .*missing\.yaml"),
+        (
+            "networks: [{name: student, command: train-student, config: none.yaml}]\nexport: {models: [{name: a}]}",
+            r"cannot read .*none\.yaml",
+        ),
     ],
 )
 def test_invalid_settings_are_named(text: str, message: str, tmp_path: Path) -> None:
@@ -340,13 +364,22 @@ def test_stages_may_have_different_precisions(recipe: Path) -> None:
     assert all(value.dtype != torch.bfloat16 for value in weights(recipe, "run").values())
 
 
-def test_the_recipe_of_the_models_that_ship() -> None:
-    config = load_recipe(CONFIG / "student.yaml")
+@pytest.mark.parametrize(
+    ("name", "models"),
+    [
+        ("student.yaml", set(INCLUDED_MODELS)),
+        ("student_direct.yaml", {"student", "student_int8", "quality"}),
+    ],
+)
+def test_the_recipes_in_the_repository_fit_together(name: str, models: set[str]) -> None:
+    config = load_recipe(CONFIG / name)
     assert all(manifest.is_file() for manifest in config.manifests)
-    assert config.tiny is not None
-    for student in (config.student, config.tiny):
-        for name in ("iso_range", "exposure_range_s", "unknown"):
-            assert getattr(student.model_input, name) == getattr(config.teacher.model_input, name)
-        assert student.data.unlabelled > 0.0
-    assert {model.name for model in config.export.models} == {"student", "student_int8", "quality", "tiny"}
+    settings = {stage.name: stage.settings() for stage in config.networks}
+    for stage in config.networks:
+        if stage.teacher is not None:
+            for key in ("iso_range", "exposure_range_s", "unknown"):
+                ours, theirs = (getattr(settings[network].model_input, key) for network in (stage.name, stage.teacher))
+                assert ours == theirs
+    assert {model.name for model in config.export.models} == models
+    assert config.export.weights == ("student",)
     assert config.evaluation.split == "test"
