@@ -16,6 +16,7 @@ from torch import nn
 
 from lowlight_enhance.core.errors import ConfigError, DataError
 from lowlight_enhance.core.files import atomic_file
+from lowlight_enhance.core.inference.session import one_line
 from lowlight_enhance.training.config import build
 
 T = TypeVar("T")
@@ -73,9 +74,14 @@ def save(path: Path, state: State, step: int, best: float, config: Any) -> None:
         DataError: the file cannot be written.
     """
     content = {name: part.state_dict() for name, part in state.items()}
-    # Given a path instead of a file, torch reports a full disk as a RuntimeError that does not say so.
     with atomic_file(path) as temporary, temporary.open("wb") as file:
-        torch.save({**content, "step": step, "best": best, "about": settings(config)}, file)
+        try:
+            torch.save({**content, "step": step, "best": best, "about": settings(config)}, file)
+        except RuntimeError as error:
+            # After an error of the disk, torch still completes its archive, and that error does not name the cause.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def resume(path: Path, state: State, config: Any) -> tuple[int, float]:
@@ -120,7 +126,7 @@ def load(path: Path) -> dict[str, Any]:
         if not {"step", "about"} <= set(saved):
             raise ValueError("it has no settings")
     except (OSError, EOFError, TypeError, RuntimeError, ValueError, UnpicklingError) as error:
-        raise DataError(f"{path} is not a checkpoint of this package ({error})") from error
+        raise DataError(f"{path} is not a checkpoint of this package ({one_line(error)})") from error
     return saved
 
 
@@ -195,5 +201,7 @@ def load_weights(model: M, state: Any, path: Path) -> M:
     try:
         model.load_state_dict(state)
     except (TypeError, RuntimeError) as error:
-        raise DataError(f"the weights in {path} do not fit the network that it describes ({error})") from error
+        raise DataError(
+            f"the weights in {path} do not fit the network that it describes ({one_line(error)})"
+        ) from error
     return model.eval()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from disk import largest_file
 from torch import nn
 
 from lowlight_enhance.core.errors import ConfigError, DataError
@@ -96,6 +97,15 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
 
 
+def test_a_full_disk_is_named_and_leaves_the_old_file(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    before = path.read_bytes()
+    with largest_file(2000), pytest.raises(DataError, match=r"cannot write .*last\.pt: File too large"):
+        checkpoint.save(path, {"net": nn.Linear(100, 100)}, 6, 21.0, Run())
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
+
+
 @pytest.mark.parametrize("content", [b"nothing", b""])
 def test_what_is_no_checkpoint_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.pt").write_bytes(content)
@@ -107,7 +117,7 @@ def test_what_is_no_checkpoint_is_named(tmp_path: Path, content: bytes) -> None:
 
 
 def test_weights_of_another_network_are_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"x\.pt do not fit"):
+    with pytest.raises(DataError, match=r"^[^\n]*x\.pt do not fit[^\n]*$"):
         checkpoint.load_weights(nn.Linear(2, 2), nn.Linear(3, 2).state_dict(), tmp_path / "x.pt")
     with pytest.raises(DataError, match=r"x\.pt do not fit"):
         checkpoint.load_weights(nn.Linear(2, 2), None, tmp_path / "x.pt")
