@@ -67,9 +67,9 @@ def measure_flicker(
     pictures = [to_8_bit(decode_image(read_file(path), path)) for path in photographs]
     kinds: dict[str, list[SequenceFlicker]] = {name: [] for name in SEQUENCES}
     for number, picture in enumerate(pictures):
-        other = pictures[(number + 1) % len(pictures)]
+        second_picture = pictures[(number + 1) % len(pictures)]
         for name in SEQUENCES:
-            frames = simulate_sequence(name, picture, other, options, number)
+            frames = simulate_sequence(name, picture, second_picture, options, number)
             kinds[name].append(measure_sequence(frames, enhancer, smoothing_s, options.rate_hz))
     return FlickerReport(
         model=enhancer.path.name,

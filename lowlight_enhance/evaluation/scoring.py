@@ -148,11 +148,11 @@ def score_images(
     """
     if not images:
         raise DataError("no images to evaluate: check the manifest, --split and --max-mean")
-    others = shuffled_captures([image.capture for image in images], seed) if metadata_test else [None] * len(images)
-    return [_scored(image, other, enhance) for image, other in zip(images, others, strict=True)]
+    shuffled = shuffled_captures([image.capture for image in images], seed) if metadata_test else [None] * len(images)
+    return [_scored(image, capture, enhance) for image, capture in zip(images, shuffled, strict=True)]
 
 
-def _scored(image: EvaluationImage, other: CaptureMetadata | None, enhance: Enhance) -> ScoredImage:
+def _scored(image: EvaluationImage, shuffled: CaptureMetadata | None, enhance: Enhance) -> ScoredImage:
     pair = image.load()
 
     def scores(capture: CaptureMetadata) -> Scores:
@@ -163,8 +163,8 @@ def _scored(image: EvaluationImage, other: CaptureMetadata | None, enhance: Enha
         float(pair.dark.mean()),
         score_image(pair.dark, pair.bright),
         scores(image.capture),
-        None if other is None else scores(UNKNOWN),
-        None if other is None else scores(other),
+        None if shuffled is None else scores(UNKNOWN),
+        None if shuffled is None else scores(shuffled),
     )
 
 
@@ -183,11 +183,11 @@ def shuffled_captures(captures: Sequence[CaptureMetadata], seed: int) -> list[Ca
         )
     rng = np.random.default_rng(seed)
 
-    def other(capture: CaptureMetadata) -> CaptureMetadata | None:
+    def draw(capture: CaptureMetadata) -> CaptureMetadata | None:
         different = [candidate for candidate in known if candidate != capture]
         return None if capture.is_unknown else different[rng.integers(len(different))]
 
-    return [other(capture) for capture in captures]
+    return [draw(capture) for capture in captures]
 
 
 def mean_over_scenes(scored: Iterable[ScoredImage], variant: str = "after") -> Scores:

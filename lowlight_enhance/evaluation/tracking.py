@@ -85,10 +85,10 @@ def _visible_points(points: Points, views: Sequence[Homography], shape: tuple[in
     return points[visible]
 
 
-def _moved(points: Points, view: Homography, other: Homography) -> Points:
-    """Return the positions in another view of points in a view."""
-    through = np.column_stack([points, np.ones(len(points))]) @ (other @ np.linalg.inv(view)).T
-    return np.asarray(through[:, :2] / through[:, 2:], dtype=np.float64)
+def _moved(points: Points, from_view: Homography, to_view: Homography) -> Points:
+    """Return the positions in ``to_view`` of points in ``from_view``."""
+    projected = np.column_stack([points, np.ones(len(points))]) @ (to_view @ np.linalg.inv(from_view)).T
+    return np.asarray(projected[:, :2] / projected[:, 2:], dtype=np.float64)
 
 
 def _follow(before: NDArray[Any], after: NDArray[Any], points: Points) -> tuple[Points, NDArray[np.bool_]]:

@@ -90,23 +90,23 @@ class SequenceFrame:
 
 
 def simulate_sequence(
-    name: str, picture: Picture, other: Picture, options: SequenceOptions, seed: int
+    name: str, picture: Picture, second_picture: Picture, options: SequenceOptions, seed: int
 ) -> Iterator[SequenceFrame]:
     """Yield the frames of a kind of sequence.
 
     Args:
         name: one of ``SEQUENCES``.
         picture: (H, W, 3) uint8 photograph; it is resized to the size that the frames need.
-        other: photograph after a scene change; if it equals ``picture``, it is shown upside down.
+        second_picture: photograph after a scene change; if it equals ``picture``, it is shown upside down.
         options: size, light and noise.
         seed: seed of the noise.
     """
     rng = np.random.default_rng(seed)
     moves = name == "pan"
     scene = _covering(picture, options, moves)
-    if np.array_equal(other, picture):
-        other = np.ascontiguousarray(picture[::-1])
-    changed = _covering(other, options, moves) if name == "scene change" else scene
+    if np.array_equal(second_picture, picture):
+        second_picture = np.ascontiguousarray(picture[::-1])
+    changed = _covering(second_picture, options, moves) if name == "scene change" else scene
     before = DarkExposure(options.stops, CaptureMetadata(options.iso, 1.0 / options.rate_hz), SENSORS["SonyA7S2"])
     after = before
     if name == "exposure step":

@@ -119,7 +119,7 @@ def _check_targets_outside_sources(jobs: Sequence[Job]) -> None:
 def _read_paths(jobs: Sequence[Job], other_inputs: Sequence[Path]) -> list[Path]:
     """Return all paths that the jobs read.
 
-    Links count twice: the file that a link points to must survive, and so must the link itself, which lies in its
+    Links count twice: the file that a link points to must survive, and so must the link itself, which is in its
     parent folder. The files of a bag are listed because they may be links to files elsewhere.
     """
     paths = [*other_inputs]

@@ -186,13 +186,13 @@ def enhance_alone(clip: DemoClip, indices: Iterable[int], settings: DemoSettings
 
 
 def write_results(
-    clip: DemoClip, alone: dict[int, Path], kept: dict[int, Path], out: Path, progress: Callable[[str], None]
+    clip: DemoClip, alone: dict[int, Path], saved: dict[int, Path], out: Path, progress: Callable[[str], None]
 ) -> None:
-    """Write ``demo.png``, one row per photograph, and ``demo.mp4``, every kept frame."""
+    """Write ``demo.png``, one row per photograph, and ``demo.mp4``, every saved frame."""
     picture, video = out / "demo.png", out / "demo.mp4"
-    rows = middle_frames(clip, list(kept))
-    write_picture((clip_panels(clip, index, alone[index], kept[index]) for index in rows), picture)
-    frames = (clip_panels(clip, index, alone[index], path)[:-1] for index, path in kept.items())
+    rows = middle_frames(clip, list(saved))
+    write_picture((clip_panels(clip, index, alone[index], saved[index]) for index in rows), picture)
+    frames = (clip_panels(clip, index, alone[index], path)[:-1] for index, path in saved.items())
     write_video(frames, clip.rate_hz / keep_interval(clip), video)
     progress(f"wrote {picture} and {video}")
 

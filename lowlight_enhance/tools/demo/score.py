@@ -129,7 +129,7 @@ def evenly_spaced(values: Sequence[int], count: int) -> list[int]:
     return [values[int(position)] for position in np.linspace(0, len(values) - 1, count)]
 
 
-def middle_frames(clip: DemoClip, kept: Sequence[int]) -> list[int]:
-    """Return for each shot the kept frame that is nearest to its middle."""
+def middle_frames(clip: DemoClip, saved: Sequence[int]) -> list[int]:
+    """Return for each shot the saved frame that is nearest to its middle."""
     middles = [(2 * number + 1) * len(clip) / (2 * len(SHOTS)) for number in range(len(SHOTS))]
-    return sorted({min(kept, key=lambda index: abs(index - middle)) for middle in middles})
+    return sorted({min(saved, key=lambda index: abs(index - middle)) for middle in middles})

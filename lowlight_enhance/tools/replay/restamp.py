@@ -74,16 +74,16 @@ def _replace_stamps(message: Any, new_stamp: NewStamp) -> None:
                 _replace_stamps(part, new_stamp)
 
 
-def _contains_header(type_name: str, seen: set[str]) -> bool:
+def _contains_header(type_name: str, visited: set[str]) -> bool:
     """Return whether a field of this type, e.g. ``sequence<tf2_msgs/TFMessage>``, contains a header at any depth."""
     found = _MESSAGE_TYPE.search(type_name)
-    if found is None or found[0] in seen:
+    if found is None or found[0] in visited:
         return False
-    seen.add(found[0])
+    visited.add(found[0])
     if found[0] == HEADER:
         return True
     message_type = installed_class(f"{found[1]}/msg/{found[2]}")
-    return any(_contains_header(inner, seen) for inner in _field_types(message_type).values())
+    return any(_contains_header(inner, visited) for inner in _field_types(message_type).values())
 
 
 def _field_types(message_type: Any) -> dict[str, str]:

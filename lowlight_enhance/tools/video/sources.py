@@ -15,7 +15,7 @@ from lowlight_enhance.tools.video.image_sequence import ImageSequenceSource, ima
 
 
 def open_source(
-    text: str,
+    name: str,
     capture: CaptureMetadata = UNKNOWN,
     rate: Fraction | None = None,
     size: tuple[int, int] | None = None,
@@ -24,7 +24,7 @@ def open_source(
     """Open a source of frames.
 
     Args:
-        text: a video file, a folder of images, a pattern such as ``night/%04d.png``, or a camera: its number or its
+        name: a video file, a folder of images, a pattern such as ``night/%04d.png``, or a camera: its number or its
             ``/dev/video0``.
         capture: ISO and exposure time of every frame; it takes precedence over EXIF.
         rate: frames per second of a folder or of a video file without time stamps, or the rate to request from a
@@ -37,30 +37,30 @@ def open_source(
         DataError: the source does not exist or cannot be read.
         ImageError: the frames of a video file are larger than allowed.
     """
-    path = Path(text)
-    camera = camera_of(text)
+    path = Path(name)
+    camera = camera_of(name)
     if size is not None and camera is None:
-        raise ConfigError(f"--size applies to cameras, and {text} is not a camera; leave it out")
+        raise ConfigError(f"--size applies to cameras, and {name} is not a camera; leave it out")
     if camera is not None:
         return CameraSource(camera, capture, rate, size)
     if path.is_dir():
-        return ImageSequenceSource(text, images_in(path), capture, rate, max_pixels)
+        return ImageSequenceSource(name, images_in(path), capture, rate, max_pixels)
     if not path.exists():
         if is_pattern(path):
-            return ImageSequenceSource(text, numbered_images(path), capture, rate, max_pixels)
-        raise DataError(f"{text} does not exist; give a video file, a folder of images, or a camera such as 0")
+            return ImageSequenceSource(name, numbered_images(path), capture, rate, max_pixels)
+        raise DataError(f"{name} does not exist; give a video file, a folder of images, or a camera such as 0")
     if path.suffix.lower() in IMAGE_SUFFIXES:
-        raise ConfigError(f"{text} is a single image: use 'lowlight image', or give the folder of the sequence")
+        raise ConfigError(f"{name} is a single image: use 'lowlight image', or give the folder of the sequence")
     source = VideoFileSource(path, capture, rate, max_pixels)
     if rate is not None and source.has_times:
         source.close()
-        raise ConfigError(f"--fps applies to images, cameras and raw video streams; {text} has time stamps")
+        raise ConfigError(f"--fps applies to images, cameras and raw video streams; {name} has time stamps")
     return source
 
 
-def source_files(text: str) -> list[Path]:
-    """Return the files and folders that ``open_source(text)`` reads; empty for a camera or a missing source."""
-    path = Path(text)
+def source_files(name: str) -> list[Path]:
+    """Return the files and folders that ``open_source(name)`` reads; empty for a camera or a missing source."""
+    path = Path(name)
     if path.is_dir():
         return [path, *path.iterdir()]
     if not path.exists():
