@@ -1,1 +1,1 @@
-"""The enhancement itself. It imports neither ROS nor torch."""
+"""The enhancement itself, without ROS and without torch."""
