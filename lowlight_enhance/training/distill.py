@@ -1,4 +1,4 @@
-"""Distillation: a student learns to put out what the frozen teacher does, on the same input."""
+"""Distillation: train a student to reproduce the output of a frozen teacher on the same input."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from lowlight_enhance.training.models.teacher import PAPER_STUDENT
 
 @dataclass(frozen=True, slots=True)
 class PlateauConfig:
-    """Lower the learning rate when the validation's L1 to the teacher has stopped falling.
+    """Lower the learning rate when the L1 to the teacher in validation stops falling.
 
     Attributes:
-        factor: of the learning rate.
-        patience: epochs without a lower L1 before that.
+        factor: factor on the learning rate.
+        patience: epochs without a lower L1 before the learning rate falls.
     """
 
     factor: float = 0.1
@@ -50,7 +50,7 @@ class PlateauConfig:
 
 @dataclass(frozen=True, slots=True)
 class DistillConfig:
-    """A run that distils a teacher; the defaults are the paper's; of ``data``, the shapes alone are.
+    """Settings of a distillation. The defaults are those of the paper, but of ``data`` only the shapes.
 
     Attributes:
         network: the student.
@@ -59,10 +59,10 @@ class DistillConfig:
         model_input: how frames and metadata become the input of the network.
         teacher: weight of the L1 to the teacher's picture.
         losses: weights of the losses to the reference (after Zhang & Yan 2025); all 0 in the paper.
-        optimizer: of the student.
-        schedule: what the learning rate follows: ``plateau`` as in the paper, or ``cosine``.
-        plateau: settings of the first.
-        cosine: settings of the second, in steps.
+        optimizer: optimiser of the student.
+        schedule: schedule of the learning rate: ``plateau`` as in the paper, or ``cosine``.
+        plateau: settings of ``plateau``.
+        cosine: settings of ``cosine``, in steps.
         validation_max_mean: largest mean (0..255) of the dark frame of a validation pair.
     """
 
@@ -86,7 +86,7 @@ class DistillConfig:
 
     @property
     def has_references(self) -> bool:
-        """Whether the reference counts beside the teacher."""
+        """Whether any loss to the reference has a weight."""
         weights = self.losses
         return any((weights.l1, weights.ssim, weights.psnr, weights.hue))
 
@@ -97,13 +97,13 @@ def distill(
     sources: Sources,
     out: Path,
 ) -> Path:
-    """Train a student from a teacher; returns the checkpoint of the last step.
+    """Distil a teacher into a student, and return the checkpoint of the last step.
 
     Args:
-        config: every setting of the run.
+        config: settings of the run.
         teacher: the frozen network.
         sources: manifests of the pictures.
-        out: folder for checkpoints and the log; a run found there is continued.
+        out: folder for checkpoints and the log; a run that exists there is continued.
 
     Raises:
         ConfigError: settings that do not fit each other or the teacher.
@@ -129,7 +129,7 @@ def distill(
 
 
 class DistillStep:
-    """One step down the L1 to the teacher's picture and the losses to the reference."""
+    """Update of the student by the L1 to the picture of the teacher and the losses to the reference."""
 
     def __init__(self, config: DistillConfig, teacher: nn.Module, accelerator: Accelerator) -> None:
         self.config, self.accelerator = config, accelerator
@@ -198,9 +198,9 @@ DISTILLED_CHECKPOINT: checkpoint.CheckpointKind[DistillConfig, nn.Module] = chec
 
 
 def load_distilled(path: Path) -> tuple[nn.Module, DistillConfig, int]:
-    """The student of a checkpoint that ``distill`` wrote, the settings of its run and its step.
+    """Return the student in a checkpoint of ``distill``, the settings of its run and the steps done.
 
     Raises:
-        DataError: not such a checkpoint.
+        DataError: the file is not such a checkpoint.
     """
     return DISTILLED_CHECKPOINT.load(path)

@@ -24,26 +24,26 @@ SSIM_SIGMA = 1.5
 Similarity = Literal["ssim", "ms-ssim"]
 
 SMALLEST_FOR_MS_SSIM = 176
-"""Pixels of the shorter side below which torchmetrics' five scales do not fit the window."""
+"""Smallest shorter side in pixels for MS-SSIM: the window of torchmetrics must fit the smallest of five scales."""
 
 EXCESS = 0.05
-"""Part of what an output has below 0 or above 1 that a loss still sees."""
+"""Share of the part of an output outside 0..1 that enters a loss."""
 
 BEST_PSNR = 42.0
-"""dB towards which the PSNR of a block tends in a loss, however small its error."""
+"""Upper limit in dB of the PSNR of a block in a loss."""
 
 PSNR_BLOCK = 32
 """Side in pixels of the blocks of ``local_psnr``."""
 
 HUE_CHROMA_FLOOR = 0.02
-"""Chroma (0..1) below which the direction of an output pixel's colour counts for less and less."""
+"""Chroma (0..1) below which the hue of an output pixel gets less weight."""
 
 
 def structural_similarity(a: Tensor, b: Tensor, stride: int = 1) -> Tensor:
-    """Mean SSIM (Wang et al. 2004, Gaussian window 11, sigma 1.5, data range 1) at every ``stride``-th place.
+    """Return the mean SSIM (Wang et al. 2004, Gaussian window 11, sigma 1.5, range 1) at every ``stride``-th pixel.
 
-    The same value as torchmetrics' functional on the pixels whose window lies inside the picture, by banded matrix
-    products: on a CPU ten times as fast as its depthwise convolution, which would take longer than the student.
+    The value is that of torchmetrics on the pixels whose window lies inside the picture. It is computed by banded
+    matrix products: on a CPU ten times as fast as a depthwise convolution, which would take longer than the student.
 
     Args:
         a: (B, C, H, W).
@@ -61,7 +61,7 @@ def structural_similarity(a: Tensor, b: Tensor, stride: int = 1) -> Tensor:
 
 
 def _band(n: int, stride: int, like: Tensor) -> Tensor:
-    """(windows, n) matrix whose rows are the Gaussian window at successive places."""
+    """Return a (windows, n) matrix whose rows are the Gaussian window at successive places."""
     offsets = torch.arange(SSIM_KERNEL, device=like.device)
     window = torch.exp(-((offsets - SSIM_KERNEL // 2) ** 2) / (2 * SSIM_SIGMA**2)).to(like.dtype)
     starts = torch.arange(0, n - SSIM_KERNEL + 1, stride, device=like.device)
@@ -70,18 +70,18 @@ def _band(n: int, stride: int, like: Tensor) -> Tensor:
 
 
 def as_displayed(output: Tensor) -> Tensor:
-    """``output`` clipped to 0..1 as in the picture that is published, with a little of the excess left to learn from.
+    """Clip ``output`` to 0..1, as in the published picture, except for a small share of the excess.
 
-    Without it, a lamp that comes out brighter than white would cost as much as one that comes out wrong.
+    Without clipping, a lamp brighter than white would cost as much as a wrong one. The share keeps a gradient.
     """
     return torch.lerp(output.clamp(0.0, 1.0), output, EXCESS)
 
 
 def local_psnr(output: Tensor, target: Tensor) -> Tensor:
-    """Mean PSNR in dB over blocks of ``PSNR_BLOCK`` pixels; no block counts for more than ``BEST_PSNR``.
+    """Return the mean PSNR in dB over blocks of ``PSNR_BLOCK`` pixels; a block has ``BEST_PSNR`` at most.
 
-    As a loss it is relative: a tenth less error counts alike in a region that is nearly right and in one that is not,
-    where L1 neglects the former (compare Chen et al., "HINet", 2021, who take whole pictures). So the lit part of a
+    As a loss it is relative: a tenth less error has the same weight in a region with small errors as in one with large
+    errors, while L1 neglects the former (compare Chen et al., "HINet", 2021, for whole pictures). So the lit part of a
     frame keeps its tones although most of the error lies in the dark part.
     """
     side = min(PSNR_BLOCK, *output.shape[2:])
@@ -96,7 +96,7 @@ class ReconstructionWeights:
     Attributes:
         l1: mean absolute difference.
         ssim: 1 - SSIM, or 1 - MS-SSIM.
-        psnr: a decibel of ``local_psnr``; not in the paper.
+        psnr: ``local_psnr``, per decibel; not in the paper.
         hue: ``hue_penalty``; the paper proposes such a term.
         ssim_stride: distance in pixels between the windows of SSIM; 2 takes a quarter of the time.
     """
@@ -115,9 +115,9 @@ class ReconstructionWeights:
 def reconstruction_loss(
     output: Tensor, target: Tensor, weights: ReconstructionWeights, similarity: Similarity = "ssim"
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The weighted sum of the losses between pictures (B, 3, H, W), and each of them by name.
+    """Return the weighted sum of the losses between (B, 3, H, W) pictures, and each loss by name.
 
-    ``psnr`` and ``ssim`` are reported as they are, larger is better; they enter the sum with a minus.
+    ``psnr`` and ``ssim`` are returned as scores, larger is better; they enter the sum with a minus sign.
     """
     parts = {"l1": (output - target).abs().mean()}
     loss = weights.l1 * parts["l1"]
@@ -169,16 +169,15 @@ def multiscale_similarity(output: Tensor, target: Tensor) -> Tensor:
 
 
 def hue_penalty(output: Tensor, target: Tensor) -> Tensor:
-    """How far colours point in the wrong direction: mean over pixels of ``|t| (1 - cos angle(o, t))``.
+    """Return the error of hue: mean over pixels of ``|t| (1 - cos angle(o, t))``.
 
-    o and t are the opponent-chroma vectors of output and target,
-    ``(R - (G + B) / 2, sqrt(3) / 2 (G - B))``: their direction is the hue, their length the chroma. The weight ``|t|``
-    is why dark and grey pixels do not count: there the chroma is hardly more than noise, so its direction means
-    nothing, while dark pixels are short vectors whatever their colour. The cosine takes no account of how saturated
-    the output is, so greying a picture does not pay: an output without chroma costs as much as one at 90 degrees.
+    o and t are the opponent-chroma vectors of output and target, ``(R - (G + B) / 2, sqrt(3) / 2 (G - B))``: their
+    direction is the hue, their length the chroma. The weight ``|t|`` excludes dark and grey pixels, whose hue is
+    noise. The cosine does not depend on the saturation of the output, so less saturation does not lower the loss: an
+    output without chroma costs as much as one at 90 degrees.
 
-    ``cos`` is smoothed as ``o.t / (|t| sqrt(|o|^2 + floor^2))``, which keeps the gradient finite at grey; equal
-    pictures therefore cost a little, less than 0.31 ``HUE_CHROMA_FLOOR``.
+    ``cos`` is smoothed as ``o.t / (|t| sqrt(|o|^2 + floor^2))``, which keeps the gradient finite at grey. Equal
+    pictures therefore have a loss of up to 0.31 ``HUE_CHROMA_FLOOR``.
     """
     o, t = _opponent_chroma(output), _opponent_chroma(target)
     length = torch.sqrt(o.square().sum(1) + HUE_CHROMA_FLOOR**2)
@@ -187,13 +186,13 @@ def hue_penalty(output: Tensor, target: Tensor) -> Tensor:
 
 
 def _opponent_chroma(rgb: Tensor) -> Tensor:
-    """(B, 3, H, W) -> (B, 2, H, W): red against cyan, green against blue."""
+    """Convert (B, 3, H, W) RGB to (B, 2, H, W): red against cyan, green against blue."""
     r, g, b = rgb.unbind(1)
     return torch.stack((r - (g + b) / 2.0, (3.0**0.5 / 2.0) * (g - b)), 1)
 
 
 class PerceptualLoss(nn.Module):
-    """L1 between the features that a frozen network sees in output and target (Johnson et al. 2016)."""
+    """L1 between the features of output and target in a frozen network (Johnson et al. 2016)."""
 
     mean: Tensor
     deviation: Tensor
@@ -210,17 +209,17 @@ class PerceptualLoss(nn.Module):
 
 
 def vgg_features(weights: Path) -> nn.Module:
-    """VGG-16 (Simonyan & Zisserman 2015) up to relu3_3, from a torchvision weights file: nothing is downloaded.
+    """Load VGG-16 (Simonyan & Zisserman 2015) up to relu3_3 from a torchvision weights file. Nothing is downloaded.
 
     Raises:
-        ConfigError: torchvision or the file is not at hand, or the file holds something else.
+        ConfigError: torchvision cannot be imported, or the file is missing or not such a file.
     """
     try:
         from torchvision.models import vgg16
     except (ImportError, RuntimeError, OSError) as error:  # a build for another torch fails with the latter two
         raise ConfigError(
             f"the perceptual loss needs torchvision, which cannot be imported ({error}): "
-            "install the build that belongs to your torch, or set perceptual: 0"
+            "install the build for your torch version, or set perceptual: 0"
         ) from error
     try:
         state = torch.load(weights, map_location="cpu", weights_only=True)

@@ -1,4 +1,4 @@
-"""A figure of the noise that `darken` adds: its variance against the light, measured beside the model's line."""
+"""Figure of the simulated noise: measured variance against the signal, with the line of the noise model."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from lowlight_enhance.simulation.sensors import SENSORS, SensorNoise
 
 SIGNALS_DN = np.geomspace(1.0, 8000.0, 14)
 FLAT_FIELD = (1200, 96)
-"""Rows and columns of one measurement: many rows, because all pixels of a row share its noise."""
+"""Rows and columns of a measurement. There are many rows because all pixels of a row share the row noise."""
 
 ROUNDING = 1.0 / 12.0
 """Variance of rounding to whole DN."""
 
 
 def median_sensor(sensor: SensorNoise) -> SensorNoise:
-    """``sensor`` without the scatter of its noise scales from one exposure to the next."""
+    """Return ``sensor`` with the median noise scales for every exposure."""
     return replace(sensor, read=replace(sensor.read, sigma=0.0), row=replace(sensor.row, sigma=0.0))
 
 
 def model_variance(sensor: SensorNoise, iso: float, signal_dn: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Variance in DN^2 at a mean of ``signal_dn``: gain * signal + read^2 + row^2 + 1/12 (Gaussian read noise)."""
+    """Return the variance in DN^2 at a mean of ``signal_dn``: gain * signal + read^2 + row^2 + 1/12 (Gaussian)."""
     gain = sensor.gain(iso)
     return gain * signal_dn + sensor.read.median(gain) ** 2 + sensor.row.median(gain) ** 2 + ROUNDING
 
 
 def measured_variance(sensor: SensorNoise, iso: float, signal_dn: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Variance in DN^2 of one flat field for each of ``signal_dn``."""
+    """Return the variance in DN^2 of a simulated flat field for each of ``signal_dn``."""
     exposure = DarkExposure(0.0, CaptureMetadata(iso), median_sensor(sensor))
     rng = np.random.default_rng(0)
     fields = (sense(np.full(FLAT_FIELD, signal, np.float32), exposure, rng) for signal in signal_dn)
@@ -47,10 +47,10 @@ def draw(target: Path, iso: float) -> float:
     """Draw all sensors at ``iso`` and write the picture ``target``.
 
     Returns:
-        The largest relative difference between a measured variance and the model's.
+        The largest relative difference between a measured variance and that of the model.
 
     Raises:
-        ConfigError: ``iso`` is not plausible, or the target's suffix is of no picture format.
+        ConfigError: ``iso`` is not plausible, or the suffix of the target is not that of an image format.
         DataError: ``target`` cannot be written.
     """
     if plausible(iso, ISO_LIMITS) is None:

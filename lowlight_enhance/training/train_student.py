@@ -1,4 +1,4 @@
-"""Train the student directly on references: the baseline of distillation, and fine-tuning for a camera."""
+"""Train a student on references, without a teacher: from random weights, or fine-tuning for a camera."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from lowlight_enhance.training.models.network import NetworkConfig, network_conf
 
 @dataclass(frozen=True, slots=True)
 class TrainStudentConfig:
-    """A run that trains the student on references.
+    """Settings of the training of a student on references.
 
     Attributes:
         network: the student.
@@ -38,8 +38,8 @@ class TrainStudentConfig:
         fit: length and precision.
         model_input: how frames and metadata become the input of the network.
         losses: weights of the losses.
-        optimizer: of the student.
-        schedule: learning rate, in steps.
+        optimizer: optimiser of the student.
+        schedule: schedule of the learning rate, in steps.
         validation_max_mean: largest mean (0..255) of the dark frame of a validation pair.
     """
 
@@ -67,18 +67,18 @@ def train_student(
     out: Path,
     init: LoadedNetwork | None = None,
 ) -> Path:
-    """Train a student; returns the checkpoint of the last step.
+    """Train a student, and return the checkpoint of the last step.
 
     Args:
-        config: every setting of the run.
+        config: settings of the run.
         sources: manifests of the pictures.
-        out: folder for checkpoints and the log; a run found there is continued.
-        init: network whose weights the run starts from; not used where a run is continued.
+        out: folder for checkpoints and the log; a run that exists there is continued.
+        init: network whose weights the run starts from; ignored if a run is continued.
 
     Raises:
         ConfigError: settings that do not fit each other, or the network of ``init`` is another one.
         DataError: pictures or ``init`` cannot be read, or a folder of another run.
-        LowlightError: a loss, or weights that were to be saved, are not finite.
+        LowlightError: a loss, or the weights to save, are not finite.
     """
     check_sizes(config.data, config.model_input, config.network.size_multiple)
     pictures = load_training_pictures(sources, config.validation_max_mean, config.data.memory_gb)
@@ -108,20 +108,22 @@ def copy_weights(source: LoadedNetwork, target: nn.Module) -> None:
     """Copy the weights of ``source`` into ``target``.
 
     Raises:
-        ConfigError: the networks differ; only the dropout, which has no weights, may.
+        ConfigError: the networks differ in more than the dropout, which has no weights.
     """
     theirs: Any = source.network.config
     ours: Any = target.config
     if type(theirs) is not type(ours):
-        raise ConfigError(f"{source.path} holds another kind of network; set network: kind in --config alike")
+        raise ConfigError(f"{source.path} holds another kind of network; set network: kind in --config to that kind")
     if replace(theirs, dropout=ours.dropout) != ours:
         difference = checkpoint.first_difference(theirs, ours)
-        raise ConfigError(f"the network in {source.path} differs ({difference}); set network in --config alike")
+        raise ConfigError(
+            f"the network in {source.path} differs ({difference}); set network in --config to that network"
+        )
     target.load_state_dict(source.network.state_dict())
 
 
 class StudentStep:
-    """One step down the reconstruction loss of the enhanced full-size picture."""
+    """Update of the student by the reconstruction loss of the enhanced full-size picture."""
 
     def __init__(self, config: TrainStudentConfig, network: nn.Module, accelerator: Accelerator) -> None:
         self.config, self.accelerator = config, accelerator
@@ -148,7 +150,7 @@ class StudentStep:
         return {"loss": loss.detach(), **{name: value.detach() for name, value in parts.items()}}
 
     def end_epoch(self, scores: Mapping[str, float]) -> None:
-        """The learning rate follows the steps alone."""
+        """Do nothing: the learning rate depends on the step only."""
 
 
 STUDENT_CHECKPOINT: checkpoint.CheckpointKind[TrainStudentConfig, nn.Module] = checkpoint.CheckpointKind(
@@ -157,9 +159,9 @@ STUDENT_CHECKPOINT: checkpoint.CheckpointKind[TrainStudentConfig, nn.Module] = c
 
 
 def load_student(path: Path) -> tuple[nn.Module, TrainStudentConfig, int]:
-    """The student of a checkpoint that ``train_student`` wrote, the settings of its run and its step.
+    """Return the student in a checkpoint of ``train_student``, the settings of its run and the steps done.
 
     Raises:
-        DataError: not such a checkpoint.
+        DataError: the file is not such a checkpoint.
     """
     return STUDENT_CHECKPOINT.load(path)

@@ -1,4 +1,4 @@
-"""Train the teacher against a discriminator, as in the paper; the paper's own next steps are options."""
+"""Train the teacher against a discriminator, as in the paper. Further losses that the paper proposes are options."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ from lowlight_enhance.training.models.network import NetworkConfig
 
 @dataclass(frozen=True, slots=True)
 class LossWeights:
-    """Weights of the generator's losses; the defaults are the paper's. A loss of weight 0 is not computed.
+    """Weights of the losses of the generator, by default those of the paper. A loss of weight 0 is not computed.
 
     Attributes:
         reconstruction: losses between output and reference.
-        adversarial: the hinge loss.
+        adversarial: hinge loss of the discriminator's scores.
         perceptual: ``losses.PerceptualLoss`` on VGG-16.
     """
 
@@ -67,12 +67,12 @@ class LossWeights:
 
 @dataclass(frozen=True, slots=True)
 class AdversaryPhases:
-    """When the discriminator takes part, in epochs counted from 0. The paper names the phases but not their lengths.
+    """Epochs, counted from 0, in which the discriminator is used. The paper names the phases but not their lengths.
 
     Attributes:
-        warmup: epochs at the start in which the generator learns without it.
-        cooldown_from: epoch from which on it learns more rarely, but still judges.
-        cooldown_every: n, where it then learns in every n-th epoch alone.
+        warmup: epochs at the start without the adversarial loss.
+        cooldown_from: first epoch of the cooldown, in which the discriminator is used but trained less often.
+        cooldown_every: in the cooldown the discriminator is trained in every n-th epoch.
     """
 
     warmup: int = 5
@@ -97,7 +97,7 @@ class AdversaryPhases:
 
 @dataclass(frozen=True, slots=True)
 class TrainTeacherConfig:
-    """A run of the paper's adversarial training; the defaults are the paper's; of ``data``, the shapes alone are.
+    """Settings of the training of a teacher. The defaults are those of the paper, but of ``data`` only the shapes.
 
     Attributes:
         network: the teacher.
@@ -106,12 +106,12 @@ class TrainTeacherConfig:
         fit: length and precision.
         model_input: how frames and metadata become the input of the network.
         losses: weights of the losses.
-        similarity: the paper's text names torchmetrics' SSIM, its equation MS-SSIM.
-        perceptual_weights: path of torchvision's weights of VGG-16; needed where ``losses.perceptual`` is not 0.
-        phases: when the discriminator takes part.
-        optimizer: of the teacher (RAdam, Liu et al. 2020).
-        discriminator_optimizer: of the discriminator.
-        schedule: of both learning rates, in epochs.
+        similarity: SSIM or MS-SSIM. The text of the paper names the SSIM of torchmetrics, its equation MS-SSIM.
+        perceptual_weights: path of the VGG-16 weights of torchvision; required if ``losses.perceptual`` is not 0.
+        phases: epochs in which the discriminator is used.
+        optimizer: optimiser of the teacher (RAdam, Liu et al. 2020).
+        discriminator_optimizer: optimiser of the discriminator.
+        schedule: schedule of both learning rates, in epochs.
         validation_max_mean: largest mean (0..255) of the dark frame of a validation pair.
     """
 
@@ -136,12 +136,12 @@ class TrainTeacherConfig:
 
 
 def train_teacher(config: TrainTeacherConfig, sources: Sources, out: Path) -> Path:
-    """Train a teacher; returns the checkpoint of the last step.
+    """Train a teacher, and return the checkpoint of the last step.
 
     Args:
-        config: every setting of the run.
+        config: settings of the run.
         sources: manifests of the pictures.
-        out: folder for checkpoints and the log; a run found there is continued.
+        out: folder for checkpoints and the log; a run that exists there is continued.
 
     Raises:
         ConfigError: settings that do not fit each other.
@@ -178,16 +178,16 @@ def train_teacher(config: TrainTeacherConfig, sources: Sources, out: Path) -> Pa
 
 
 def validation_loss(scores: Mapping[str, float], weights: ReconstructionWeights) -> float:
-    """The weighted sum of L1 and 1 - SSIM alone, which the log calls ``val_loss``.
+    """Return the weighted sum of L1 and 1 - SSIM, ``val_loss`` in the log.
 
-    The training's ``loss`` also has the adversarial, hue and perceptual terms where they have a weight, and MS-SSIM in
-    place of SSIM where ``similarity`` says so: only without all of them are the two the same measure.
+    ``loss`` of the training also has the adversarial, hue and perceptual terms that have a weight, and MS-SSIM instead
+    of SSIM if ``similarity`` says so. The two can be compared only without these.
     """
     return weights.l1 * scores["l1"] + weights.ssim * (1.0 - scores["ssim"])
 
 
 class TeacherStep:
-    """Generator down L1, SSIM and -E[D(G(z))]; then discriminator down the hinge loss, where its phase says so."""
+    """Update of the generator by L1, SSIM and -E[D(G(z))], then of the discriminator by the hinge loss, by phase."""
 
     def __init__(self, config: TrainTeacherConfig, accelerator: Accelerator) -> None:
         self.config, self.accelerator = config, accelerator
@@ -202,9 +202,7 @@ class TeacherStep:
         if not self.config.losses.perceptual:
             return None
         if self.config.perceptual_weights is None:
-            raise ConfigError(
-                "perceptual_weights must name the weights file of VGG-16 where losses: perceptual is not 0"
-            )
+            raise ConfigError("perceptual_weights must name the weights file of VGG-16 if losses: perceptual is not 0")
         return PerceptualLoss(vgg_features(Path(self.config.perceptual_weights))).to(self.accelerator.device)
 
     @property
@@ -237,7 +235,7 @@ class TeacherStep:
         return {name: value.detach() for name, value in parts.items()}
 
     def end_epoch(self, scores: Mapping[str, float]) -> None:
-        """The learning rates follow the epochs alone."""
+        """Do nothing: the learning rates depend on the epoch only."""
 
     def _prepare(self, number: int, epoch: int) -> None:
         fit, cosine = self.config.fit, self.config.schedule
@@ -250,14 +248,14 @@ class TeacherStep:
             set_learning_rate(optimizer, cosine.learning_rate(settings.learning_rate, epoch, fit.epochs))
 
     def generator_losses(self, output: Tensor, bright: Tensor, adversarial: bool) -> dict[str, Tensor]:
-        """``loss``, the weighted sum, and each loss of which it is made; pictures (B, 3, H, W) in 0..1."""
+        """Return ``loss``, the weighted sum, and each of its terms, for (B, 3, H, W) pictures in 0..1."""
         weights = self.config.losses
         loss, parts = reconstruction_loss(output, bright, weights.reconstruction, self.config.similarity)
         if self.perceptual is not None:
             parts["perceptual"] = self.perceptual(output, bright)
             loss = loss + weights.perceptual * parts["perceptual"]
         if weights.adversarial and adversarial:
-            self.discriminator.requires_grad_(False)  # its weights learn from their own loss alone
+            self.discriminator.requires_grad_(False)  # its weights follow its own loss only
             parts["adversarial"] = hinge_generator(self.discriminator(output))
             self.discriminator.requires_grad_(True)
             loss = loss + weights.adversarial * parts["adversarial"]
@@ -270,9 +268,9 @@ TEACHER_CHECKPOINT: checkpoint.CheckpointKind[TrainTeacherConfig, nn.Module] = c
 
 
 def load_teacher(path: Path) -> tuple[nn.Module, TrainTeacherConfig, int]:
-    """The teacher of a checkpoint that ``train_teacher`` wrote, the settings of its run and its step.
+    """Return the teacher in a checkpoint of ``train_teacher``, the settings of its run and the steps done.
 
     Raises:
-        DataError: not such a checkpoint.
+        DataError: the file is not such a checkpoint.
     """
     return TEACHER_CHECKPOINT.load(path)

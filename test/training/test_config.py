@@ -154,7 +154,7 @@ def test_shipped_recipes_hold_nothing_but_differences(name: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "text", "says"),
     [
-        (TrainStudentConfig, "data: {shapes: []}", "data: shapes must list one kind of batch at least"),
+        (TrainStudentConfig, "data: {shapes: []}", "data: shapes must list at least one kind of batch"),
         (TrainStudentConfig, "data: {shapes: [{crop_size: 8, working_size: 8}]}", r"shapes\[0\]: batch_size missing"),
         (
             TrainStudentConfig,

@@ -15,16 +15,16 @@ from lowlight_enhance.simulation.sensors import SENSORS, WHITE_DN, SensorNoise
 from lowlight_enhance.training.data.pictures import Picture
 
 MOST_VEIL_DN = 100.0
-"""Strongest veil over the shadows: 19 of 255 in an otherwise black frame."""
+"""Largest veil in DN over the shadows: 19 of 255 in an otherwise black frame."""
 
 SMALL_SENSOR_ELECTRONS = (3000.0, 60000.0)
 """Full well at ISO 100 of sensors smaller than the calibrated ones, drawn log-uniformly."""
 
 LEAST_WHITE_ELECTRONS = 2.0
-"""Electrons of white in the darkest frame that is drawn. Below it there is nothing to learn but the mean scene."""
+"""Electrons of white in the darkest drawn frame. With fewer, a network can only learn the mean scene."""
 
 MISALIGNMENT_PIXELS = 0.3
-"""Standard deviation of the shift between the present and the averaged past."""
+"""Standard deviation of the shift between the present frame and the average of the frames before."""
 
 SID_SONY_CAPTURES = (
     # ISO, long exposure in seconds, pairs: counted over SID's Sony training list (Chen et al. 2018, MIT licence)
@@ -40,14 +40,14 @@ SID_SONY_CAPTURES = (
 def crop(pictures: Sequence[Picture], size: int, rng: np.random.Generator, hflip: float = 0.5) -> list[Picture]:
     """Cut the same random square window out of each picture.
 
-    The window is between ``size`` and the whole shorter side, then area-averaged down to ``size`` x ``size``: the
-    network learns from whole scenes as well as from details. A smaller picture is enlarged.
+    The side of the window is between ``size`` and the shorter side of the picture. The window is area-averaged to
+    ``size`` x ``size``, so samples show whole scenes as well as details. A smaller picture is enlarged.
 
     Args:
-        pictures: (H, W, 3) of one size.
+        pictures: (H, W, 3) pictures of the same size.
         size: side of the result in pixels.
         rng: source of the window.
-        hflip: probability that the window is mirrored, left to right.
+        hflip: probability that the window is mirrored left to right.
     """
     height, width = pictures[0].shape[:2]
     window = int(rng.integers(min(size, height, width), min(height, width) + 1))
@@ -90,7 +90,7 @@ def draw_sensor(small_share: float, rng: np.random.Generator) -> SensorNoise:
 def draw_exposure(
     stops: float | Map, capture: CaptureMetadata, small_share: float, rng: np.random.Generator
 ) -> DarkExposure:
-    """Draw the sensor and the camera's processing for a capture; ISO is lowered where nothing would be seen."""
+    """Draw the sensor and the camera processing for a capture. ISO is lowered if white would be too few electrons."""
     sensor = draw_sensor(small_share, rng)
     assert capture.iso is not None
     white = WHITE_DN / sensor.gain(capture.iso) * 2.0 ** -float(np.mean(stops))
@@ -111,10 +111,10 @@ def draw_black_offset(
 ) -> tuple[float, float, float]:
     """Draw raw offsets of R, G and B in DN of a frame that is ``stops`` too dark.
 
-    One part is the sensor's: a standard deviation of 1 to 8 DN, mostly alike in the three channels. Wei et al. (2020)
-    calibrated up to 6 ("color bias"). The other has the colour of the light, as glare in the lens and a camera's
-    treatment of shadows have: a veil of up to the dark frame's middle grey, at most 100 DN, or shadows crushed by as
-    much.
+    One part is that of the sensor: a standard deviation of 1 to 8 DN, mostly common to the three channels. Wei et al.
+    (2020) calibrated up to 6 ("color bias"). The other part has the colour of the light, as glare in the lens and the
+    shadow processing of cameras have: a veil of up to the middle grey of the dark frame, at most 100 DN, or shadows
+    that are lowered by as much.
     """
     sensor = 2.0 ** rng.uniform(0.0, 3.0)
     common = rng.normal(0.0, sensor)
@@ -126,10 +126,10 @@ def draw_black_offset(
 
 
 def draw_frame_counts(height: int, width: int, most: int, rng: np.random.Generator) -> Map:
-    """Draw a (height, width) map of how many frames were averaged, as temporal fusion leaves it.
+    """Draw a (height, width) map of the number of averaged frames, as temporal fusion makes it.
 
-    A third of the maps are uniform. In the others content that has come into view (a strip at a border) or that moves
-    (an ellipse) has fewer frames, mostly one.
+    A third of the maps are uniform. In the others, new content (a strip at a border) and moving content (an ellipse)
+    has fewer frames, mostly one.
     """
     n = int(rng.integers(2, most + 1))
     counts = np.full((height, width), n, np.float32)
@@ -153,7 +153,7 @@ def draw_black_bias(rng: np.random.Generator) -> float:
 
 
 def misaligned(linear: Linear, counts: Map, rng: np.random.Generator) -> Linear:
-    """Average a scene with copies of itself that a motion estimate has placed a fraction of a pixel off.
+    """Average a scene with copies of itself that are shifted by a fraction of a pixel, as after inexact alignment.
 
     Args:
         linear: (H, W, 3) scene in linear light.
@@ -190,7 +190,7 @@ def draw_tripod_capture(rng: np.random.Generator) -> CaptureMetadata:
 
 
 def drop_metadata(capture: CaptureMetadata, both: float, one: float, rng: np.random.Generator) -> CaptureMetadata:
-    """Drop both values with probability ``both``, just one of them with probability ``one``."""
+    """Drop both values with probability ``both``, one of them with probability ``one``."""
     draw = rng.random() - both
     if draw < 0.0:
         return CaptureMetadata()
@@ -200,6 +200,6 @@ def drop_metadata(capture: CaptureMetadata, both: float, one: float, rng: np.ran
 
 
 def to_float(picture: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.float32]:
-    """(H, W, 3) of 8 or 16 bits -> (3, H, W) float32 in 0..1."""
+    """Convert (H, W, 3) of 8 or 16 bits to (3, H, W) float32 in 0..1."""
     scale = np.float32(1.0 / np.iinfo(picture.dtype).max)
     return np.asarray(np.ascontiguousarray(picture.transpose(2, 0, 1), dtype=np.float32) * scale, dtype=np.float32)

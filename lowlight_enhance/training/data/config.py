@@ -1,4 +1,4 @@
-"""What training sees: the settings of the samples and batches."""
+"""Settings of training samples and batches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lowlight_enhance.training.config import check_range
 from lowlight_enhance.training.data.pictures import DEFAULT_MEMORY_GB
 
 MOST_STOPS = 30.0
-"""Under-exposure that leaves nothing of any photograph."""
+"""Largest under-exposure in settings: nothing of any photograph remains."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class BatchShape:
     Attributes:
         crop_size: side of the square crops in pixels.
         working_size: side in pixels of the copies that the network sees; smaller crops are not enlarged.
-        batch_size: samples of a batch.
+        batch_size: samples in a batch.
     """
 
     crop_size: int
@@ -35,35 +35,35 @@ class BatchShape:
 
 @dataclass(frozen=True, slots=True)
 class DataConfig:
-    """What training sees. All probabilities are per sample.
+    """Settings of samples and batches. All probabilities are per sample.
 
     Attributes:
         shapes: kinds of batch, drawn with equal probability.
-        simulated: share of samples simulated from photographs; the rest are real pairs. Without either of the two, all
-            samples are of the other.
-        reference_photos: whether the references of the pairs serve as photographs too.
-        unlabelled: share of samples without reference, for distillation, where there are such pictures.
+        simulated: share of samples simulated from photographs; the rest are real pairs. If there are no photographs
+            or no pairs, all samples come from the other.
+        reference_photos: whether the references of the pairs are used as photographs too.
+        unlabelled: share of samples without reference, for distillation, if there are such pictures.
         stops: least and largest under-exposure, drawn uniformly.
         well_exposed: probability of exactly 0 stops.
         uneven: probability that the under-exposure differs within the frame.
         lamps: probability that light sources are added.
         averaged: probability that the input is the average of several frames.
-        max_frames: most frames of an average.
+        max_frames: largest number of frames of an average.
         misaligned: probability that the frames of an average are a fraction of a pixel apart.
         small_sensors: probability that the sensor is smaller, and so noisier, than the calibrated ones.
         sid_captures: probability that ISO and exposure time come from the list of See-in-the-Dark.
-        black_offset: probability that the black level of a simulated frame is off.
-        contrast: strongest S-shaped tone curve, which a quarter of the single frames get.
-        jpeg: probability that a single frame is compressed.
+        black_offset: probability that the black level of a simulated frame has an error.
+        contrast: largest strength of an S-shaped tone curve, which a quarter of the single frames get.
+        jpeg: probability that a single frame is compressed as JPEG.
         darken_pairs: probability that the dark frame of a real pair is darkened further by up to 2 stops.
         well_lit_pairs: share of the real samples whose dark frame is as bright as its reference.
         impute_captures: probability that a real pair gets a drawn capture in place of an unknown one, and a drawn
             exposure time if it is well lit. Otherwise known metadata would identify a simulated sample.
         metadata_dropout: probability that ISO and exposure time are withheld.
-        metadata_dropout_single: probability that just one of the two is withheld.
-        hflip: probability that a sample is mirrored, left to right.
-        rotate: probability that a sample is turned by a random number of quarter turns.
-        memory_gb: memory for decoded pictures in 1e9 bytes; others are decoded each time that they are drawn.
+        metadata_dropout_single: probability that one of the two is withheld.
+        hflip: probability that a sample is mirrored left to right.
+        rotate: probability that a sample is rotated by a random number of quarter turns.
+        memory_gb: memory for decoded pictures in 1e9 bytes; other pictures are decoded at each use.
     """
 
     shapes: tuple[BatchShape, ...] = (
@@ -99,7 +99,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         if not self.shapes:
-            raise ConfigError("shapes must list one kind of batch at least")
+            raise ConfigError("shapes must list at least one kind of batch")
         check_range(self, 0.0, 1.0, "simulated", "unlabelled", "well_exposed", "uneven", "lamps", "averaged")
         check_range(self, 0.0, 1.0, "misaligned", "small_sensors", "sid_captures", "black_offset", "jpeg")
         check_range(self, 0.0, 1.0, "darken_pairs", "well_lit_pairs", "impute_captures", "metadata_dropout")
@@ -112,12 +112,12 @@ class DataConfig:
 
 
 def check_sizes(data: DataConfig, model_input: ModelInput, multiple: int) -> None:
-    """Check that no batch would be padded.
+    """Check that no batch needs padding.
 
-    The runtime pads frames and cuts the padding off the output; a batch is compared with its reference as it is.
+    The runtime pads frames and crops the output; a batch is compared with its reference without cropping.
 
     Raises:
-        ConfigError: a size is no multiple of what the networks need.
+        ConfigError: a size is not a multiple of ``multiple``, or of ``size_multiple`` in ``model_input``.
     """
     padded_to = model_input.size_multiple
     if padded_to % multiple:

@@ -37,8 +37,8 @@ class Batches(Dataset[Batch]):
         if pictures.pairs and pictures.photos and config.simulated in (0.0, 1.0):
             unused = "--photos" if config.simulated == 0.0 else "the training pairs of --pairs"
             raise ConfigError(
-                f"data: simulated is {config.simulated:g}, so {unused} would never be drawn: leave them out, or set "
-                "the share of simulated samples between 0 and 1"
+                f"data: simulated is {config.simulated:g}, so {unused} would never be used; omit them, or set the "
+                "share of simulated samples between 0 and 1"
             )
         self.config, self.model_input, self.seed, self.steps = config, model_input, seed, steps
         self.source = SampleSource(pictures, config)

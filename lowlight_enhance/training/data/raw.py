@@ -1,4 +1,4 @@
-"""Raw files of a data set, developed into PNG files that carry ISO and exposure time as EXIF."""
+"""Develop raw files into PNG files that hold ISO and exposure time as EXIF."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from lowlight_enhance.tools.camera_raw import Bits, develop_raw
 EXIF_IFD, EXPOSURE_TIME = 0x8769, 0x829A
 SENSITIVITY, ISO_SPEED = 0x8827, 0x8833
 SENSITIVITY_LIMIT = 65535
-"""PhotographicSensitivity has 16 bits; this value sends the reader to ISOSpeed."""
+"""PhotographicSensitivity has 16 bits. This value means that the ISO is in ISOSpeed."""
 
 PNG_HEADER_SIZE, PNG_DEPTH_AT, PNG_END = 33, 24, b"\0\0\0\0IEND\xaeB`\x82"
 
 
 def develop_file(source: Path, target: Path, bits: Bits = 8) -> CaptureMetadata:
-    """Develop ``source`` and write the PNG ``target``, whole or not at all, with ISO and exposure time as its EXIF.
+    """Develop ``source`` into the PNG file ``target``, with ISO and exposure time as EXIF. It is written atomically.
 
     Raises:
         ImageError: as ``develop_raw``.
@@ -57,7 +57,7 @@ def _exif_chunk(capture: CaptureMetadata) -> bytes:
 
 
 def developed_capture(target: Path, bits: Bits = 8) -> CaptureMetadata | None:
-    """What ``develop_file`` noted in ``target``; None where that is no whole PNG of ``bits`` bits."""
+    """Return the capture that ``develop_file`` wrote; None if ``target`` is not a complete ``bits``-bit PNG file."""
     try:
         with target.open("rb") as file:
             header = file.read(PNG_HEADER_SIZE)

@@ -1,8 +1,8 @@
 """Training samples: one rule for all light.
 
-The target is always the well-exposed picture. The input is what a camera delivers of it at 0 to 7 stops less light,
-evenly or unevenly, alone or as the average of several frames. At 0 stops the network learns to leave the tones alone
-and to remove noise, whatever the mean of the scene.
+The target is always the well-exposed picture. The input is a camera frame of it with 0 to 7 stops less light, evenly
+or unevenly, as a single frame or as the average of several. At 0 stops the network learns to keep the tones and to
+remove noise, whatever the mean of the scene.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lowlight_enhance.training.data.config import DataConfig
 from lowlight_enhance.training.data.pictures import Picture, TrainingPictures
 
 SMALL_PHOTO = 320
-"""Crops larger than this are taken from photographs that are large enough, where there are any."""
+"""Crops larger than this are taken from photographs that are large enough, if there are any."""
 
 LIT_AS_REFERENCE = 0.9
 """A real pair whose dark frame has at least this share of the mean of its reference counts as well lit."""
@@ -48,7 +48,7 @@ class Sample:
 
 
 class SampleSource:
-    """Draws samples from pictures as a ``DataConfig`` says."""
+    """Draws samples from pictures, with the probabilities of a ``DataConfig``."""
 
     def __init__(self, pictures: TrainingPictures, config: DataConfig) -> None:
         self.pictures, self.config = pictures, config
@@ -107,8 +107,8 @@ def simulate(bright: Picture, config: DataConfig, rng: np.random.Generator) -> S
 
     Args:
         bright: (H, W, 3) uint8.
-        config: what is drawn how often.
-        rng: source of everything that is drawn.
+        config: ranges and probabilities.
+        rng: source of all draws.
     """
     height, width = bright.shape[:2]
     linear = linearise(bright)
@@ -118,7 +118,7 @@ def simulate(bright: Picture, config: DataConfig, rng: np.random.Generator) -> S
     if rng.random() < config.lamps:
         lamps = draw_lamps(height, width, rng)
         bright = develop(linear + lamps)
-        # Lamps shine themselves: they are as bright as in the best lit part of the frame.
+        # Lamps emit light: they are as bright as in the best lit part of the frame.
         linear = linear + lamps * np.exp2(np.asarray(stops - least, np.float32)[..., None])
     capture = augment.draw_capture(mean, config.sid_captures, rng)
     exposure = augment.draw_exposure(stops, capture, config.small_sensors, rng)
@@ -160,7 +160,7 @@ def _is_lit(pictures: TrainingPictures, place: int) -> bool:
 
 
 def _large(pictures: TrainingPictures, size: int) -> list[tuple[Sequence[Picture], int]]:
-    """Photographs and references of at least ``size`` pixels on the shorter side; none where no crop needs them."""
+    """Return photographs and references with a shorter side of at least ``size`` pixels, if crops need them."""
     if size <= SMALL_PHOTO:
         return []
     both = (pictures.photos, pictures.references)

@@ -1,8 +1,8 @@
 """The See-in-the-Dark data set (C. Chen et al., "Learning to See in the Dark", CVPR 2018) as pairs of PNG files.
 
-Its lists name, line by line, a short exposure and the long one of the same scene, with ISO and f-number; the file
-names carry the exposure times; several shorts share a long. Each raw file is developed once (see ``raw``), and an
-index for each camera lists the pairs that are whole. A later run makes only what is missing.
+Each line of its lists names a short exposure and the long exposure of the same scene, with ISO and f-number. The file
+names contain the exposure times. Several short exposures share a long one. Each raw file is developed once (see
+``raw``), and a manifest for each camera lists the complete pairs. A later run develops only what is missing.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SPLITS = ("train", "val", "test")
 COLUMNS = ("dark", "bright", "iso", "exposure_s", "scene", "split")
 
 TOLERANCE = 0.05
-"""EXIF and list differ where one is more than this share above the other: file names round 1/30 s to 0.033 s."""
+"""Relative difference between EXIF and list that is tolerated: file names round 1/30 s to 0.033 s."""
 
 LINE = re.compile(
     r"(?:\./)?(?P<dark>\w+/\w+/(?P<scene>[^\W_]+)_\d+_(?P<dark_s>\d+(?:\.\d+)?)s\.\w+)\s+"
@@ -51,7 +51,7 @@ LINE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class ListedPair:
-    """One line of a list; files are relative to the data set's folder."""
+    """A line of a list. Files are relative to the folder of the data set."""
 
     dark: str
     bright: str
@@ -62,19 +62,19 @@ class ListedPair:
 
     @property
     def listed(self) -> tuple[tuple[str, CaptureMetadata], ...]:
-        """Both files, each with what the list says of it."""
+        """Return both files with their captures in the list."""
         return (self.dark, self.dark_capture), (self.bright, self.bright_capture)
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What a run left.
+    """Result of a run.
 
     Attributes:
-        pairs: number of pairs in each index that was written.
-        developed: raw files that this run developed.
-        kept: raw files whose PNG was there already.
-        broken: why a raw file was left out, by its path.
+        pairs: number of pairs in each written manifest.
+        developed: number of raw files that this run developed.
+        kept: number of raw files whose PNG file existed before.
+        broken: reason why a raw file was skipped, by path.
     """
 
     pairs: Mapping[Path, int]
@@ -84,19 +84,19 @@ class Prepared:
 
 
 def prepare(folder: Path, out: Path, cameras: Sequence[str], bits: Bits = 8, jobs: int | None = None) -> Prepared:
-    """Develop the data set below ``folder`` into PNG files and indices (``sony.csv``, ``fuji.csv``) below ``out``.
+    """Develop a data set into PNG files and manifests (``sony.csv``, ``fuji.csv``).
 
-    One run at a time may work on ``out``.
+    Only one run at a time may use ``out``.
 
     Args:
-        folder: holds ``Sony/short/*.ARW``, ``Sony/long/*.ARW`` and so on; the lists stand there or in ``Sony/``.
-        out: created where it is missing; files keep their place and name, with the suffix ``.png``.
-        cameras: of ``CAMERAS``.
-        bits: depth of the PNG files; one of another depth that is there already is made anew.
-        jobs: processes at once, each of which takes about half a gigabyte; None for one a core.
+        folder: folder with ``Sony/short/*.ARW``, ``Sony/long/*.ARW`` and so on; the lists are there or in ``Sony/``.
+        out: folder to write, created if it is missing. Files keep their relative path, with the suffix ``.png``.
+        cameras: names from ``CAMERAS``.
+        bits: depth of the PNG files. Existing files of another depth are replaced.
+        jobs: number of processes, each of which takes about half a gigabyte; None: one per core.
 
     Raises:
-        DataError: no lists, no raw files of a camera, a list that cannot be read, or a folder that cannot be written.
+        DataError: lists or raw files of a camera are missing, a list is invalid, or a folder cannot be written.
     """
     listed = {camera: read_lists(folder, camera) for camera in cameras}
     for camera in cameras:
@@ -125,10 +125,10 @@ def prepare(folder: Path, out: Path, cameras: Sequence[str], bits: Bits = 8, job
 
 
 def cameras_in(folder: Path) -> tuple[str, ...]:
-    """Those of ``CAMERAS`` whose photographs are in ``folder``.
+    """Return the cameras whose photographs are in ``folder``.
 
     Raises:
-        DataError: none.
+        DataError: there are none.
     """
     found = tuple(camera for camera in CAMERAS if (folder / camera.capitalize()).is_dir())
     if not found:
@@ -138,10 +138,10 @@ def cameras_in(folder: Path) -> tuple[str, ...]:
 
 
 def read_lists(folder: Path, camera: str) -> list[ListedPair]:
-    """Every pair of ``camera``'s lists of training, validation and test.
+    """Return the pairs in the training, validation and test lists of a camera.
 
     Raises:
-        DataError: no list at all, or a line that is none of theirs.
+        DataError: there is no list, or a line is invalid.
     """
     name = camera.capitalize()
     lists = {
@@ -153,7 +153,7 @@ def read_lists(folder: Path, camera: str) -> list[ListedPair]:
     if not lists:
         raise DataError(
             f"no {name}_train_list.txt, {name}_val_list.txt or {name}_test_list.txt in {folder}; "
-            "copy the data set's lists there, or name another --camera"
+            "copy the lists of the data set there, or name another --camera"
         )
     return [pair for split, path in lists.items() for pair in _read_list(path, camera, split)]
 
@@ -184,7 +184,7 @@ def _png(out: Path, source: str) -> Path:
 
 
 def _make_folders(folders: set[Path]) -> None:
-    """Create ``folders``, and remove what killed runs left in them."""
+    """Create folders, and remove temporary files of killed runs from them."""
     for folder in folders:
         make_folder(folder)
         remove_leftovers(folder)
@@ -202,7 +202,7 @@ def _developed_before(sources: Sequence[str], out: Path, bits: Bits) -> Iterator
 def _develop_all(
     sources: Sequence[str], folder: Path, out: Path, bits: Bits, jobs: int
 ) -> Iterator[tuple[str, CaptureMetadata | str]]:
-    """Each source with what its camera noted, or with the reason why it cannot be developed, as they are finished."""
+    """Yield each source, as it is finished, with its capture or with the reason why it cannot be developed."""
     if not sources:
         return
     unfinished = dict.fromkeys(sources)
@@ -220,7 +220,7 @@ def _develop_all(
         suspects = ", ".join(list(unfinished)[:jobs])
         raise DataError(
             f"a process died while it developed one of {suspects}: memory ran out (give fewer --jobs), or LibRaw "
-            "cannot bear that file (remove it); run again to go on from here"
+            "crashes on that file (remove it); run again to continue"
         ) from error
     finally:
         with _interrupts_ignored():
@@ -229,7 +229,7 @@ def _develop_all(
 
 @contextlib.contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    """A second Ctrl-C, while the files in work are finished (some seconds), would leave the pool waiting for ever."""
+    """Ignore SIGINT in the block: a second Ctrl-C while the pool finishes its last files would block it for ever."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -241,7 +241,7 @@ def _interrupts_ignored() -> Iterator[None]:
 
 
 def _prepare_process() -> None:
-    """Ctrl-C is the parent's to handle, its end ends this process too, and LibRaw takes one core."""
+    """Leave Ctrl-C to the parent process, end with it, and let LibRaw use one core."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["OMP_NUM_THREADS"] = "1"
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -264,7 +264,7 @@ def _develop(source: Path, target: Path, bits: Bits) -> CaptureMetadata | str:
 
 
 def _differences(listed: Mapping[str, Sequence[ListedPair]], captures: Mapping[str, CaptureMetadata]) -> Iterator[str]:
-    """A sentence for each file whose EXIF contradicts the list."""
+    """Yield a message for each file whose EXIF contradicts the list."""
     entries = dict.fromkeys(entry for pairs in listed.values() for pair in pairs for entry in pair.listed)
     for file, said in entries:
         noted = captures.get(file, CaptureMetadata())
@@ -273,11 +273,11 @@ def _differences(listed: Mapping[str, Sequence[ListedPair]], captures: Mapping[s
             ("exposure time in seconds", said.exposure_s, noted.exposure_s),
         ):
             if of_list and of_exif and max(of_list, of_exif) > (1.0 + TOLERANCE) * min(of_list, of_exif):
-                yield f"{file}: {what} is {of_exif:g} in EXIF and {of_list:g} in the list; EXIF is believed"
+                yield f"{file}: {what} is {of_exif:g} in EXIF and {of_list:g} in the list; EXIF is used"
 
 
 def _write_index(index: Path, pairs: Sequence[ListedPair], captures: Mapping[str, CaptureMetadata]) -> int:
-    """Write the pairs whose both files were developed; returns their number."""
+    """Write the pairs of which both files were developed, and return their number."""
     whole = [pair for pair in pairs if pair.dark in captures and pair.bright in captures]
     with atomic_file(index) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)

@@ -1,4 +1,4 @@
-"""Networks as a runtime likes them: the same pictures by fewer and faster operations."""
+"""Rewrite networks for export: the same output by fewer and faster operations."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ from lowlight_enhance.training.models.blocks import ResBlock
 
 
 def optimize_for_runtime(network: nn.Module, frames: Iterable[Tensor] | None = None) -> nn.Module:
-    """A copy of ``network`` to export; what it puts out is the same but for rounding.
+    """Return a copy of ``network`` for export, whose output is the same except for rounding.
 
     Args:
-        network: in inference mode.
-        frames: for a file that is to be quantised, (1, 5, h, w) inputs like the robot's. What is done then pays in
-            int8 alone.
+        network: network in inference mode.
+        frames: for int8 files: (1, 5, h, w) inputs like those of the robot. Some rewrites help in int8 only.
     """
     folded = fold_normalisation(network)
     return folded if frames is None else balance_skips(scale_levels(fold_pooling(folded)), frames)
 
 
 def fold_normalisation(model: nn.Module) -> nn.Module:
-    """A copy whose pairs of convolution and batch normalisation are single convolutions."""
+    """Return a copy with batch normalisation folded into the convolution before it."""
     folded = copy.deepcopy(model).eval()
     for module in list(folded.modules()):
         for name, child in list(module.named_children()):
@@ -37,9 +36,9 @@ def fold_normalisation(model: nn.Module) -> nn.Module:
 
 
 def fold_pooling(model: nn.Module) -> nn.Module:
-    """A copy whose shortcuts take their means of 2x2 pixels by a convolution of each channel.
+    """Return a copy whose shortcuts average 2x2 pixels by a depthwise convolution.
 
-    In int8, ONNX Runtime's average pooling takes longer than all that it makes cheap.
+    In int8, the average pooling of ONNX Runtime takes longer than the convolutions that it makes smaller.
     """
     folded = copy.deepcopy(model)
     for block in folded.modules():
@@ -52,10 +51,10 @@ def fold_pooling(model: nn.Module) -> nn.Module:
 
 
 def scale_levels(model: nn.Module) -> nn.Module:
-    """A copy that sees the logarithms of the white levels as values of -1 to 0; its weights make up for it.
+    """Return a copy whose input has the logarithms of the white levels scaled to -1..0; its weights compensate.
 
-    In int8 the input has one scale: beside logarithms down to -5.6, the colours would keep 45 steps of 255.
-    Normalisation has to be folded before. Networks other than the student stay as they are.
+    In int8 the input has one scale: beside logarithms down to -5.6, the colours would have 45 of 255 steps.
+    Normalisation must be folded before. Only the student changes.
     """
     scaled = copy.deepcopy(model)
     if isinstance(scaled, AffineUNet):
@@ -69,11 +68,11 @@ def scale_levels(model: nn.Module) -> nn.Module:
 
 
 def balance_skips(model: nn.Module, frames: Iterable[Tensor]) -> nn.Module:
-    """A copy whose decoder levels put out values as large as the gated skips that they are concatenated with.
+    """Return a copy whose decoder features have the range of the gated skips that they are concatenated with.
 
-    In int8 a concatenation has one scale: beside values up to 140, a skip of up to 5 would keep nine steps of 255. The
-    outgoing weights make up for it. As of cross-layer equalisation (Nagel et al. 2019), with one factor a level.
-    Normalisation has to be folded before. Networks other than the student stay as they are.
+    In int8 a concatenation has one scale: beside values up to 140, a skip of up to 5 would have nine of 255 steps. The
+    weights that read the features compensate. This is cross-layer equalisation (Nagel et al. 2019) with one factor per
+    level. Normalisation must be folded before. Only the student changes.
     """
     balanced = copy.deepcopy(model)
     if not isinstance(balanced, AffineUNet):
@@ -99,15 +98,15 @@ def balance_skips(model: nn.Module, frames: Iterable[Tensor]) -> nn.Module:
 
 
 def _scale(level: DecoderLevel, reader: nn.Conv2d, factor: float) -> None:
-    """Multiply what ``level`` adds to its skip, and divide by as much where it is read."""
+    """Multiply the features of ``level`` by ``factor``, and divide the weights that read them."""
     smooth, reduce = _convolution(level.smooth), _convolution(level.gate.reduce)
     for parameter in smooth.parameters():
         parameter.mul_(factor)
-    for convolution in (reduce, reader):  # both read the skip first
+    for convolution in (reduce, reader):  # the skip comes first in their input
         convolution.weight[:, smooth.out_channels :].div_(factor)
 
 
 def _convolution(folded: nn.Module) -> nn.Conv2d:
-    """``folded``, which is a convolution since its normalisation is in it."""
+    """Return ``folded`` as the convolution that it is after folding."""
     assert isinstance(folded, nn.Conv2d)
     return folded

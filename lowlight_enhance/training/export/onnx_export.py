@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -77,7 +81,8 @@ def export(
         file = temporary.with_name(".float32.onnx")
         inputs = reduction.network_inputs(model_input) if reduction else None
         network = optimize_for_runtime(loaded.network, map(torch.from_numpy, inputs) if inputs else None)
-        with tempfile_default(file.parent):  # so that the next export removes the files of a killed one
+        # tempfile_default: the next export removes the temporary files of a killed one.
+        with tempfile_default(file.parent), _quiet_exporter():
             write_onnx(network, model_input, file, {STEP_KEY: str(loaded.step)})
         difference = compare(loaded.network, file, model_input)
         if not difference <= TOLERANCE:
@@ -91,6 +96,20 @@ def export(
         fidelity = write_reduced(file, temporary, reduction)
         fidelity.check(reduction.limits, target)
     return Exported(difference, fidelity)
+
+
+@contextlib.contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Hide messages of the exporter that users can ignore: missing torchvision operators, and its own deprecations."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def write_onnx(model: nn.Module, model_input: ModelInput, file: Path, metadata: dict[str, str]) -> None:

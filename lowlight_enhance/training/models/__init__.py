@@ -1,1 +1,1 @@
-"""The networks."""
+"""Networks: teacher, students and discriminator."""

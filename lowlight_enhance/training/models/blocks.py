@@ -1,4 +1,4 @@
-"""Parts that the networks share: convolution with normalisation, ResBlock, attention gate, decoder level."""
+"""Building blocks of the networks: convolution with normalisation, ResBlock, attention gate, decoder level."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ResBlock(nn.Module):
 
 
 class AttentionGate(nn.Module):
-    """Weighs a skip by what the decoder knows: (B, C, H, W) skip and decoder -> (B, C, H, W) gated skip.
+    """Weights a skip connection by decoder features: (B, C, H, W) skip and decoder -> (B, C, H, W) gated skip.
 
     1x1 convolution of both to C / 2 channels, 1x1 convolution back to C, sigmoid.
     """
@@ -47,7 +47,7 @@ class AttentionGate(nn.Module):
 
 
 class UpBlock(nn.Module):
-    """Bilinear x2, 3x3, the gated skip beside it, two 3x3, dropout: -> (B, outputs, 2H, 2W)."""
+    """Bilinear x2, 3x3, concatenation with the gated skip, two 3x3, dropout: -> (B, outputs, 2H, 2W)."""
 
     def __init__(self, inputs: int, outputs: int, dropout: float) -> None:
         super().__init__()
@@ -65,23 +65,23 @@ class UpBlock(nn.Module):
 
 
 def upsample(x: Tensor) -> Tensor:
-    """(B, C, H, W) -> (B, C, 2H, 2W), bilinear."""
+    """Upsample (B, C, H, W) to (B, C, 2H, 2W), bilinear."""
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
 def encoder(inputs: int, channels: tuple[int, ...]) -> nn.ModuleList:
-    """ResBlocks with a strided first convolution: level k works at 1 / 2**(k + 1) of the input's size."""
+    """Return ResBlocks with a strided first convolution: level k has 1 / 2**(k + 1) of the size of the input."""
     return nn.ModuleList(ResBlock(a, b, stride=2) for a, b in zip((inputs, *channels[:-1]), channels, strict=True))
 
 
 def decoder(channels: tuple[int, ...], dropout: float) -> nn.ModuleList:
-    """The way up of an ``encoder`` of these channels, from the lowest level to the first."""
+    """Return the decoder levels for an ``encoder`` with these channels, from the lowest level to the first."""
     levels = reversed(range(len(channels) - 1))
     return nn.ModuleList(UpBlock(channels[k + 1], channels[k], dropout) for k in levels)
 
 
 def encode_decode(x: Tensor, down: nn.ModuleList, up: nn.ModuleList) -> tuple[Tensor, Tensor]:
-    """Features of the lowest level (B, channels[-1], H/2**n, W/2**n), of the top (B, channels[0], H/2, W/2)."""
+    """Return features of the lowest level (B, channels[-1], H/2**n, W/2**n) and the top (B, channels[0], H/2, W/2)."""
     skips = []
     for block in down:
         x = block(x)
@@ -94,5 +94,5 @@ def encode_decode(x: Tensor, down: nn.ModuleList, up: nn.ModuleList) -> tuple[Te
 
 
 def parameter_count(model: nn.Module) -> int:
-    """Trainable parameters."""
+    """Return the number of trainable parameters."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)

@@ -1,4 +1,4 @@
-"""The two discriminators: one score a picture, as in the paper; and beside it one a pixel, by a U-Net."""
+"""Discriminators: one score per picture, as in the paper, and optionally one per pixel by a U-Net."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lowlight_enhance.training.config import check_range
 from lowlight_enhance.training.models.blocks import decoder, encode_decode, encoder, upsample
 
 Scores = tuple[Tensor, ...]
-"""What a discriminator thinks of B pictures, by head; higher is more real: (B, 1), and (B, 1, H, W) from a U-Net."""
+"""Scores of B pictures, higher is more real: (B, 1), and with ``per_pixel`` also (B, 1, H, W)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class DiscriminatorConfig:
 
     Attributes:
         channels: width of each level; level k works at 1 / 2**(k + 1) of the input's size.
-        per_pixel: also judge every pixel, by a decoder (Schönfeld et al. 2020).
+        per_pixel: also score every pixel, by a decoder (Schönfeld et al. 2020).
     """
 
     channels: tuple[int, ...] = (64, 128, 256, 512)
@@ -33,9 +33,9 @@ class DiscriminatorConfig:
 class Discriminator(nn.Module):
     """(B, 3, H, W) picture in 0..1 -> Scores; H and W are multiples of 2**levels.
 
-    The teacher's ResBlocks, then the mean over all places and one linear score: 4.9 M parameters in the paper's size.
-    With ``per_pixel`` a decoder of the teacher's kind brings the lowest level back up to a score for each pixel, after
-    Schönfeld et al. 2020, "A U-Net Based Discriminator for GANs"; of that paper the CutMix consistency is left out.
+    ResBlocks as in the teacher, then the mean over all positions and a linear score: 4.9 M parameters in the size of
+    the paper. With ``per_pixel`` a decoder as in the teacher upsamples the lowest level to a score for each pixel,
+    after Schönfeld et al. 2020, "A U-Net Based Discriminator for GANs", without its CutMix consistency loss.
     """
 
     def __init__(self, config: DiscriminatorConfig | None = None) -> None:

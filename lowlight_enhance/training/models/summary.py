@@ -22,10 +22,10 @@ class Summary:
     """One network.
 
     Attributes:
-        name: as the command prints it.
-        parameters: trainable ones.
-        megabytes: of these in fp32; 1 MB = 1e6 bytes.
-        size: height and width in pixels of the input that the arithmetic is counted for.
+        name: name in the output of the command.
+        parameters: number of trainable parameters.
+        megabytes: size of these in float32; 1 MB = 1e6 bytes.
+        size: height and width in pixels of the input for ``gmacs``.
         gmacs: 1e9 multiply-accumulate operations of convolutions and matrix products, for one picture.
     """
 
@@ -37,7 +37,7 @@ class Summary:
 
 
 SIZE_MULTIPLE = 32
-"""Of the input of any of them."""
+"""Height and width of the input of every network are multiples of this."""
 
 PRESETS: tuple[tuple[str, Callable[[], nn.Module], int, int], ...] = (
     ("teacher", Teacher, CHANNELS, 256),
@@ -46,11 +46,11 @@ PRESETS: tuple[tuple[str, Callable[[], nn.Module], int, int], ...] = (
     ("student, as in the paper", lambda: Teacher(PAPER_STUDENT), CHANNELS, 128),
     ("student, as shipped", AffineUNet, CHANNELS, 128),
 )
-"""(name, network, channels of its input, size in pixels that the paper trains it at)."""
+"""(name, network, channels of its input, size in pixels of its training in the paper)."""
 
 
 def summarise(name: str, make: Callable[[], nn.Module], channels: int, size: int) -> Summary:
-    """Counted on torch's meta device: shapes only, no arithmetic is done.
+    """Count on the meta device of torch, without arithmetic.
 
     Raises:
         ConfigError: ``size`` cannot be halved as often as the networks do.
@@ -67,7 +67,7 @@ def summarise(name: str, make: Callable[[], nn.Module], channels: int, size: int
 
 
 def table(size: int | None = None) -> list[str]:
-    """Lines of text, one a preset below the head; at the paper's sizes unless ``size`` is given."""
+    """Return a header and a line for each preset, at ``size`` or else the sizes of the paper."""
     lines = [f"{'network':<26} {'parameters':>11} {'fp32':>9}   {'input':>9} {'GMACs':>7}"]
     for name, make, channels, usual in PRESETS:
         s = summarise(name, make, channels, size or usual)

@@ -1,4 +1,4 @@
-"""The teacher: the paper's attention-gated residual U-Net, which learns adversarially; and its student's preset.
+"""The teacher of the paper, an attention-gated residual U-Net, and the size of the student of the paper.
 
 Design after M. Alegredo, "Low-Light Image Reconstruction for Computationally Limited Systems": encoder levels are
 ResBlocks of two 3x3 convolutions (He et al. 2016), the first strided by 2; decoder levels are bilinear upsampling and
@@ -6,8 +6,8 @@ convolution, with dropout; each skip passes a concatenative attention gate with 
 (after Oktay et al. 2018) and is concatenated with the decoder's features, doubling their channels.
 
 The paper gives 512 channels for the second-to-last level and 38.1 M parameters in all. Widths that double up to there
-and two convolutions after each concatenation are the usual reading of such a net; the width of the last level is ours,
-chosen so that the total is the paper's.
+and two convolutions after each concatenation are usual for such networks. The width of the last level is ours, chosen
+so that the total is that of the paper.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def test_no_pictures_at_all_is_an_error() -> None:
 
 @pytest.mark.parametrize(("simulated", "unused"), [(0.0, "--photos"), (1.0, "the training pairs of --pairs")])
 def test_pictures_that_would_never_be_drawn_are_an_error(simulated: float, unused: str) -> None:
-    with pytest.raises(ConfigError, match=f"simulated is {simulated:g}, so {unused} would never be drawn"):
+    with pytest.raises(ConfigError, match=f"simulated is {simulated:g}, so {unused} would never be used"):
         batches(simulated=simulated)
 
 

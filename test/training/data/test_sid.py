@@ -177,8 +177,8 @@ def test_exif_that_contradicts_the_list_is_named_and_believed(
     prepare(raws, out)
     warnings = [record.message for record in caplog.records if record.levelno == logging.WARNING]
     assert warnings == [
-        f"{SHORT}: ISO is 400 in EXIF and 200 in the list; EXIF is believed",
-        f"{SHORT}: exposure time in seconds is 0.1 in EXIF and 0.04 in the list; EXIF is believed",
+        f"{SHORT}: ISO is 400 in EXIF and 200 in the list; EXIF is used",
+        f"{SHORT}: exposure time in seconds is 0.1 in EXIF and 0.04 in the list; EXIF is used",
     ]
     assert (rows(out / "sony.csv")[0]["iso"], rows(out / "sony.csv")[0]["exposure_s"]) == ("400", "0.1")
 
