@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
+
+from lowlight_enhance.core.files import translate_os_errors
 
 Parts = Mapping[str, Tensor | float]
 """Losses of a batch by name."""
@@ -50,12 +53,23 @@ class RunLog:
         self._begin()
 
     def __enter__(self) -> RunLog:
+        self._thread_hook = threading.excepthook
+        threading.excepthook = self._on_thread_error
         return self
 
     def __exit__(self, *_: object) -> None:
         self.bar.close()
-        if self.writer:
-            self.writer.close()
+        try:
+            if self.writer:
+                with translate_os_errors(self.file.parent):
+                    self.writer.close()
+        finally:
+            threading.excepthook = self._thread_hook
+
+    def _on_thread_error(self, error: threading.ExceptHookArgs) -> None:
+        """Leave out the traceback of TensorBoard's thread on a full disk: the next call of the writer raises it."""
+        if not (isinstance(error.exc_value, OSError) and type(error.thread).__module__.startswith("tensorboard.")):
+            self._thread_hook(error)
 
     def _begin(self) -> None:
         self.totals: dict[str, Tensor] = {}
@@ -84,7 +98,8 @@ class RunLog:
         """Write the scores of a validation."""
         self._write(step, {f"val_{name}": value for name, value in validation.scores.items()})
         if self.writer and validation.picture is not None:
-            self.writer.add_image("dark, enhanced, reference", validation.picture, step)
+            with translate_os_errors(self.file.parent):
+                self.writer.add_image("dark, enhanced, reference", validation.picture, step)
         self.since = time.monotonic()
 
     def print(self, text: str) -> None:
@@ -95,8 +110,9 @@ class RunLog:
     def _write(self, step: int, row: dict[str, float]) -> None:
         if not self.writer:
             return
-        with self.file.open("a") as file:
-            file.write(json.dumps({"step": step, **row}) + "\n")
-        for name, value in row.items():
-            self.writer.add_scalar(name, value, step)
+        with translate_os_errors(self.file.parent):
+            with self.file.open("a") as file:
+                file.write(json.dumps({"step": step, **row}) + "\n")
+            for name, value in row.items():
+                self.writer.add_scalar(name, value, step)
         self.print("  ".join([f"step {step}", *(f"{name} {value:.4g}" for name, value in row.items())]))
