@@ -21,6 +21,9 @@ DEADLINE_S = 180.0
 ANSWER_S = 3.0
 """A client may discover a service before the service discovers the client; the first answer is then lost."""
 
+NEW_STAMP_S = 1000
+"""Longer than any memory of the pipeline, so a frame with a new stamp is enhanced as a first frame."""
+
 NODE = "lowlight_enhance"
 BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
@@ -83,6 +86,7 @@ class RosGraph:
         overrides = [NodeParameter(name, value=value) for name, value in values.items()]
         self.node = EnhanceNode(context=self.context, namespace=namespace, parameter_overrides=overrides)
         self.peer = PeerNode(self.context, namespace)
+        self._stamps = set()
         self.peer.executor.add_node(self.node)
         if start:
             self.node.start()
@@ -94,7 +98,13 @@ class RosGraph:
         return self.node.set_parameters([NodeParameter(name, value=value) for name, value in dotted(values).items()])
 
     def process(self, sent):
-        """Publish ``sent`` until an output image with its stamp arrives; returns that image."""
+        """Publish ``sent`` until an output image with its stamp arrives; returns that image.
+
+        The stamp of an earlier call is replaced by a later one: outputs of that call may still arrive.
+        """
+        while (sent.header.stamp.sec, sent.header.stamp.nanosec) in self._stamps:
+            sent.header.stamp.sec += NEW_STAMP_S
+        self._stamps.add((sent.header.stamp.sec, sent.header.stamp.nanosec))
         images = self.peer.images
         images.clear()
         self.peer.spin_until(

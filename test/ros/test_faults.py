@@ -223,11 +223,14 @@ def test_a_node_slower_than_its_camera_enhances_the_newest_frame(start_graph):
     newest, behind, done = [0], [], threading.Event()
 
     def slow(rgb, capture):
-        time.sleep(0.05)
+        """Take as long as the camera takes for five more frames."""
+        last = newest[0] + 5
+        while newest[0] < last and not done.is_set():
+            time.sleep(0.01)
         return fast(rgb, capture)
 
     def shoot():
-        """Publish a hundred frames a second, numbered by their stamps."""
+        """Publish up to a hundred frames a second, numbered by their stamps."""
         while not done.is_set():
             newest[0] += 1
             peer.image_publisher.publish(dark_image(newest[0]))
