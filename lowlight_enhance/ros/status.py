@@ -16,6 +16,9 @@ Finding = tuple[int, str]
 MAX_HARDWARE_ID_CHARACTERS = 255
 """The hardware_id is the frame_id of the images, which anyone who publishes images can make megabytes long."""
 
+MAX_TEXT_CHARACTERS = 2000
+"""Limit for the message and for each value. Errors repeat names that others choose, such as that of a model."""
+
 
 def node_status(
     name: str, state: str, state_error: str, diagnostics: Diagnostics, handler: FrameHandler | None
@@ -45,9 +48,9 @@ def node_status(
     return DiagnosticStatus(
         level=bytes([findings[0][0]]),
         name=f"{name}: enhancement",
-        message="; ".join(text for _, text in findings),
+        message="; ".join(text for _, text in findings)[:MAX_TEXT_CHARACTERS],
         hardware_id=frame_id or "no image yet",
-        values=[KeyValue(key=key, value=value) for key, value in values.items()],
+        values=[KeyValue(key=key, value=value[:MAX_TEXT_CHARACTERS]) for key, value in values.items()],
     )
 
 

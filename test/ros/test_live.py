@@ -146,6 +146,14 @@ def test_the_hardware_id_is_bounded(graph):
     assert graph.node.status().hardware_id == "x" * 255
 
 
+def test_the_texts_of_the_diagnostics_are_bounded(graph):
+    [result] = graph.set_parameters(model="x" * 1_000_000)
+    assert not result.successful
+    status = graph.node.status()
+    assert values(graph)["model_error"].startswith("model 'xxx")
+    assert max(len(text) for text in [status.message, *values(graph).values()]) == 2000
+
+
 # Phases
 
 
