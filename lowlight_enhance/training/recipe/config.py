@@ -110,12 +110,15 @@ class ExportConfig:
         models: ONNX files.
         weights: networks whose float32 weights are written as a safetensors file of the same name.
         limits: largest loss of files of reduced precision.
-        calibration_seed: seed of the simulated frames that calibrate int8.
+        calibration: manifest of the frames that calibrate int8 and measure the loss; None: frames of the training
+            pictures.
+        calibration_seed: seed of the frames that are simulated from the training pictures.
     """
 
     models: tuple[ModelConfig, ...] = ()
     weights: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
+    calibration: str | None = None
     calibration_seed: int = 0
 
     def __post_init__(self) -> None:
@@ -195,7 +198,9 @@ class RecipeConfig:
     def manifests(self) -> list[Path]:
         """All manifests, each once."""
         data, evaluation = self.data, self.evaluation
-        names = (*data.pairs, *data.photos, *data.unlabelled, *evaluation.pairs, *evaluation.photos)
+        names = [*data.pairs, *data.photos, *data.unlabelled, *evaluation.pairs, *evaluation.photos]
+        if self.export.calibration is not None:
+            names.append(self.export.calibration)
         return [Path(name) for name in dict.fromkeys(names)]
 
 
@@ -215,11 +220,14 @@ def load_recipe(path: Path) -> RecipeConfig:
     def located(stage: TrainingStage) -> TrainingStage:
         return stage if stage.config is None else replace(stage, config=str(path.parent / stage.config))
 
-    data, evaluation = config.data, config.evaluation
+    data, export, evaluation = config.data, config.export, config.evaluation
+    if export.calibration is not None:
+        export = replace(export, calibration=str(path.parent / export.calibration))
     recipe = replace(
         config,
         data=DataSourcesConfig(relative(data.pairs), relative(data.photos), relative(data.unlabelled)),
         networks=tuple(map(located, config.networks)),
+        export=export,
         evaluation=replace(evaluation, pairs=relative(evaluation.pairs), photos=relative(evaluation.photos)),
     )
     for stage in recipe.networks:

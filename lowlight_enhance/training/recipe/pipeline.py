@@ -19,7 +19,7 @@ from lowlight_enhance.core.errors import ConfigError, DataError
 from lowlight_enhance.training.data.pictures import Sources
 from lowlight_enhance.training.data.verification import check_manifests, sha256_of
 from lowlight_enhance.training.distill import DistillConfig, distill
-from lowlight_enhance.training.export.calibration import CalibrationFrame, training_frames
+from lowlight_enhance.training.export.calibration import CalibrationFrame, listed_frames, training_frames
 from lowlight_enhance.training.export.onnx_export import export
 from lowlight_enhance.training.export.reduced_precision import MAX_FRAMES, Limits, Reduction
 from lowlight_enhance.training.export.weights import SUFFIX, write_weights
@@ -121,18 +121,22 @@ def _export(config: RecipeConfig, sources: Sources, out: Path, log: Log) -> None
     folder = out / MODELS
     checkpoints = {stage.name: out / stage.name / CHECKPOINT for stage in config.networks}
     data = {stage.name: stage.settings().data for stage in config.networks}
+    calibration = None if config.export.calibration is None else Path(config.export.calibration)
 
     def action() -> None:
         for model in config.export.models:
-            frames = training_frames(sources, data[model.network], MAX_FRAMES, config.export.calibration_seed)
+            if calibration is None:
+                frames = training_frames(sources, data[model.network], MAX_FRAMES, config.export.calibration_seed)
+            else:
+                frames = listed_frames(calibration, sources.root)
             log(_export_model(model, frames, config.export.limits, checkpoints[model.network], folder))
         for name in config.export.weights:
             write_weights(load_checkpoint(checkpoints[name]), folder / f"{name}{SUFFIX}")
             log(f"{folder / name}{SUFFIX}")
 
     inputs: dict[str, Any] = {
-        "config": dataclasses.asdict(config.export),
-        "manifests": _hashes([*sources.pairs, *sources.photos]),
+        "config": {**dataclasses.asdict(config.export), "calibration": None},  # the hash below stands for the path
+        "manifests": _hashes([*sources.pairs, *sources.photos] if calibration is None else [calibration]),
         "networks": {name: sha256_of(path) for name, path in checkpoints.items()},
     }
     run_stage(folder, inputs, action, log, redo=True)

@@ -310,6 +310,17 @@ def test_a_student_may_be_trained_without_a_teacher(recipe: Path) -> None:
     assert "evaluation: finished" in lines
 
 
+def test_int8_is_calibrated_on_the_listed_frames(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    edit(finished, "  weights: [student, tiny]\n", "  weights: [student]\n  calibration: calibration.csv\n")
+    rows = (finished.parent / "pairs.csv").read_text().splitlines()
+    (finished.parent / "calibration.csv").write_text("\n".join(rows[:2]) + "\n")
+    seen: list[int] = []
+    monkeypatch.setattr(pipeline, "_export_model", lambda _model, frames, *_: seen.append(len(frames)))
+    monkeypatch.setattr(pipeline, "_evaluate", lambda *_: Path("table.md"))
+    assert "models: started" in run(finished, "run")
+    assert seen == [1, 1]
+
+
 def test_a_network_may_be_distilled_from_a_student(recipe: Path) -> None:
     edit(recipe, "name: tiny, command: distill, teacher: teacher", "name: tiny, command: distill, teacher: student")
     assert [stage.teacher for stage in load_recipe(recipe).networks] == [None, "teacher", "student"]
