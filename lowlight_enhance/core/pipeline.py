@@ -78,7 +78,7 @@ class PipelineConfig:
     metadata_max_age_s: float = 1.0
     fallback: CaptureMetadata = UNKNOWN
     metadata: MetadataSettings = field(default_factory=MetadataSettings)
-    profile: Profile = "viewing"
+    profile: Profile = "detection"
     strength: float | None = None
     bypass_above: float = 0.0
     bypass_hysteresis: float = 10.0

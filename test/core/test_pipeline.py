@@ -72,7 +72,7 @@ class Recorder:
 
 def stream(**config: Any) -> tuple[Pipeline, Recorder, Health]:
     enhance, health = Recorder(), Health()
-    return Pipeline(enhance, PipelineConfig(**config), health), enhance, health
+    return Pipeline(enhance, PipelineConfig(**{"strength": 1.0, **config}), health), enhance, health
 
 
 def test_a_frame_keeps_its_header_size_and_encoding() -> None:

@@ -72,7 +72,7 @@ def never(_rgb: np.ndarray, _capture: CaptureMetadata) -> np.ndarray:
 
 
 def stream(enhance: Any, **config: Any) -> Pipeline:
-    return Pipeline(enhance, PipelineConfig(**config), Health())
+    return Pipeline(enhance, PipelineConfig(**{"strength": 1.0, **config}), Health())
 
 
 @pytest.fixture

@@ -82,7 +82,7 @@ class RosGraph:
 
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
-        values = {"malloc_tuning": False, **dotted(parameters)}
+        values = {"malloc_tuning": False, "strength": 1.0, **dotted(parameters)}
         overrides = [NodeParameter(name, value=value) for name, value in values.items()]
         self.node = EnhanceNode(context=self.context, namespace=namespace, parameter_overrides=overrides)
         self.peer = PeerNode(self.context, namespace)

@@ -105,7 +105,7 @@ def drawn(strip: Strip, enhance: Enhance) -> Picture:
     for number, scene in enumerate(strip.scenes):
         reference = window(load_photo(scene.photo), scene.top)
         clip = dark_clip(reference, DarkExposure(strip.stops, strip.capture, SENSOR), number)
-        alone, stream = (StreamRenderer(enhance, PipelineConfig()) for _ in range(2))
+        alone, stream = (StreamRenderer(enhance, PipelineConfig(profile="viewing")) for _ in range(2))
         from_one, from_all = alone.enhance(clip[-1]), [stream.enhance(frame) for frame in clip][-1]
         frames = {
             "photograph": reference,

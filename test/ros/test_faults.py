@@ -268,7 +268,7 @@ def test_two_cameras_in_two_namespaces(start_graph):
     assert left.node.status().name == "/left/lowlight_enhance: enhancement"
     assert right.node.status().name == "/right/lowlight_enhance: enhancement"
     assert left.set_parameters(strength=0.5)[0].successful
-    assert right.node.get_parameter("strength").value == -1.0
+    assert right.node.get_parameter("strength").value == 1.0
     left.node.trigger_shutdown()
     assert right.process(dark_image(7)).encoding == "mono8"
     right.set_parameters(output__encoding="bgr8")

@@ -53,7 +53,7 @@ def start(tmp_path):
 
 
 def test_it_continues_after_a_corrupt_frame(peer, start, tiny_model):
-    node = start(model=tiny_model, metadata__type=DIAGNOSTIC_ARRAY)
+    node = start(model=tiny_model, strength=1.0, metadata__type=DIAGNOSTIC_ARRAY)
     peer.wait_for_node(metadata=True)
     first, bad, second = dark_image(1), corrupt_image(2), dark_image(3)
     peer.metadata_publisher.publish(capture_metadata(first))

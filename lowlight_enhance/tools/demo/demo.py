@@ -65,8 +65,8 @@ class DemoSettings:
             raise ConfigError(f"--rate {self.rate_hz}: give 1 to 60 frames per second, or leave it out")
 
     def node_parameters(self) -> dict[str, object]:
-        """Return the node's parameters that these options set."""
-        parameters: dict[str, object] = {}
+        """Return the parameters of the node: full strength, for people, and what the options set."""
+        parameters: dict[str, object] = {"profile": "viewing"}
         if self.model is not None:
             parameters["model"] = self.model.resolve()
         if self.working_size is not None:

@@ -193,10 +193,13 @@ def write_int8(source: Path, target: Path, tensors: Iterator[Tensor], float_tail
 
 
 def _float_nodes(model: onnx.ModelProto, float_tail: int) -> list[str]:
-    """Return the names of the nodes before the first convolution, and of the last ``float_tail`` convolutions."""
+    """Return the names of the nodes before the first convolution, and from the first of the last ``float_tail`` on.
+
+    The tail includes what follows the last convolution: the gain of a dark frame is large, and its steps would show.
+    """
     nodes = list(model.graph.node)
     places = [place for place, node in enumerate(nodes) if node.op_type == "Conv"]
-    return [node.name for node in nodes[: places[0]]] + [nodes[place].name for place in places[-float_tail:]]
+    return [node.name for node in [*nodes[: places[0]], *nodes[places[-float_tail] :]]]
 
 
 class CalibrationTensors:

@@ -30,7 +30,7 @@ class Doubling:
 
 
 def test_the_renderings_and_their_order() -> None:
-    found = renderings(Doubling(), ("blur", "gamma"), PipelineConfig())
+    found = renderings(Doubling(), ("blur", "gamma"), PipelineConfig(strength=1.0))
     assert [rendering.name for rendering in found] == [DARK, "blur", "gamma", ALONE, STREAM]
     assert [rendering.needs_all_frames for rendering in found] == [False] * 4 + [True]
     images = {rendering.name: rendering.start()(frame(0, 20)) for rendering in found}
@@ -45,7 +45,7 @@ def test_the_renderings_and_their_order() -> None:
 
 def test_frames_reach_the_model_with_their_metadata() -> None:
     model = Doubling()
-    render = StreamRenderer(model, PipelineConfig())
+    render = StreamRenderer(model, PipelineConfig(strength=1.0))
     assert int(render(frame(0, 30)).max()) == 60
     assert int(render(frame(1, 40)).max()) == 80
     assert model.captures == [CaptureMetadata(800.0, 0.02)] * 2

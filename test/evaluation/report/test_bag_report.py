@@ -55,7 +55,9 @@ def doubled(number: int, topic: str, received_ns: int, **size: int) -> BagMessag
 
 
 def evaluated(path: Path, enhance: Any, **config: Any) -> list[Section]:
-    return evaluate_bag(path, enhance, BagEvaluationConfig(**config), lambda frames: None)
+    return evaluate_bag(
+        path, enhance, BagEvaluationConfig(**{"stream": PipelineConfig(strength=1.0), **config}), lambda frames: None
+    )
 
 
 @pytest.mark.parametrize("style", DRIVER_RECORDINGS)

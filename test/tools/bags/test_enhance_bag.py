@@ -53,7 +53,9 @@ def test_recording_of_a_driver(style: str, storage: str, tmp_path: Path) -> None
     source = write_bag(tmp_path / "in", recorded.sent + SECRETS, storage)
     doubler = DoublingEnhancer()
     settings = MetadataSettings(gain_unity=1.0)
-    report = enhance_in_process(source, tmp_path / "out", doubler, stream=PipelineConfig(metadata=settings))
+    report = enhance_in_process(
+        source, tmp_path / "out", doubler, stream=PipelineConfig(strength=1.0, metadata=settings)
+    )
     namespace = recorded.image.rpartition("/")[0]
     added = [f"{namespace}/image_enhanced", f"{namespace}/enhanced/camera_info"]
 

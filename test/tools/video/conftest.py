@@ -21,4 +21,4 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def settings(tiny_model: Path) -> VideoSettings:
-    return VideoSettings(pipeline=PipelineConfig(smoothing_s=0.0), model=tiny_model, threads=1)
+    return VideoSettings(pipeline=PipelineConfig(strength=1.0, smoothing_s=0.0), model=tiny_model, threads=1)

@@ -106,9 +106,8 @@ def test_more_convolutions_at_the_end_may_stay_in_float32(tmp_path: Path, frames
     kinds = [made_by.get(node.input[1]) for node in graph.node if node.op_type == "Conv"]
     assert kinds[-2:] == [None, None]
     assert set(kinds[:-2]) == {"DequantizeLinear"}
-    _, usual = reduced(tmp_path, "int8", frames)
     assert fidelity is not None
-    assert fidelity.psnr_db > usual.psnr_db
+    assert fidelity.psnr_db > 50.0
     with pytest.raises(ConfigError, match="float tail 0"):
         Reduction("int8", frames, float_tail=0)
 
