@@ -20,6 +20,7 @@ from typing import Any
 from lowlight_enhance import cli
 from lowlight_enhance.core.inference.model_file import read_model
 from lowlight_enhance.core.inference.model_zoo import find_model
+from lowlight_enhance.core.pipeline import PROFILES
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "detectors.md"
 RESULTS = re.compile(r"(?<=<!-- results -->\n).*?(?=<!-- /results -->)", re.DOTALL)
@@ -49,7 +50,9 @@ def main() -> int:
     parser.add_argument("--model", default="student_int8")
     parser.add_argument("--limit", default="64", help="photographs (default: %(default)s)")
     parser.add_argument("--clip-frames", default="8", help="frames of a clip (default: %(default)s)")
-    parser.add_argument("--strength", default="1.0", help="strength of the enhancement (default: %(default)s)")
+    parser.add_argument(
+        "--strength", default=str(PROFILES["detection"]), help="strength of the enhancement (default: %(default)s)"
+    )
     parser.add_argument(
         "--full-well", default="10000", help="electrons of the sensor at ISO 100 (default: %(default)s)"
     )
@@ -58,7 +61,7 @@ def main() -> int:
     if isinstance(found, int):
         return found
     document = DOCUMENT.read_text(encoding="utf-8")
-    DOCUMENT.write_text(RESULTS.sub(lambda _: markdown(found), document), encoding="utf-8")
+    DOCUMENT.write_text(RESULTS.sub(lambda _: markdown(found, options.strength), document), encoding="utf-8")
     return 0
 
 
@@ -81,12 +84,12 @@ def measure(options: argparse.Namespace, model: Path) -> dict[str, Any] | int:
     return content
 
 
-def markdown(found: dict[str, Any]) -> str:
+def markdown(found: dict[str, Any], strength: str) -> str:
     """Return the tables as Markdown."""
     settings = found["settings"]
     parts = [
         f"`{settings['model']}` ({settings['sha256'][:12]}), clips of {settings['clip_frames']} frames, "
-        f"sensor of {settings['full_well']:g} electrons at ISO 100:\n"
+        f"sensor of {settings['full_well']:g} electrons at ISO 100, strength {float(strength):g}:\n"
     ]
     return "\n".join(parts + [_table(table) for table in found["tables"]])
 
