@@ -33,7 +33,7 @@ def test_a_strip_shows_photograph_dark_frame_and_both_enhancements() -> None:
         means = [float(panel[40:].mean()) for panel in whole]
         assert means[1] < 0.5 * min(means[0], means[2], means[3])
     for panel in (panels[1][2], panels[1][3]):
-        assert panel[0, 0, 2] > 240, "the network is told the capture"
+        assert panel[0, 0, 2] > 240, "the network gets the capture"
         assert panel[0, 0, :2].max() < 10
     reference = showcase.window(showcase.load_photo("coffee"), 0.5)
     assert np.array_equal(panels[1][0], reference[150:390, 230:550]), "parts are shown pixel by pixel"

@@ -20,12 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowlight_enhance.core.enhancement.enhancer import Enhancer, FrameEnhancer
-from lowlight_enhance.core.enhancement.motion import scaled
-from lowlight_enhance.core.enhancement.temporal_fusion import TemporalFusion, TemporalFusionConfig
 from lowlight_enhance.core.enhancement.temporal_smoothing import SMOOTHING_S, TemporalSmoother
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.inference.model_input import to_8_bit
 from lowlight_enhance.core.inference.model_zoo import default_model
+from lowlight_enhance.core.pipeline import PipelineConfig
+from lowlight_enhance.evaluation.detection.clips import ClipFrame
+from lowlight_enhance.evaluation.detection.renderings import StreamRenderer
 from lowlight_enhance.evaluation.flicker_report import FlickerMetrics, FlickerReport
 from lowlight_enhance.evaluation.metrics import LUMA_WEIGHTS, psnr_db
 from lowlight_enhance.simulation.sequences import SEQUENCES, Picture, SequenceFrame, SequenceOptions, simulate_sequence
@@ -113,13 +114,16 @@ def measure_sequence(
 ) -> SequenceFlicker:
     """Enhance a sequence in the three variants and measure each."""
     alone, smoothed, fused, dark = _FrameChanges(), _FrameChanges(), _FrameChanges(), _FrameChanges()
-    smoother, fusion = TemporalSmoother(), _FusedStream(enhance, smoothing_s)
+    smoother, stream = (
+        TemporalSmoother(),
+        StreamRenderer(enhance, PipelineConfig(strength=1.0, smoothing_s=smoothing_s)),
+    )
     stamp_ns = 1_000_000_000
     for frame in frames:
         maps = enhance.maps(frame.dark, frame.capture)
         alone.add(enhance.apply(maps, frame.dark), frame)
         smoothed.add(enhance.apply(maps, frame.dark, smoother(maps, stamp_ns, smoothing_s)), frame)
-        fused.add(fusion(frame, stamp_ns), frame)
+        fused.add(stream.enhance(ClipFrame(frame.dark, frame.capture, stamp_ns)), frame)
         dark.add(frame.dark, frame, is_output=False)
         stamp_ns += round(1e9 / rate_hz)
     gain = float(np.sum(alone.means) / max(float(np.sum(dark.means)), 1e-6))
@@ -130,22 +134,6 @@ def measure_sequence(
         smoothed.metrics(responses[0]),
         fused.metrics(responses[1]),
     )
-
-
-class _FusedStream:
-    """Fusion, network and smoothing of one sequence, as the pipeline does them."""
-
-    def __init__(self, enhance: FrameEnhancer, smoothing_s: float) -> None:
-        self._enhance, self._smoothing_s = enhance, smoothing_s
-        self._fusion, self._smoother = TemporalFusion(), TemporalSmoother()
-
-    def __call__(self, frame: SequenceFrame, stamp_ns: int) -> NDArray[np.uint8]:
-        fused = self._fusion(frame.dark, frame.capture, stamp_ns, TemporalFusionConfig())
-        maps = self._enhance.maps(fused.rgb, fused.capture, fused.frame_count)
-        motion = fused.motion
-        if motion is not None:
-            motion = scaled(motion, maps.size[1] / frame.dark.shape[1], maps.size[0] / frame.dark.shape[0])
-        return self._enhance.apply(maps, fused.rgb, self._smoother(maps, stamp_ns, self._smoothing_s, motion))
 
 
 class _FrameChanges:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lowlight_enhance.core.enhancement.enhancer import Enhance
+from lowlight_enhance.core.enhancement.enhancer import Enhance, FrameEnhancer
 from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.pipeline import Pipeline, PipelineConfig
 from lowlight_enhance.evaluation.baselines import BASELINES
@@ -60,7 +60,7 @@ def renderings(enhance: Enhance | None, baselines: Iterable[str], config: Pipeli
 class StreamRenderer:
     """Enhances the frames of a clip in order, as the node does."""
 
-    def __init__(self, enhance: Enhance | None, config: PipelineConfig) -> None:
+    def __init__(self, enhance: FrameEnhancer | Enhance | None, config: PipelineConfig) -> None:
         self._config = replace(config, output_encoding="rgb8")
         self._stream = None if enhance is None else Pipeline(enhance, self._config)
 

@@ -29,10 +29,10 @@ FORGIVING = Limits(min_psnr_db=25.0, max_loss_db=2.0)
 
 @pytest.fixture
 def frames(data: Path) -> Sequence[CalibrationFrame]:
-    (data / "told.csv").write_text(
+    (data / "with_metadata.csv").write_text(
         "dark,bright,iso,exposure_s\n0_dark.png,0.png,800,0.02\n1_dark.png,1.png,1600,0.04\n2_dark.png,2.png,800,0.02\n"
     )
-    return listed_frames(data / "told.csv")
+    return listed_frames(data / "with_metadata.csv")
 
 
 def reduced(
@@ -135,10 +135,10 @@ def test_int8_calibrated_with_metadata_still_knows_unknown_metadata_and_high_iso
     target, _ = reduced(tmp_path, "int8", frames)
     export(tmp_path / "best.pt", tmp_path / "fp32.onnx")
     full, small = Enhancer(tmp_path / "fp32.onnx", threads=1), Enhancer(target, threads=1)
-    told = reduced_precision.measure(full, small, frames).psnr_db
+    with_metadata = reduced_precision.measure(full, small, frames).psnr_db
     for capture in (UNKNOWN, CaptureMetadata(102400.0, 30.0)):
         otherwise = [replace(frame, capture=capture) for frame in frames]
-        assert reduced_precision.measure(full, small, otherwise).psnr_db > told - 5.0
+        assert reduced_precision.measure(full, small, otherwise).psnr_db > with_metadata - 5.0
 
 
 def test_what_is_lost_is_measured(data: Path) -> None:
