@@ -62,16 +62,18 @@ def add_distill(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--unlabelled", type=Path, nargs="+", default=[], metavar="CSV", help="manifests of dark pictures alone"
     )
+    _add_init(parser, "student to start from: a safetensors file or a checkpoint of the network in --config")
     parser.set_defaults(run=_run_distill)
 
 
 def _run_distill(options: argparse.Namespace) -> int:
     from lowlight_enhance.training.config import load_config
     from lowlight_enhance.training.distill import DistillConfig, distill
-    from lowlight_enhance.training.networks import load_checkpoint
+    from lowlight_enhance.training.networks import find_weights, load_checkpoint, load_network
 
     config = load_config(DistillConfig, options.config)
-    last = distill(config, load_checkpoint(options.teacher), _sources(options), options.out)
+    init = None if options.init is None else load_network(find_weights(options.init))
+    last = distill(config, load_checkpoint(options.teacher), _sources(options), options.out, init)
     print(f"{last} (next: lowlight export {last} student.onnx)")
     return 0
 
@@ -80,11 +82,10 @@ def add_train_student(commands: Commands[argparse.ArgumentParser]) -> None:
     """Declare `lowlight train-student`."""
     parser = commands.add_parser("train-student", help="train a student on references, or fine-tune one")
     _add_training_options(parser)
-    parser.add_argument(
-        "--init",
-        metavar="MODEL",
-        help="network to start from: a shipped model (student), a safetensors file or a checkpoint; its size and "
-        "model input become the defaults of --config; ignored where a run in --out is continued",
+    _add_init(
+        parser,
+        "network to start from: a shipped model (student), a safetensors file or a checkpoint; its size and model "
+        "input become the defaults of --config",
     )
     parser.set_defaults(run=_run_train_student)
 
@@ -122,6 +123,10 @@ def _sources(options: argparse.Namespace) -> Sources:
     from lowlight_enhance.training.data.pictures import Sources
 
     return Sources(options.pairs, options.photos, getattr(options, "unlabelled", ()), options.data_root)
+
+
+def _add_init(parser: argparse.ArgumentParser, meaning: str) -> None:
+    parser.add_argument("--init", metavar="MODEL", help=f"{meaning}; ignored where a run in --out is continued")
 
 
 def _add_training_options(parser: argparse.ArgumentParser) -> None:

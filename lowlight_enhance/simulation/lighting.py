@@ -52,7 +52,9 @@ def draw_scene_contrast(linear: NDArray[np.float32], rng: np.random.Generator) -
     sigma = float(np.exp(rng.uniform(np.log(0.5), np.log(max(1.0, 0.1 * side)))))
     light = np.sqrt(linear.clip(0.0, 1.0).mean(2, dtype=np.float32))
     light = np.asarray(cv2.GaussianBlur(light, (0, 0), sigma), dtype=np.float32)
-    return np.asarray((1.0 - light / max(float(light.max()), 1e-3)) * rng.uniform(1.0, LARGEST_RANGE), dtype=np.float32)
+    return np.asarray(
+        (1.0 - light / max(float(light.max()), 1e-3)) * rng.uniform(1.0, LARGEST_RANGE), dtype=np.float32
+    )
 
 
 def _draw_pattern(height: int, width: int, rng: np.random.Generator) -> Map:

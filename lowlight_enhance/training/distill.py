@@ -21,7 +21,7 @@ from lowlight_enhance.training.data.pictures import Sources, load_training_pictu
 from lowlight_enhance.training.engine import checkpoint
 from lowlight_enhance.training.engine.checkpoint import State, WeightsHash
 from lowlight_enhance.training.engine.fit import Batch, FitConfig, backward_step, create_accelerator, fit, set_mode
-from lowlight_enhance.training.engine.network import LoadedNetwork, TrainedNetwork, check_metadata_encoding
+from lowlight_enhance.training.engine.network import LoadedNetwork, TrainedNetwork, check_metadata_encoding, start_from
 from lowlight_enhance.training.engine.optimization import CosineConfig, OptimizerConfig, set_learning_rate
 from lowlight_enhance.training.engine.run_log import Parts, Validation
 from lowlight_enhance.training.engine.validation import apply_output, resize_like, validate, validation_pairs
@@ -96,6 +96,7 @@ def distill(
     teacher: LoadedNetwork,
     sources: Sources,
     out: Path,
+    init: LoadedNetwork | None = None,
 ) -> Path:
     """Distil a teacher into a student, and return the checkpoint of the last step.
 
@@ -104,9 +105,10 @@ def distill(
         teacher: the frozen network.
         sources: manifests of the pictures.
         out: folder for checkpoints and the log; a run that exists there is continued.
+        init: student whose weights the run starts from; ignored if a run is continued.
 
     Raises:
-        ConfigError: settings that do not fit each other or the teacher.
+        ConfigError: settings that do not fit each other or the teacher, or the network of ``init`` is another one.
         DataError: pictures or a checkpoint that cannot be read, or a folder of a run with other settings or another
             teacher.
         LowlightError: a loss is not finite.
@@ -116,7 +118,10 @@ def distill(
     pictures = load_training_pictures(sources, config.validation_max_mean, config.data.memory_gb)
     accelerator = create_accelerator(config.fit)
     torch.manual_seed(config.fit.seed)
-    step = DistillStep(config, teacher.network, accelerator)
+    network = config.network.build()
+    if init is not None:
+        accelerator.print(start_from(init, network, config.model_input, out))
+    step = DistillStep(config, network, teacher.network, accelerator)
     accelerator.print(f"{step.student}, {pictures}")
     validation_set = validation_pairs(pictures, config.data, accelerator.print)
     batches = Batches(pictures, config.data, config.model_input, config.fit.seed, config.fit.steps)
@@ -131,13 +136,15 @@ def distill(
 class DistillStep:
     """Update of the student by the L1 to the picture of the teacher and the losses to the reference."""
 
-    def __init__(self, config: DistillConfig, teacher: nn.Module, accelerator: Accelerator) -> None:
+    def __init__(
+        self, config: DistillConfig, student: nn.Module, teacher: nn.Module, accelerator: Accelerator
+    ) -> None:
         self.config, self.accelerator = config, accelerator
         self.origin = WeightsHash.of(teacher)
         self.teacher = teacher.to(accelerator.device).eval().requires_grad_(False)
         if isinstance(self.teacher, AffineUNet):
             self.teacher = self.teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.student = TrainedNetwork(config.network.build(), config.fit.ema_decay, accelerator)
+        self.student = TrainedNetwork(student, config.fit.ema_decay, accelerator)
         optimizer = config.optimizer.build(self.student.model.parameters())
         self.optimizer = self.student.prepare(optimizer)
         self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import nn
 
-from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.inference.model_input import ModelInput
 from lowlight_enhance.training.config import check_range
 from lowlight_enhance.training.data.config import DataConfig, check_sizes
@@ -20,7 +18,7 @@ from lowlight_enhance.training.data.pictures import Sources, load_training_pictu
 from lowlight_enhance.training.engine import checkpoint
 from lowlight_enhance.training.engine.checkpoint import Stateful
 from lowlight_enhance.training.engine.fit import Batch, FitConfig, backward_step, create_accelerator, fit, set_mode
-from lowlight_enhance.training.engine.network import LoadedNetwork, TrainedNetwork, check_metadata_encoding
+from lowlight_enhance.training.engine.network import LoadedNetwork, TrainedNetwork, start_from
 from lowlight_enhance.training.engine.optimization import CosineConfig, OptimizerConfig, set_learning_rate
 from lowlight_enhance.training.engine.run_log import Parts, Validation
 from lowlight_enhance.training.engine.validation import apply_output, resize_like, validate, validation_pairs
@@ -85,13 +83,8 @@ def train_student(
     accelerator = create_accelerator(config.fit)
     torch.manual_seed(config.fit.seed)
     network = config.network.build()
-    resumed = (out / "last.pt").exists()
-    if init is not None and not resumed:
-        check_metadata_encoding(config.model_input, init)
-        copy_weights(init, network)
-        accelerator.print(f"starting from {init.path}")
-    elif init is not None:
-        accelerator.print(f"continuing {out / 'last.pt'}; {init.path} is not used")
+    if init is not None:
+        accelerator.print(start_from(init, network, config.model_input, out))
     step = StudentStep(config, network, accelerator)
     accelerator.print(f"{step.student}, {pictures}")
     validation_set = validation_pairs(pictures, config.data, accelerator.print)
@@ -102,24 +95,6 @@ def train_student(
 
     fit(step, batches, run_validation, config.fit, config, out, accelerator)
     return out / "last.pt"
-
-
-def copy_weights(source: LoadedNetwork, target: nn.Module) -> None:
-    """Copy the weights of ``source`` into ``target``.
-
-    Raises:
-        ConfigError: the networks differ in more than the dropout, which has no weights.
-    """
-    theirs: Any = source.network.config
-    ours: Any = target.config
-    if type(theirs) is not type(ours):
-        raise ConfigError(f"{source.path} holds another kind of network; set network: kind in --config to that kind")
-    if replace(theirs, dropout=ours.dropout) != ours:
-        difference = checkpoint.first_difference(theirs, ours)
-        raise ConfigError(
-            f"the network in {source.path} differs ({difference}); set network in --config to that network"
-        )
-    target.load_state_dict(source.network.state_dict())
 
 
 class StudentStep:

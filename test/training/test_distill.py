@@ -17,6 +17,7 @@ from lowlight_enhance.training.data.pictures import Sources
 from lowlight_enhance.training.distill import DistillConfig, DistillStep, PlateauConfig, distill, load_distilled
 from lowlight_enhance.training.engine import checkpoint
 from lowlight_enhance.training.engine.fit import Batch, FitConfig, create_accelerator
+from lowlight_enhance.training.engine.optimization import OptimizerConfig
 from lowlight_enhance.training.losses import ReconstructionWeights, as_displayed
 from lowlight_enhance.training.models.affine_unet import AffineUNet, AffineUNetConfig, apply_local_affine
 from lowlight_enhance.training.models.discriminator import DiscriminatorConfig
@@ -62,7 +63,8 @@ def batch(full: int = 32) -> Batch:
 
 def step(**changes: Any) -> DistillStep:
     config = replace(TINY, **changes)
-    return DistillStep(config, Teacher(TEACHER.network.paper), create_accelerator(config.fit))
+    student = config.network.build()
+    return DistillStep(config, student, Teacher(TEACHER.network.paper), create_accelerator(config.fit))
 
 
 def test_the_defaults_are_the_papers() -> None:
@@ -131,6 +133,23 @@ def test_the_learning_rate_falls_on_a_plateau_of_the_l1_to_the_teacher() -> None
     for l1, expected in ((0.3, 1e-3), (0.2, 1e-3), (0.2, 1e-3), (0.2, 5e-4), (0.1, 5e-4)):
         got.end_epoch({"teacher_l1": l1, "l1": 0.0})
         assert got.optimizer.param_groups[0]["lr"] == pytest.approx(expected)
+
+
+def test_a_student_may_start_from_weights(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    init = load_checkpoint(run(data, "first", replace(TINY, network=with_network("affine"))))
+    still = replace(
+        TINY,
+        network=with_network("affine"),
+        fit=FitConfig(epochs=1, steps_per_epoch=1, workers=0, freeze_norm=1.0),
+        optimizer=OptimizerConfig("adam", learning_rate=1e-12),
+    )
+    sources, taught = Sources([data / "pairs.csv"]), load_checkpoint(teacher(data))
+    last = distill(still, taught, sources, data / "second", init)
+    assert f"starting from {init.path}" in capsys.readouterr().out
+    found = load_checkpoint(last).network.state_dict()
+    assert all(torch.allclose(found[name], value, atol=1e-6) for name, value in init.network.state_dict().items())
+    with pytest.raises(ConfigError, match="another kind of network"):
+        distill(replace(still, network=with_network("paper")), taught, sources, data / "third", init)
 
 
 @pytest.mark.parametrize(("kind", "network"), [("paper", Teacher), ("affine", AffineUNet)])

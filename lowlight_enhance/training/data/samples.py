@@ -145,7 +145,7 @@ def _draw_stops(linear: Map, config: DataConfig, rng: np.random.Generator) -> fl
         if config.scene_contrast and rng.random() < config.scene_contrast:
             stops = draw_scene_contrast(linear, rng)
         else:
-            stops = draw_illumination(*linear.shape[:2], rng)
+            stops = draw_illumination(linear.shape[0], linear.shape[1], rng)
         return np.asarray(np.minimum(stops + np.float32(least), np.float32(most)), dtype=np.float32)
     return 0.0 if rng.random() < config.well_exposed else float(rng.uniform(*config.stops))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.inference.model_input import ModelInput
-from lowlight_enhance.training.engine.checkpoint import Stateful
+from lowlight_enhance.training.engine.checkpoint import Stateful, first_difference
 from lowlight_enhance.training.engine.fit import to_device
 from lowlight_enhance.training.engine.optimization import update_average
 from lowlight_enhance.training.models.affine_unet import AffineUNet
@@ -58,6 +59,28 @@ def check_metadata_encoding(model_input: ModelInput, network: LoadedNetwork) -> 
                 f"model_input: {name} is {ours}, but {theirs} in {network.path}; set it to that value, because both "
                 "networks must read ISO and exposure time alike"
             )
+
+
+def start_from(init: LoadedNetwork, network: nn.Module, model_input: ModelInput, out: Path) -> str:
+    """Copy the weights of ``init`` into ``network``, unless ``out`` holds a run to continue; return a line about it.
+
+    Raises:
+        ConfigError: the networks differ in more than the dropout, which has no weights, or in their metadata encoding.
+    """
+    if (out / "last.pt").exists():
+        return f"continuing {out / 'last.pt'}; {init.path} is not used"
+    check_metadata_encoding(model_input, init)
+    theirs: Any = init.network.config
+    ours: Any = network.config
+    if type(theirs) is not type(ours):
+        raise ConfigError(f"{init.path} holds another kind of network; set network: kind in --config to that kind")
+    if replace(theirs, dropout=ours.dropout) != ours:
+        difference = first_difference(theirs, ours)
+        raise ConfigError(
+            f"the network in {init.path} differs ({difference}); set network in --config to that network"
+        )
+    network.load_state_dict(init.network.state_dict())
+    return f"starting from {init.path}"
 
 
 class TrainedNetwork:

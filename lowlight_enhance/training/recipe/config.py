@@ -54,18 +54,23 @@ class TrainingStage:
         command: command of ``lowlight`` that trains it.
         config: YAML file with the settings of that command; None: its defaults.
         teacher: ``distill``: name of the network that is distilled, which an earlier stage trains.
+        init: name of the network whose weights the training starts from, which an earlier stage trains; None: random
+            weights.
     """
 
     name: str
     command: Literal["train-teacher", "distill", "train-student"]
     config: str | None = None
     teacher: str | None = None
+    init: str | None = None
 
     def __post_init__(self) -> None:
         if not self.name or Path(self.name).name != self.name or self.name in (MODELS, EVALUATION):
             raise ConfigError(f"name '{self.name}' must be a folder name other than {MODELS} and {EVALUATION}")
         if (self.command == "distill") != (self.teacher is not None):
             raise ConfigError(f"{self.name}: a teacher belongs to the command distill, and to no other")
+        if self.init is not None and self.command == "train-teacher":
+            raise ConfigError(f"{self.name}: train-teacher starts from random weights and takes no init")
 
     def settings(self) -> TrainingConfig:
         """Read the settings of the training.
@@ -178,10 +183,9 @@ class RecipeConfig:
         for stage in self.networks:
             if stage.name in trained:
                 raise ConfigError(f"networks: there are two of the name '{stage.name}'")
-            if stage.teacher is not None and stage.teacher not in trained:
-                raise ConfigError(
-                    f"networks: the teacher '{stage.teacher}' of '{stage.name}' is not trained before it"
-                )
+            for role, name in (("teacher", stage.teacher), ("init", stage.init)):
+                if name is not None and name not in trained:
+                    raise ConfigError(f"networks: the {role} '{name}' of '{stage.name}' is not trained before it")
             trained.add(stage.name)
         for name in (*(model.network for model in self.export.models), *self.export.weights):
             if name not in trained:

@@ -89,19 +89,19 @@ def _train(stage: TrainingStage, sources: Sources, out: Path, log: Log) -> None:
     if not isinstance(settings, DistillConfig):
         sources = dataclasses.replace(sources, unlabelled=())
     inputs = {"config": dataclasses.asdict(settings), "manifests": _manifest_hashes(sources)}
-    teacher = None if stage.teacher is None else out / stage.teacher / CHECKPOINT
-    if teacher is not None:
-        inputs["teacher"] = sha256_of(teacher)
+    teacher, init = (None if name is None else out / name / CHECKPOINT for name in (stage.teacher, stage.init))
+    inputs |= {role: sha256_of(path) for role, path in (("teacher", teacher), ("init", init)) if path is not None}
 
     def action() -> None:
         _prepare_training(folder, log)
+        start = None if init is None else load_checkpoint(init)
         if isinstance(settings, TrainTeacherConfig):
             train_teacher(settings, sources, folder)
         elif isinstance(settings, TrainStudentConfig):
-            train_student(settings, sources, folder)
+            train_student(settings, sources, folder, start)
         else:
             assert teacher is not None
-            distill(settings, load_checkpoint(teacher), sources, folder)
+            distill(settings, load_checkpoint(teacher), sources, folder, start)
 
     run_stage(folder, inputs, action, log)
 

@@ -310,6 +310,26 @@ def test_a_student_may_be_trained_without_a_teacher(recipe: Path) -> None:
     assert "evaluation: finished" in lines
 
 
+@pytest.mark.usefixtures("training_alone")
+def test_a_training_may_start_from_an_earlier_network(recipe: Path) -> None:
+    (recipe.parent / "still.yaml").write_text(
+        RUN.replace("epochs: 2, steps_per_epoch: 3", "epochs: 1, steps_per_epoch: 1, freeze_norm: 1.0")
+        + "optimizer: {learning_rate: 1.0e-12}\ncosine: {eta_min: 0.0}\nschedule: cosine\n"
+    )
+    edit(
+        recipe,
+        "teacher: teacher, config: student.yaml}\nexport",
+        "teacher: teacher, init: student, config: still.yaml}\nexport",
+    )
+    lines = run(recipe, "run")
+    assert "tiny: finished" in lines
+    student, tiny = weights(recipe, "run", "student"), weights(recipe, "run", "tiny")
+    assert all(torch.allclose(value.float(), tiny[name].float(), atol=1e-6) for name, value in student.items())
+    (recipe.parents[1] / "run/student/last.pt").write_bytes((recipe.parents[1] / "run/teacher/last.pt").read_bytes())
+    with pytest.raises(DataError, match=r"tiny was written with other inputs \(init\)"):
+        run(recipe, "run")
+
+
 def test_int8_is_calibrated_on_the_listed_frames(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     edit(finished, "  weights: [student, tiny]\n", "  weights: [student]\n  calibration: calibration.csv\n")
     rows = (finished.parent / "pairs.csv").read_text().splitlines()
@@ -335,6 +355,8 @@ def test_a_network_may_be_distilled_from_a_student(recipe: Path) -> None:
         ("networks: [{name: a, command: distill}]", "a: a teacher belongs to the command distill"),
         ("networks: [{name: a, command: train-student, teacher: b}]", "a: a teacher belongs to the command distill"),
         ("networks: [{name: a, command: distill, teacher: b}]", "the teacher 'b' of 'a' is not trained before it"),
+        ("networks: [{name: a, command: train-student, init: b}]", "the init 'b' of 'a' is not trained before it"),
+        ("networks: [{name: a, command: train-teacher, init: b}]", "a: train-teacher starts from random weights"),
         ("networks: [{name: models, command: train-teacher}]", "must be a folder name other than models"),
         (
             "networks: [{name: a, command: train-teacher}, {name: a, command: train-teacher}]",
