@@ -37,7 +37,9 @@ SID_SONY_CAPTURES = (
 )  # fmt: skip
 
 
-def crop(pictures: Sequence[Picture], size: int, rng: np.random.Generator, hflip: float = 0.5) -> list[Picture]:
+def crop(
+    pictures: Sequence[Picture], size: int, rng: np.random.Generator, hflip: float = 0.5, keep_white: bool = True
+) -> list[Picture]:
     """Cut the same random square window out of each picture.
 
     The side of the window is between ``size`` and the shorter side of the picture. The window is area-averaged to
@@ -48,10 +50,16 @@ def crop(pictures: Sequence[Picture], size: int, rng: np.random.Generator, hflip
         size: side of the result in pixels.
         rng: source of the window.
         hflip: probability that the window is mirrored left to right.
+        keep_white: whether the window contains a brightest place of the first picture. At run time the network sees
+            whole frames; a window without the white of its scene would look under-exposed to it.
     """
     height, width = pictures[0].shape[:2]
     window = int(rng.integers(min(size, height, width), min(height, width) + 1))
-    top, left = int(rng.integers(height - window + 1)), int(rng.integers(width - window + 1))
+    if keep_white:
+        y, x = _brightest_place(pictures[0], rng)
+        top, left = (_start(place, window, side, rng) for place, side in ((y, height), (x, width)))
+    else:
+        top, left = int(rng.integers(height - window + 1)), int(rng.integers(width - window + 1))
     mirrored = rng.random() < hflip
     out = []
     for picture in pictures:
@@ -61,6 +69,25 @@ def crop(pictures: Sequence[Picture], size: int, rng: np.random.Generator, hflip
             part = np.asarray(cv2.resize(part, (size, size), interpolation=interpolation), dtype=np.uint8)
         out.append(np.ascontiguousarray(part[:, ::-1] if mirrored else part))
     return out
+
+
+WHITE_CELL = 8
+"""Side in pixels of the areas whose means are compared for the brightest place, as for the white level."""
+
+
+def _brightest_place(picture: Picture, rng: np.random.Generator) -> tuple[int, int]:
+    """Draw row and column of an area that is about as bright as the brightest one, in any channel."""
+    height, width = picture.shape[:2]
+    rows, columns = max(1, height // WHITE_CELL), max(1, width // WHITE_CELL)
+    means = cv2.resize(picture, (columns, rows), interpolation=cv2.INTER_AREA).max(axis=2)
+    found = np.argwhere(means >= 0.97 * means.max())
+    row, column = found[rng.integers(len(found))]
+    return int((row + 0.5) * height / rows), int((column + 0.5) * width / columns)
+
+
+def _start(place: int, window: int, side: int, rng: np.random.Generator) -> int:
+    """Draw the start of a window within 0..``side`` that contains ``place``."""
+    return int(rng.integers(max(0, place - window + 1), min(place, side - window) + 1))
 
 
 def draw_capture(stops: float, sid_share: float, rng: np.random.Generator) -> CaptureMetadata:

@@ -62,6 +62,8 @@ class DataConfig:
             exposure time if it is well lit. Otherwise known metadata would identify a simulated sample.
         metadata_dropout: probability that ISO and exposure time are withheld.
         metadata_dropout_single: probability that one of the two is withheld.
+        keep_white: whether crops contain a brightest place of their picture, as the whole frames do that the network
+            sees at run time.
         hflip: probability that a sample is mirrored left to right.
         rotate: probability that a sample is rotated by a random number of quarter turns.
         memory_gb: memory for decoded pictures in 1e9 bytes; other pictures are decoded at each use.
@@ -95,6 +97,7 @@ class DataConfig:
     impute_captures: float = 0.6
     metadata_dropout: float = 0.3
     metadata_dropout_single: float = 0.1
+    keep_white: bool = True
     hflip: float = 0.5
     rotate: float = 0.0
     memory_gb: float = DEFAULT_MEMORY_GB

@@ -78,7 +78,7 @@ def test_nothing_is_drawn_in_which_nothing_can_be_seen() -> None:
 
 def test_a_crop_is_the_same_window_of_each_picture() -> None:
     base = photo(4, 100)
-    first, second = crop((base, 255 - base), 40, np.random.default_rng(0))
+    first, second = crop((base, 255 - base), 40, np.random.default_rng(0), keep_white=False)
     assert first.shape == (40, 40, 3)
     assert np.abs(first.astype(int) + second - 255).max() <= 1
 
