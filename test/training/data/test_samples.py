@@ -83,6 +83,27 @@ def test_a_crop_is_the_same_window_of_each_picture() -> None:
     assert np.abs(first.astype(int) + second - 255).max() <= 1
 
 
+def test_a_crop_contains_the_white_of_its_scene() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        scene = np.full((90, 130, 3), 100, np.uint8)
+        y, x = int(rng.integers(10)) * 8 + 1, int(rng.integers(15)) * 8 + 2
+        scene[y : y + 8, x : x + 8, 1] = 255
+        (part,) = crop((scene,), 40, rng)
+        assert part.shape == (40, 40, 3)
+        assert part.max() > 200
+    without = [crop((scene,), 40, rng, keep_white=False)[0].max() for _ in range(60)]
+    assert min(without) == 100, "other crops may lack it"
+
+
+def test_a_crop_of_an_even_picture_may_lie_anywhere() -> None:
+    y, x = np.mgrid[0:80, 0:80].astype(np.uint8)
+    scene = np.stack((np.full_like(y, 250), y, x), 2)
+    corners = [crop((scene,), 40, np.random.default_rng(seed), hflip=0.0)[0][0, 0, 1:] for seed in range(40)]
+    assert np.ptp([corner[0] for corner in corners]) > 20
+    assert np.ptp([corner[1] for corner in corners]) > 20
+
+
 def test_captures_come_from_the_list_as_often_as_asked() -> None:
     rng = np.random.default_rng(0)
     listed = {float(row[0]) for row in SID_SONY_CAPTURES}
