@@ -10,7 +10,7 @@ after the upsampling; the lowest level also sees the mean of the scene; and the 
 offset for each pixel and channel), which the runtime brings to the full frame, so that the frame's own edges survive
 where its noise allows.
 
-A dark frame is divided by its white level, the largest mean of 2x2 blocks of ``unshuffle`` pixels each way, before the
+The frame is divided by its white level, the largest mean of 2x2 blocks of ``unshuffle`` pixels each way, before the
 first convolution, and the gain contains the same division. A well-exposed picture nearly always holds something white,
 so this alone undoes under-exposure: on 12 photographs 2 stops under-exposed at ISO 400 it gives 31 dB, while a network
 that had to find the exposure by itself gave 23 dB. Larger areas miss small highlights, smaller ones take noise for
@@ -91,10 +91,6 @@ class GlobalContext(nn.Module):
 LEAST_WHITE = 0.02
 """Lowest white level (sRGB-encoded, 9 stops below full scale), so that a black frame is not divided by zero."""
 
-DARK_MEAN, LIT_MEAN = 70.0 / 255.0, 100.0 / 255.0
-"""Means of a frame: up to the first it is divided by its white level, from the second on it is not divided. A part of a
-scene may hold nothing white although it is well exposed; a frame as bright as this needs no light."""
-
 WHITE_LEVELS = 2
 """Number of white levels that the network sees."""
 
@@ -139,9 +135,8 @@ class AffineUNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         r = self.config.unshuffle
         blocks = F.pixel_unshuffle(x[:, :3].clamp(0.0, 1.0), r)
-        white, fine, mean = white_levels(blocks)
-        under_exposed = ((LIT_MEAN - mean) / (LIT_MEAN - DARK_MEAN)).clamp(0.0, 1.0)
-        brightening = torch.exp2(-under_exposed * torch.log2(white))
+        white, fine = white_levels(blocks)
+        brightening = 1.0 / white
         blocks = torch.sqrt(blocks * brightening + 1e-3)  # evens out shot noise and spreads the dark end
         planes = x[:, :, ::r, ::r][:, 3:]  # in this order, as ONNX Runtime would copy the whole input for the other
         levels = self.level_scale * torch.log2(torch.cat((white, fine), 1))
@@ -164,21 +159,21 @@ class AffineUNet(nn.Module):
         return F.conv2d(x, weight, bias + self.shift)
 
 
-def white_levels(blocks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the white level of pictures over 2x2 blocks of pixels, and over one block, and the mean.
+def white_levels(blocks: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the white level of pictures over 2x2 blocks of pixels, and over one block.
 
     Args:
         blocks: (B, 3 r^2, h, w) R, G, B in 0..1, unshuffled.
 
     Returns:
-        Three (B, 1, 1, 1) tensors.
+        Two (B, 1, 1, 1) tensors.
     """
     # not avg_pool2d, which ONNX Runtime quantises badly
     means = blocks.reshape(blocks.shape[0], 3, -1, *blocks.shape[2:]).mean(2)
     rows = 0.5 * (means[:, :, 1:] + means[:, :, :-1])
     areas = 0.5 * (rows[..., 1:] + rows[..., :-1])
     white, fine = (level.amax((1, 2, 3), keepdim=True).clamp(min=LEAST_WHITE) for level in (areas, means))
-    return white, fine, means.mean((1, 2, 3), keepdim=True)
+    return white, fine
 
 
 def apply_local_affine(maps: Tensor, rgb: Tensor) -> Tensor:
