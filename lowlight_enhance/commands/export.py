@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 def add_export(commands: Commands[argparse.ArgumentParser]) -> None:
     """Declare `lowlight export`."""
     parser = commands.add_parser("export", help="write a checkpoint as an ONNX file, or its float32 weights")
-    parser.add_argument("checkpoint", type=Path, help="best.pt or last.pt of a run, or a safetensors file")
+    parser.add_argument(
+        "checkpoint", type=Path, help="best.pt or last.pt of a run, or a safetensors or float32 ONNX file"
+    )
     parser.add_argument(
         "target", type=Path, metavar="OUT", help="file to write: .onnx, or .safetensors to fine-tune from"
     )

@@ -62,7 +62,9 @@ def add_distill(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--unlabelled", type=Path, nargs="+", default=[], metavar="CSV", help="manifests of dark pictures alone"
     )
-    _add_init(parser, "student to start from: a safetensors file or a checkpoint of the network in --config")
+    _add_init(
+        parser, "student to start from: a checkpoint, or a safetensors or float32 ONNX file of the network in --config"
+    )
     parser.set_defaults(run=_run_distill)
 
 
@@ -84,8 +86,8 @@ def add_train_student(commands: Commands[argparse.ArgumentParser]) -> None:
     _add_training_options(parser)
     _add_init(
         parser,
-        "network to start from: a shipped model (student), a safetensors file or a checkpoint; its size and model "
-        "input become the defaults of --config",
+        "network to start from: a shipped model (student), a checkpoint, or a safetensors or float32 ONNX file; its size "
+        "and model input become the defaults of --config",
     )
     parser.set_defaults(run=_run_train_student)
 

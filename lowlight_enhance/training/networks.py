@@ -13,7 +13,7 @@ from torch import nn
 
 from lowlight_enhance.core.enhancement.enhancer import Enhance, decode_maps
 from lowlight_enhance.core.enhancement.upsampling import AffineRenderer, Upsampling, render
-from lowlight_enhance.core.errors import ConfigError, DataError
+from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.inference.model_input import Rgb, Tensor
 from lowlight_enhance.core.inference.model_zoo import INCLUDED_MODELS
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
@@ -21,6 +21,8 @@ from lowlight_enhance.core.resources import share_folder
 from lowlight_enhance.training.distill import DISTILLED_CHECKPOINT
 from lowlight_enhance.training.engine import checkpoint
 from lowlight_enhance.training.engine.network import Kind, LoadedNetwork
+from lowlight_enhance.training.export.onnx_weights import SUFFIX as ONNX_SUFFIX
+from lowlight_enhance.training.export.onnx_weights import read_onnx_weights
 from lowlight_enhance.training.export.weights import SUFFIX, read_weights
 from lowlight_enhance.training.train_student import STUDENT_CHECKPOINT
 from lowlight_enhance.training.train_teacher import TEACHER_CHECKPOINT
@@ -33,12 +35,13 @@ CHECKPOINT_KINDS: dict[Kind, checkpoint.CheckpointKind[Any, Any]] = {
 
 
 def load_network(path: Path) -> LoadedNetwork:
-    """Load the network of a checkpoint, or of a safetensors file that ``export`` wrote.
+    """Load the network of a checkpoint, or of a safetensors or float32 ONNX file that ``export`` wrote.
 
     Raises:
-        DataError: it is neither.
+        DataError: it is none of these.
     """
-    return read_weights(path) if path.suffix == SUFFIX else load_checkpoint(path)
+    readers = {SUFFIX: read_weights, ONNX_SUFFIX: read_onnx_weights}
+    return readers.get(path.suffix, load_checkpoint)(path)
 
 
 def load_checkpoint(path: Path) -> LoadedNetwork:
@@ -59,20 +62,11 @@ def find_weights(name: str | Path) -> Path:
     """Return the file of the float32 weights that ``name`` means.
 
     Args:
-        name: name of a shipped model, or path of a checkpoint or a safetensors file.
-
-    Raises:
-        ConfigError: the shipped model has no float32 weights in this installation.
+        name: name of a shipped model, or path of a checkpoint, a safetensors file or a float32 ONNX file.
     """
     if str(name) not in INCLUDED_MODELS:
         return Path(name).expanduser()
-    path = share_folder() / f"models/{name}{SUFFIX}"
-    if not path.exists():
-        raise ConfigError(
-            f"the shipped model '{name}' has no float32 weights: {path} is missing, and {name}.onnx holds folded or "
-            f"quantised weights, which cannot be trained; give a checkpoint, or a {SUFFIX} file of 'lowlight export'"
-        )
-    return path
+    return share_folder() / f"models/{name}{ONNX_SUFFIX}"
 
 
 @torch.inference_mode()

@@ -25,6 +25,7 @@ from lowlight_enhance.core.scratch import tempfile_default
 from lowlight_enhance.training.engine.network import LoadedNetwork
 from lowlight_enhance.training.engine.validation import apply_output
 from lowlight_enhance.training.export.graph_folding import optimize_for_runtime
+from lowlight_enhance.training.export.onnx_weights import STEP_KEY
 from lowlight_enhance.training.export.reduced_precision import Fidelity, Reduction, write_reduced
 from lowlight_enhance.training.networks import infer, load_network
 
@@ -33,9 +34,6 @@ OPSET, IR_VERSION = 18, 8
 
 TOLERANCE = 1.0 / 255.0
 """Largest difference between the pictures of the file and of the checkpoint, of full scale."""
-
-STEP_KEY = "lowlight_enhance.step"
-"""Key of the training step in the metadata of an ONNX file."""
 
 
 @dataclass(frozen=True, slots=True)

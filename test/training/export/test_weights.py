@@ -1,10 +1,12 @@
-"""Float32 weights in safetensors files, and fine-tuning that starts from those of a shipped model."""
+"""Float32 weights in safetensors and ONNX files, and fine-tuning that starts from those of a shipped model."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -12,10 +14,13 @@ from tiny_checkpoints import MODEL_INPUT, STEP, WRITERS
 
 from lowlight_enhance import cli
 from lowlight_enhance.core.errors import ConfigError, DataError
+from lowlight_enhance.core.inference.model_zoo import default_model
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
 from lowlight_enhance.training import networks
 from lowlight_enhance.training.config import load_config
+from lowlight_enhance.training.export.onnx_export import export
 from lowlight_enhance.training.export.weights import SUFFIX, read_weights, write_weights
+from lowlight_enhance.training.models.affine_unet import WHITE_LEVELS
 from lowlight_enhance.training.models.network import network_config
 from lowlight_enhance.training.networks import enhance_with, find_weights, load_checkpoint, load_network
 from lowlight_enhance.training.train_student import TrainStudentConfig, fine_tuning_defaults, load_student
@@ -37,6 +42,43 @@ def test_a_network_is_the_same_after_a_round_trip(name: str, tmp_path: Path) -> 
     rgb = np.random.default_rng(0).integers(0, 90, (50, 70, 3), dtype=np.uint8)
     capture = CaptureMetadata(3200.0, 0.02)
     assert np.array_equal(enhance_with(found)(rgb, capture), enhance_with(loaded)(rgb, capture))
+
+
+@pytest.mark.parametrize("name", ["student", "distilled affine"])
+def test_a_float32_onnx_file_is_read_as_a_network(name: str, tmp_path: Path) -> None:
+    loaded = load_checkpoint(WRITERS[name](tmp_path / "last.pt"))
+    export(loaded, tmp_path / "net.onnx")
+    found = load_network(tmp_path / "net.onnx")
+    assert network_config(found.network) == network_config(loaded.network)
+    assert (found.model_input, found.step, found.kind) == (MODEL_INPUT, STEP, "weights")
+    x = torch.rand(2, 5, 32, 48)
+    with torch.inference_mode():
+        torch.testing.assert_close(found.network(x), loaded.network(x), atol=1e-5, rtol=1e-4)
+
+
+def test_an_onnx_file_without_white_levels_is_read(tmp_path: Path) -> None:
+    """The network of version 0.1 had no input channels for white levels. Where white is 1, the output is the same."""
+    loaded = load_checkpoint(WRITERS["student"](tmp_path / "last.pt"))
+    export(loaded, tmp_path / "net.onnx")
+    older = onnx.load(tmp_path / "net.onnx")
+    for item in older.graph.initializer:
+        if item.name in ("encoder.0.first.weight", "encoder.0.shortcut.weight"):
+            item.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(item)[:, :-WHITE_LEVELS], item.name))
+    onnx.save(older, tmp_path / "older.onnx")
+    x = torch.rand(1, 5, 32, 48)
+    x[:, :3, :16, :16] = 1.0
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            load_network(tmp_path / "older.onnx").network(x), loaded.network(x), atol=1e-5, rtol=1e-4
+        )
+
+
+def test_onnx_files_that_hold_no_student_are_named(tmp_path: Path) -> None:
+    export(load_checkpoint(WRITERS["teacher"](tmp_path / "last.pt")), tmp_path / "teacher.onnx")
+    (tmp_path / "text.onnx").write_text("nothing")
+    for name in ("text", "teacher", "missing"):
+        with pytest.raises(DataError, match=rf"{name}\.onnx is not a float32 ONNX file of a student of this package"):
+            load_network(tmp_path / f"{name}.onnx")
 
 
 def test_the_same_network_gives_the_same_file(tmp_path: Path) -> None:
@@ -76,13 +118,15 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_a_shipped_model_without_weights_is_named(
+def test_a_shipped_model_of_low_precision_is_no_start(
     data: Path, installation: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ["--init", "tiny", "--pairs", str(data / "pairs.csv"), "--out", str(data / "run")]
+    shutil.copy(default_model(), installation / "student_int8.onnx")
+    options = ["--init", "student_int8", "--pairs", str(data / "pairs.csv"), "--out", str(data / "run")]
     assert cli.main(["train-student", *options]) == 2
     shown = capsys.readouterr().err
-    assert f"the shipped model 'tiny' has no float32 weights: {installation / 'tiny.safetensors'} is missing" in shown
+    assert f"{installation / 'student_int8.onnx'} is not a float32 ONNX file" in shown
+    assert "int8 and float16 files cannot be trained" in shown
     assert shown.count("\n") == 1
     assert not (data / "run").exists()
 
@@ -97,25 +141,29 @@ def test_fine_tuning_starts_from_the_weights_of_a_shipped_model(
 ) -> None:
     """Network and model input are those of the weights; the learning rate is so small that the weights stay."""
     loaded = load_checkpoint(WRITERS["distilled affine"](data / "last.pt"))
-    write_weights(loaded, installation / "student.safetensors")
+    export(loaded, installation / "student.onnx")
     (data / "run.yaml").write_text(
         "data: {shapes: [{crop_size: 32, working_size: 32, batch_size: 2}]}\n"
         "fit: {epochs: 1, steps_per_epoch: 1, workers: 0, freeze_norm: 1.0}\noptimizer: {learning_rate: 1.0e-12}\n"
     )
     options = ["--pairs", data / "pairs.csv", "--config", data / "run.yaml", "--out", data / "run"]
     assert cli.main(["train-student", "--init", "student", *map(str, options)]) == 0
-    assert f"starting from {installation / 'student.safetensors'}" in capsys.readouterr().out
+    assert f"starting from {installation / 'student.onnx'}" in capsys.readouterr().out
     network, config, _ = load_student(data / "run/last.pt")
     assert config.model_input == MODEL_INPUT
     assert config.network == network_config(loaded.network)
-    theirs = loaded.network.state_dict()
-    assert all(torch.allclose(value, theirs[key], atol=1e-6) for key, value in network.state_dict().items())
+    rgb = np.random.default_rng(0).integers(0, 90, (50, 70, 3), dtype=np.uint8)
+    ours, theirs = (
+        enhance_with(load_network(path))(rgb, CaptureMetadata(400.0, None))
+        for path in (data / "run/last.pt", data / "last.pt")
+    )
+    assert np.abs(ours.astype(int) - theirs).max() <= 1
 
 
 def test_fine_tuning_must_encode_metadata_as_the_weights_do(
     data: Path, installation: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_weights(load_checkpoint(WRITERS["student"](data / "last.pt")), installation / "student.safetensors")
+    export(load_checkpoint(WRITERS["student"](data / "last.pt")), installation / "student.onnx")
     (data / "run.yaml").write_text(
         "data: {shapes: [{crop_size: 32, working_size: 32, batch_size: 2}]}\nmodel_input: {iso_range: [50, 51200]}\n"
     )
