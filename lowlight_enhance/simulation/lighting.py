@@ -1,8 +1,8 @@
 """Light that differs within one frame: illumination maps, lamps and glare.
 
 At dusk the ground is dark under a bright sky; at night lamps light small parts of a scene. A frame then has well
-exposed and under-exposed regions. ``draw_illumination`` and ``draw_scene_contrast`` return how much darker each pixel
-is, ``draw_lamps`` adds light sources brighter than white with glare around them.
+exposed and under-exposed regions. ``draw_illumination`` returns how much darker each pixel is, ``draw_lamps`` adds
+light sources brighter than white with glare around them.
 """
 
 from __future__ import annotations
@@ -36,25 +36,6 @@ def draw_illumination(height: int, width: int, rng: np.random.Generator) -> Map:
     if rng.random() < 0.3:
         stops = np.maximum(stops, _draw_pattern(height, width, rng) * rng.uniform(0.5, LARGEST_RANGE))
     return np.asarray(stops - stops.min(), dtype=np.float32)
-
-
-def draw_scene_contrast(linear: NDArray[np.float32], rng: np.random.Generator) -> Map:
-    """Draw an (H, W) map of stops that follows the scene: the darker a part of it, the less light it gets.
-
-    A scene with more contrast than a picture can show, such as a room with a window, looks like this in a frame that
-    is exposed for its brightest part. Small or large parts count, by a Gaussian blur of random width.
-
-    Args:
-        linear: (H, W, 3) linear light of the scene, 1 is white.
-        rng: source of all draws.
-    """
-    side = min(linear.shape[:2])
-    sigma = float(np.exp(rng.uniform(np.log(0.5), np.log(max(1.0, 0.1 * side)))))
-    light = np.sqrt(linear.clip(0.0, 1.0).mean(2, dtype=np.float32))
-    light = np.asarray(cv2.GaussianBlur(light, (0, 0), sigma), dtype=np.float32)
-    return np.asarray(
-        (1.0 - light / max(float(light.max()), 1e-3)) * rng.uniform(1.0, LARGEST_RANGE), dtype=np.float32
-    )
 
 
 def _draw_pattern(height: int, width: int, rng: np.random.Generator) -> Map:

@@ -1,6 +1,6 @@
 import numpy as np
 
-from lowlight_enhance.simulation.lighting import LARGEST_RANGE, draw_illumination, draw_lamps, draw_scene_contrast
+from lowlight_enhance.simulation.lighting import LARGEST_RANGE, draw_illumination, draw_lamps
 
 
 def test_illumination_is_relative_to_the_brightest_part() -> None:
@@ -26,17 +26,6 @@ def test_edges_are_hard_in_some_maps_and_soft_in_others() -> None:
 def test_maps_are_a_function_of_the_random_state() -> None:
     first, second = (draw_illumination(32, 32, np.random.default_rng(5)) for _ in range(2))
     np.testing.assert_array_equal(first, second)
-
-
-def test_scene_contrast_takes_light_from_the_dark_parts() -> None:
-    scene = np.full((48, 64, 3), 0.02, np.float32)
-    scene[:, 32:] = 0.9
-    rng = np.random.default_rng(3)
-    maps = [draw_scene_contrast(scene, rng) for _ in range(50)]
-    assert all(stops.shape == (48, 64) and stops.dtype == np.float32 for stops in maps)
-    assert all(0.0 <= float(stops.min()) < 1e-6 and float(stops.max()) <= LARGEST_RANGE for stops in maps)
-    assert all(float(stops[:, :8].mean()) > float(stops[:, -8:].mean()) + 0.5 for stops in maps)
-    assert not np.isnan(draw_scene_contrast(np.zeros_like(scene), rng)).any()
 
 
 def test_lamps_are_brighter_than_white_and_have_glare() -> None:

@@ -46,7 +46,6 @@ class DataConfig:
         stops: least and largest under-exposure, drawn uniformly.
         well_exposed: probability of exactly 0 stops.
         uneven: probability that the under-exposure differs within the frame.
-        scene_contrast: probability that such under-exposure follows the scene: the darker a part, the less light.
         lamps: probability that light sources are added.
         averaged: probability that the input is the average of several frames.
         max_frames: largest number of frames of an average.
@@ -82,7 +81,6 @@ class DataConfig:
     stops: tuple[float, float] = (0.0, 7.0)
     well_exposed: float = 0.1
     uneven: float = 0.4
-    scene_contrast: float = 0.3
     lamps: float = 0.15
     averaged: float = 0.4
     max_frames: int = 16
@@ -107,7 +105,6 @@ class DataConfig:
             raise ConfigError("shapes must list at least one kind of batch")
         check_range(self, 0.0, 1.0, "simulated", "unlabelled", "well_exposed", "uneven", "lamps", "averaged")
         check_range(self, 0.0, 1.0, "misaligned", "small_sensors", "sid_captures", "black_offset", "jpeg")
-        check_range(self, 0.0, 1.0, "scene_contrast")
         check_range(self, 0.0, 1.0, "darken_pairs", "well_lit_pairs", "impute_captures", "metadata_dropout")
         check_range(self, 0.0, 1.0, "metadata_dropout_single", "hflip", "rotate")
         check_range(self, 2, 64, "max_frames")

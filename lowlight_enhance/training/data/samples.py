@@ -15,7 +15,7 @@ import numpy as np
 
 from lowlight_enhance.core.inference.model_input import Rgb
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
-from lowlight_enhance.simulation.lighting import draw_illumination, draw_lamps, draw_scene_contrast
+from lowlight_enhance.simulation.lighting import draw_illumination, draw_lamps
 from lowlight_enhance.simulation.low_light import Map, darken, develop, develop_16_bit, expose, linearise
 from lowlight_enhance.training.data import augment
 from lowlight_enhance.training.data.config import DataConfig
@@ -113,7 +113,7 @@ def simulate(bright: Picture, config: DataConfig, rng: np.random.Generator) -> S
     """
     height, width = bright.shape[:2]
     linear = linearise(bright)
-    stops = _draw_stops(linear, config, rng)
+    stops = _draw_stops(height, width, config, rng)
     least = float(np.min(stops))
     mean = float(np.mean(stops))
     if rng.random() < config.lamps:
@@ -139,15 +139,12 @@ def simulate(bright: Picture, config: DataConfig, rng: np.random.Generator) -> S
     return Sample(augment.jpeg(dark, rng, config.jpeg), bright, exposure.capture)
 
 
-def _draw_stops(linear: Map, config: DataConfig, rng: np.random.Generator) -> float | Map:
+def _draw_stops(height: int, width: int, config: DataConfig, rng: np.random.Generator) -> float | Map:
     if rng.random() < config.uneven:
         least = 0.0 if rng.random() < 0.5 else rng.uniform(0.0, 3.0)
         most = config.stops[1] + 0.5
-        if config.scene_contrast and rng.random() < config.scene_contrast:
-            stops = draw_scene_contrast(linear, rng)
-        else:
-            stops = draw_illumination(linear.shape[0], linear.shape[1], rng)
-        return np.asarray(np.minimum(stops + np.float32(least), np.float32(most)), dtype=np.float32)
+        stops = draw_illumination(height, width, rng) + np.float32(least)
+        return np.asarray(np.minimum(stops, np.float32(most)), dtype=np.float32)
     return 0.0 if rng.random() < config.well_exposed else float(rng.uniform(*config.stops))
 
 

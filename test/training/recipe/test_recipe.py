@@ -414,5 +414,4 @@ def test_the_recipes_in_the_repository_fit_together(name: str, models: set[str])
                 ours, theirs = (getattr(settings[network].model_input, key) for network in (stage.name, stage.teacher))
                 assert ours == theirs
     assert {model.name for model in config.export.models} == models
-    assert config.export.weights == ("student",)
     assert config.evaluation.split == "test"
