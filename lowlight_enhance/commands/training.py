@@ -86,8 +86,8 @@ def add_train_student(commands: Commands[argparse.ArgumentParser]) -> None:
     _add_training_options(parser)
     _add_init(
         parser,
-        "network to start from: a shipped model (student), a checkpoint, or a safetensors or float32 ONNX file; its size "
-        "and model input become the defaults of --config",
+        "network to start from: a shipped model (student), a checkpoint, or a safetensors or float32 ONNX file; its "
+        "size and model input become the defaults of --config",
     )
     parser.set_defaults(run=_run_train_student)
 

@@ -149,7 +149,7 @@ def test_fine_tuning_starts_from_the_weights_of_a_shipped_model(
     options = ["--pairs", data / "pairs.csv", "--config", data / "run.yaml", "--out", data / "run"]
     assert cli.main(["train-student", "--init", "student", *map(str, options)]) == 0
     assert f"starting from {installation / 'student.onnx'}" in capsys.readouterr().out
-    network, config, _ = load_student(data / "run/last.pt")
+    _, config, _ = load_student(data / "run/last.pt")
     assert config.model_input == MODEL_INPUT
     assert config.network == network_config(loaded.network)
     rgb = np.random.default_rng(0).integers(0, 90, (50, 70, 3), dtype=np.uint8)
