@@ -124,7 +124,6 @@ KINDS: dict[str, Any] = {
     "paper_student.yaml": DistillConfig,
     "fine_tune.yaml": TrainStudentConfig,
     "direct.yaml": TrainStudentConfig,
-    "direct_continued.yaml": TrainStudentConfig,
 }
 """Class of the settings in each file for one run."""
 
