@@ -20,7 +20,7 @@ from lowlight_enhance.core.enhancement import motion
 from lowlight_enhance.core.enhancement.maps import EnhancementMaps
 from lowlight_enhance.core.inference.model_input import Tensor
 
-SMOOTHING_S = 0.1
+SMOOTHING_S = 0.2
 """Default time constant. At 30 frames per second it reduces flicker to less than half."""
 
 COARSE = 96
