@@ -40,8 +40,8 @@ def plan_jobs(sources: Sequence[Path], target: Path, force: bool, other_inputs: 
     Raises:
         DataError: a target exists, two jobs have the same target, or a target would replace or change a source.
     """
+    names = [pair for source in sources for pair in _find_bags(source, target)]
     with translate_os_errors(target):
-        names = [pair for source in sources for pair in _find_bags(source, target)]
         is_single = len(names) == 1 and names[0][0] in sources
         if not is_single and not target.is_dir():
             raise DataError(f"several bags are written into a folder, and {target} is not one; create it")
@@ -85,7 +85,17 @@ def _find_bags(source: Path, target: Path) -> list[tuple[Path, Path]]:
     """Return the bag, or all bags in a folder that is not one itself, each with its relative path below the target.
 
     Bags below ``target`` and in hidden folders are skipped.
+
+    Raises:
+        DataError: the source cannot be read.
     """
+    try:
+        return _bags_below(source, target)
+    except OSError as error:
+        raise DataError(f"cannot read {source}: {error.strerror or error}") from error
+
+
+def _bags_below(source: Path, target: Path) -> list[tuple[Path, Path]]:
     single = [(source, Path(source.resolve().name if source.is_dir() else source.stem))]
     if not source.is_dir() or (source / METADATA_FILE).exists():
         return single

@@ -93,6 +93,12 @@ def test_an_impossible_target_is_one_line_and_exit_2(
     assert output.err.count("\n") == 1
 
 
+def test_a_source_whose_name_is_too_long_is_named(tmp_path: Path) -> None:
+    source = tmp_path / ("a" * 300)
+    with pytest.raises(DataError, match=rf"^cannot read {source}: File name too long$"):
+        plan_jobs([source], tmp_path / "out", force=False)
+
+
 def test_another_bag_is_replaced_with_force(tmp_path: Path) -> None:
     source, target = write_recording(tmp_path / "in"), write_recording(tmp_path / "out")
     assert plan_jobs([source], target, force=True) == [Job(source, target)]
