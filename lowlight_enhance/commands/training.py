@@ -6,10 +6,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lowlight_enhance.commands.arguments import Commands, positive
+from lowlight_enhance.commands.arguments import Commands, model, positive
 
 if TYPE_CHECKING:
     from lowlight_enhance.training.data.pictures import Sources
+    from lowlight_enhance.training.engine.network import LoadedNetwork
 
 
 def add_train(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -71,11 +72,10 @@ def add_distill(commands: Commands[argparse.ArgumentParser]) -> None:
 def _run_distill(options: argparse.Namespace) -> int:
     from lowlight_enhance.training.config import load_config
     from lowlight_enhance.training.distill import DistillConfig, distill
-    from lowlight_enhance.training.networks import find_weights, load_checkpoint, load_network
+    from lowlight_enhance.training.networks import load_checkpoint
 
     config = load_config(DistillConfig, options.config)
-    init = None if options.init is None else load_network(find_weights(options.init))
-    last = distill(config, load_checkpoint(options.teacher), _sources(options), options.out, init)
+    last = distill(config, load_checkpoint(options.teacher), _sources(options), options.out, _init(options))
     print(f"{last} (next: lowlight export {last} student.onnx)")
     return 0
 
@@ -94,10 +94,9 @@ def add_train_student(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _run_train_student(options: argparse.Namespace) -> int:
     from lowlight_enhance.training.config import load_config
-    from lowlight_enhance.training.networks import find_weights, load_network
     from lowlight_enhance.training.train_student import TrainStudentConfig, fine_tuning_defaults, train_student
 
-    init = None if options.init is None else load_network(find_weights(options.init))
+    init = _init(options)
     default = None if init is None else fine_tuning_defaults(init)
     config = load_config(TrainStudentConfig, options.config, default)
     last = train_student(config, _sources(options), options.out, init)
@@ -128,7 +127,15 @@ def _sources(options: argparse.Namespace) -> Sources:
 
 
 def _add_init(parser: argparse.ArgumentParser, meaning: str) -> None:
-    parser.add_argument("--init", metavar="MODEL", help=f"{meaning}; ignored where a run in --out is continued")
+    parser.add_argument(
+        "--init", type=model, metavar="MODEL", help=f"{meaning}; ignored where a run in --out is continued"
+    )
+
+
+def _init(options: argparse.Namespace) -> LoadedNetwork | None:
+    from lowlight_enhance.training.networks import load_network
+
+    return None if options.init is None else load_network(options.init)
 
 
 def _add_training_options(parser: argparse.ArgumentParser) -> None:

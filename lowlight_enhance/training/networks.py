@@ -15,9 +15,7 @@ from lowlight_enhance.core.enhancement.enhancer import Enhance, decode_maps
 from lowlight_enhance.core.enhancement.upsampling import AffineRenderer, Upsampling, render
 from lowlight_enhance.core.errors import DataError
 from lowlight_enhance.core.inference.model_input import Rgb, Tensor
-from lowlight_enhance.core.inference.model_zoo import INCLUDED_MODELS
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
-from lowlight_enhance.core.resources import share_folder
 from lowlight_enhance.training.distill import DISTILLED_CHECKPOINT
 from lowlight_enhance.training.engine import checkpoint
 from lowlight_enhance.training.engine.network import Kind, LoadedNetwork
@@ -56,17 +54,6 @@ def load_checkpoint(path: Path) -> LoadedNetwork:
             network, config, step = candidate.load(path, saved)
             return LoadedNetwork(network, config.model_input, step, kind, path)
     raise DataError(f"{path} holds {' and '.join(saved['about'])}: no network of this package")
-
-
-def find_weights(name: str | Path) -> Path:
-    """Return the file of the float32 weights that ``name`` means.
-
-    Args:
-        name: name of a shipped model, or path of a checkpoint, a safetensors file or a float32 ONNX file.
-    """
-    if str(name) not in INCLUDED_MODELS:
-        return Path(name).expanduser()
-    return share_folder() / f"models/{name}{ONNX_SUFFIX}"
 
 
 @torch.inference_mode()

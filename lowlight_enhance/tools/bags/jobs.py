@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lowlight_enhance.core.errors import DataError
+from lowlight_enhance.core.errors import DataError, system_error_remedy
 from lowlight_enhance.core.files import atomic_folder, make_folder, translate_os_errors
 from lowlight_enhance.core.paths import check_sources_not_overwritten
 
@@ -92,7 +92,7 @@ def _find_bags(source: Path, target: Path) -> list[tuple[Path, Path]]:
     try:
         return _bags_below(source, target)
     except OSError as error:
-        raise DataError(f"cannot read {source}: {error.strerror or error}") from error
+        raise DataError(f"cannot read {source}: {system_error_remedy(error)}") from error
 
 
 def _bags_below(source: Path, target: Path) -> list[tuple[Path, Path]]:

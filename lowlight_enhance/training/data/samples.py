@@ -64,8 +64,11 @@ class SampleSource:
             return self._unlabelled(size, rng)
         if self.pictures.pairs and (not self.pictures.photos or rng.random() >= self.config.simulated):
             return self._real(size, rng)
-        (bright,) = augment.crop((self._photo(size, rng),), size, rng, self.config.hflip, self.config.keep_white)
+        (bright,) = self._crop((self._photo(size, rng),), size, rng)
         return simulate(bright, self.config, rng)
+
+    def _crop(self, pictures: Sequence[Picture], size: int, rng: np.random.Generator) -> list[Picture]:
+        return augment.crop(pictures, size, rng, self.config.hflip, self.config.keep_white)
 
     def _photo(self, size: int, rng: np.random.Generator) -> Picture:
         if size > SMALL_PHOTO and self.large:
@@ -81,7 +84,7 @@ class SampleSource:
         lit = bool(self.lit) and (not self.dark or rng.random() < config.well_lit_pairs)
         places = self.lit if lit else self.dark
         pair = self.pictures.pairs[places[int(rng.integers(len(places)))]]
-        dark, bright = augment.crop((pair.dark, pair.bright), size, rng, config.hflip, config.keep_white)
+        dark, bright = self._crop((pair.dark, pair.bright), size, rng)
         if rng.random() < config.darken_pairs:
             stops = rng.uniform(0.0, 2.0)
             drawn = augment.draw_capture(stops, config.sid_captures, rng)
@@ -98,8 +101,7 @@ class SampleSource:
 
     def _unlabelled(self, size: int, rng: np.random.Generator) -> Sample:
         frames = self.pictures.unlabelled
-        frame = frames[int(rng.integers(len(frames)))]
-        (dark,) = augment.crop((frame,), size, rng, self.config.hflip, self.config.keep_white)
+        (dark,) = self._crop((frames[int(rng.integers(len(frames)))],), size, rng)
         return Sample(dark, dark, CaptureMetadata(), labelled=False)
 
 

@@ -17,6 +17,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from lowlight_enhance.core.errors import DataError, LowlightError
+from lowlight_enhance.core.inference.model_file import read_model
 from lowlight_enhance.core.inference.model_input import METADATA_KEY, ModelInput
 from lowlight_enhance.training.engine.checkpoint import load_weights
 from lowlight_enhance.training.engine.network import LoadedNetwork
@@ -39,9 +40,9 @@ def read_onnx_weights(path: Path) -> LoadedNetwork:
         DataError: the file cannot be read, or is not such a file.
     """
     try:
-        model = onnx.load(path)
-        metadata = {entry.key: entry.value for entry in model.metadata_props}
-        model_input = ModelInput.from_json(metadata[METADATA_KEY])
+        file = read_model(path)
+        model = onnx.load_model_from_string(file.content)
+        model_input, step = ModelInput.from_json(file.metadata[METADATA_KEY]), int(file.metadata.get(STEP_KEY, 0))
         found = {item.name: torch.from_numpy(numpy_helper.to_array(item).copy()) for item in model.graph.initializer}
         last = [node for node in model.graph.node if node.op_type == "Conv"][-1]
         weight, bias = (found[name] for name in last.input[1:3])
@@ -49,14 +50,12 @@ def read_onnx_weights(path: Path) -> LoadedNetwork:
         state = _unfolded(network, found, weight, bias)
         if any(value.dtype == torch.float16 for value in state.values()):
             raise TypeError("its weights are float16")
-    except (OSError, DecodeError, LookupError, ValueError, TypeError, RuntimeError, LowlightError) as error:
+    except (DecodeError, LookupError, ValueError, TypeError, RuntimeError, LowlightError) as error:
         raise DataError(
             f"{path} is not a float32 ONNX file of a student of this package ({error!r}); int8 and float16 files "
             "cannot be trained"
         ) from error
-    return LoadedNetwork(
-        load_weights(network, state, path), model_input, int(metadata.get(STEP_KEY, 0)), "weights", path
-    )
+    return LoadedNetwork(load_weights(network, state, path), model_input, step, "weights", path)
 
 
 def _configuration(found: Weights, last: Tensor) -> AffineUNetConfig:

@@ -124,11 +124,11 @@ def _export(config: RecipeConfig, sources: Sources, out: Path, log: Log) -> None
     calibration = None if config.export.calibration is None else Path(config.export.calibration)
 
     def action() -> None:
+        listed = None if calibration is None else listed_frames(calibration, sources.root)
         for model in config.export.models:
-            if calibration is None:
+            frames = listed
+            if frames is None:
                 frames = training_frames(sources, data[model.network], MAX_FRAMES, config.export.calibration_seed)
-            else:
-                frames = listed_frames(calibration, sources.root)
             log(_export_model(model, frames, config.export.limits, checkpoints[model.network], folder))
         for name in config.export.weights:
             write_weights(load_checkpoint(checkpoints[name]), folder / f"{name}{SUFFIX}")

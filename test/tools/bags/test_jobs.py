@@ -95,7 +95,7 @@ def test_an_impossible_target_is_one_line_and_exit_2(
 
 def test_a_source_whose_name_is_too_long_is_named(tmp_path: Path) -> None:
     source = tmp_path / ("a" * 300)
-    with pytest.raises(DataError, match=rf"^cannot read {source}: File name too long$"):
+    with pytest.raises(DataError, match=rf"^cannot read {source}: File name too long; choose a shorter name$"):
         plan_jobs([source], tmp_path / "out", force=False)
 
 

@@ -14,18 +14,26 @@ from tiny_checkpoints import MODEL_INPUT, STEP, WRITERS
 
 from lowlight_enhance import cli
 from lowlight_enhance.core.errors import ConfigError, DataError
-from lowlight_enhance.core.inference.model_zoo import default_model
+from lowlight_enhance.core.inference import model_zoo
+from lowlight_enhance.core.inference.model_zoo import find_model
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
-from lowlight_enhance.training import networks
 from lowlight_enhance.training.config import load_config
+from lowlight_enhance.training.engine.network import LoadedNetwork
 from lowlight_enhance.training.export.onnx_export import export
 from lowlight_enhance.training.export.weights import SUFFIX, read_weights, write_weights
 from lowlight_enhance.training.models.affine_unet import WHITE_LEVELS
 from lowlight_enhance.training.models.network import network_config
-from lowlight_enhance.training.networks import enhance_with, find_weights, load_checkpoint, load_network
+from lowlight_enhance.training.networks import enhance_with, load_checkpoint, load_network
 from lowlight_enhance.training.train_student import TrainStudentConfig, fine_tuning_defaults, load_student
 
 CONFIG = Path(__file__).parents[3] / "config/train"
+MODELS = Path(__file__).parents[3] / "models"
+
+
+def assert_same_description(found: LoadedNetwork, loaded: LoadedNetwork) -> None:
+    assert network_config(found.network) == network_config(loaded.network)
+    assert (found.model_input, found.step, found.kind) == (MODEL_INPUT, STEP, "weights")
+    assert not found.network.training
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -33,9 +41,7 @@ def test_a_network_is_the_same_after_a_round_trip(name: str, tmp_path: Path) -> 
     loaded = load_checkpoint(WRITERS[name](tmp_path / "last.pt"))
     write_weights(loaded, tmp_path / "new folder/net.safetensors")
     found = load_network(tmp_path / "new folder/net.safetensors")
-    assert network_config(found.network) == network_config(loaded.network)
-    assert (found.model_input, found.step, found.kind) == (MODEL_INPUT, STEP, "weights")
-    assert not found.network.training
+    assert_same_description(found, loaded)
     theirs = loaded.network.state_dict()
     assert found.network.state_dict().keys() == theirs.keys()
     assert all(torch.equal(value, theirs[key]) for key, value in found.network.state_dict().items())
@@ -49,8 +55,7 @@ def test_a_float32_onnx_file_is_read_as_a_network(name: str, tmp_path: Path) -> 
     loaded = load_checkpoint(WRITERS[name](tmp_path / "last.pt"))
     export(loaded, tmp_path / "net.onnx")
     found = load_network(tmp_path / "net.onnx")
-    assert network_config(found.network) == network_config(loaded.network)
-    assert (found.model_input, found.step, found.kind) == (MODEL_INPUT, STEP, "weights")
+    assert_same_description(found, loaded)
     x = torch.rand(2, 5, 32, 48)
     with torch.inference_mode():
         torch.testing.assert_close(found.network(x), loaded.network(x), atol=1e-5, rtol=1e-4)
@@ -114,14 +119,14 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of the models of an installation."""
     folder = tmp_path / "share/models"
     folder.mkdir(parents=True)
-    monkeypatch.setattr(networks, "share_folder", lambda: folder.parent)
+    monkeypatch.setattr(model_zoo, "resource", lambda name: folder.parent / name)
     return folder
 
 
 def test_a_shipped_model_of_low_precision_is_no_start(
     data: Path, installation: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shutil.copy(default_model(), installation / "student_int8.onnx")
+    shutil.copy(MODELS / "student_int8.onnx", installation / "student_int8.onnx")
     options = ["--init", "student_int8", "--pairs", str(data / "pairs.csv"), "--out", str(data / "run")]
     assert cli.main(["train-student", *options]) == 2
     shown = capsys.readouterr().err
@@ -132,8 +137,8 @@ def test_a_shipped_model_of_low_precision_is_no_start(
 
 
 def test_a_path_is_taken_as_it_is(tmp_path: Path) -> None:
-    assert find_weights(tmp_path / "student.safetensors") == tmp_path / "student.safetensors"
-    assert find_weights("~/last.pt") == Path("~/last.pt").expanduser()
+    assert find_model(tmp_path / "student.safetensors") == tmp_path / "student.safetensors"
+    assert find_model("~/last.pt") == Path("~/last.pt").expanduser()
 
 
 def test_fine_tuning_starts_from_the_weights_of_a_shipped_model(
