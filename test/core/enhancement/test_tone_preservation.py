@@ -16,11 +16,13 @@ from lowlight_enhance.core.metadata.capture import UNKNOWN
 TINT = np.array([0.06, -0.02, -0.05], np.float32)
 
 
-def scene(height: int = 48, width: int = 64, level: float = 0.5) -> np.ndarray:
-    """Return a smooth (3, h, w) picture with mean ``level``."""
+def scene(height: int = 48, width: int = 64, level: float = 0.5, white: float = 1.0) -> np.ndarray:
+    """Return a smooth scene of mean ``level`` with a corner of ``white``, (3, h, w)."""
     coarse = np.random.default_rng(2).uniform(0.8, 1.2, (6, 8, 3)).astype(np.float32)
     smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).transpose(2, 0, 1)
-    return np.ascontiguousarray(smooth * np.float32(level / smooth.mean()))
+    small = np.ascontiguousarray(smooth * np.float32(level / smooth.mean()))
+    small[:, :8, :12] = white
+    return small
 
 
 def maps_of(gain: float, tint: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -76,6 +78,23 @@ def test_edges_of_the_network_are_kept() -> None:
     line = enhanced(maps, small)[:, :, 32] - 0.5 * (enhanced(maps, small)[:, :, 31] + enhanced(maps, small)[:, :, 33])
     was = before[:, :, 32] - 0.5 * (before[:, :, 31] + before[:, :, 33])
     np.testing.assert_allclose(line.mean(), was.mean(), atol=0.02)
+
+
+def test_frames_without_white_are_not_changed() -> None:
+    small = scene(white=0.88)
+    maps = maps_of(1.0, TINT, (48, 64))
+    np.testing.assert_array_equal(preserved(maps, small), maps)
+
+
+def test_the_share_increases_with_the_white_level() -> None:
+    remaining = []
+    for white in np.arange(0.9, 0.97, 0.01):
+        small = scene(white=float(white))
+        maps = preserved(maps_of(1.0, TINT, (48, 64)), small)
+        remaining.append(float(np.abs(enhanced(maps, small) - small).mean()))
+    assert remaining[0] == pytest.approx(float(np.abs(TINT).mean()), rel=1e-3)
+    assert remaining[-1] < 1e-5
+    assert np.all(np.diff(remaining) <= 1e-6)
 
 
 @pytest.mark.parametrize("gain", [1.9, 6.0, 0.4])
@@ -135,6 +154,7 @@ def test_an_enhancer_preserves_the_tones_of_bright_frames_only(tmp_path: Path, c
     file = write_tiny_model(tmp_path / "tiny.onnx", 1.0, 0.1, ModelInput(working_size=48), channels=channels)
     enhancer = Enhancer(file)
     bright = np.rint(scene(96, 128, 0.6).transpose(1, 2, 0) * 255).astype(np.uint8)
+    bright[:16, :24] = 255
     assert np.abs(enhancer(bright, UNKNOWN).mean((0, 1)) - bright.mean((0, 1))).max() < 1.0
     dark = bright // 20
     assert np.all(np.abs(enhancer(dark, UNKNOWN).mean((0, 1)) - dark.mean((0, 1)) - 25.5) < 1.0)
