@@ -36,7 +36,6 @@ class DarkExposure:
         white_balance: gains of R and B relative to G that the camera applies. They multiply the noise of R and B.
         bayer: sample through a colour filter array and demosaic, which correlates the noise of neighbours.
         tukey: Tukey-lambda read noise instead of Gaussian.
-        contrast: strength of an S-shaped tone curve on top of sRGB; 0 = none.
         black_offset: offset in DN of the raw black of R, G and B from the assumed black level. Positive offsets veil
             the shadows, negative ones crush them, different ones tint them.
     """
@@ -47,7 +46,6 @@ class DarkExposure:
     white_balance: tuple[float, float] = (2.0, 1.6)
     bayer: bool = True
     tukey: bool = False
-    contrast: float = 0.0
     black_offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     def __post_init__(self) -> None:
@@ -160,12 +158,7 @@ def darken(rgb: NDArray[np.uint8], exposure: DarkExposure, rng: np.random.Genera
     Returns:
         (H, W, 3) uint8 sRGB.
     """
-    out = develop(expose(linearise(rgb), exposure, rng))
-    if exposure.contrast:
-        x = np.arange(256) / 255.0
-        curve = x + exposure.contrast * x * (1.0 - x) * (2.0 * x - 1.0)
-        out = np.asarray(cv2.LUT(out, np.rint(255.0 * curve.clip(0.0, 1.0)).astype(np.uint8)), dtype=np.uint8)
-    return np.ascontiguousarray(out)
+    return np.ascontiguousarray(develop(expose(linearise(rgb), exposure, rng)))
 
 
 def expose(
@@ -179,7 +172,7 @@ def expose(
 
     Args:
         linear: (H, W, 3) scene in linear light; 1 is the white of the good exposure, lamps may be brighter.
-        exposure: light, sensor and camera settings. ``contrast`` is not applied.
+        exposure: light, sensor and camera settings.
         rng: source of the noise.
         frame_count: (H, W) number of averaged frames of each pixel; None for one frame.
         black_bias: share of the black bias in an average. Each frame is clipped at black, as cameras do, so the
@@ -248,7 +241,7 @@ AVERAGE_STEPS = 4.0
 
 
 def demosaic(raw: NDArray[np.float32], steps: float = 1.0) -> NDArray[np.float32]:
-    """Convert RGGB samples, (H, W), to (H, W, 3) by bilinear interpolation, rounded to ``1 / steps`` DN.
+    """Convert RGGB samples, (H, W), to (H, W, 3) by bilinear interpolation, truncated to ``1 / steps`` DN.
 
     Negative values down to -512 DN are kept.
     """

@@ -45,6 +45,8 @@ class PlateauConfig:
 
     def __post_init__(self) -> None:
         check_range(self, 0.0, 1.0, "factor")
+        if self.factor >= 1.0:
+            raise ConfigError(f"factor must be below 1, found {self.factor:g}")
         check_range(self, 0, math.inf, "patience")
 
 

@@ -157,12 +157,6 @@ def train_teacher(config: TrainTeacherConfig, sources: Sources, out: Path) -> Pa
     accelerator.print(
         f"{step.teacher}, discriminator of {parameter_count(step.discriminator) / 1e6:.2f} M parameters, {pictures}"
     )
-    t_max = config.schedule.t_max
-    if t_max and t_max < config.fit.epochs - 1:
-        accelerator.print(
-            f"warning: {config.fit.epochs} epochs, but schedule: t_max {t_max}: the learning rate rises again from "
-            f"epoch {t_max + 1} on; set schedule: {{t_max: 0}}"
-        )
     validation_set = validation_pairs(pictures, config.data, accelerator.print)
     batches = Batches(pictures, config.data, config.model_input, config.fit.seed, config.fit.steps)
 
@@ -180,8 +174,8 @@ def train_teacher(config: TrainTeacherConfig, sources: Sources, out: Path) -> Pa
 def validation_loss(scores: Mapping[str, float], weights: ReconstructionWeights) -> float:
     """Return the weighted sum of L1 and 1 - SSIM, ``val_loss`` in the log.
 
-    ``loss`` of the training also has the adversarial, hue and perceptual terms that have a weight, and MS-SSIM instead
-    of SSIM if ``similarity`` says so. The two can be compared only without these.
+    ``loss`` of the training also has the PSNR, adversarial, hue and perceptual terms that have a weight, and MS-SSIM
+    instead of SSIM if ``similarity`` says so. The two can be compared only without these.
     """
     return weights.l1 * scores["l1"] + weights.ssim * (1.0 - scores["ssim"])
 

@@ -106,14 +106,11 @@ def test_the_schedule_is_torchs_cosine_annealing() -> None:
     assert CosineConfig().learning_rate(1e-3, 50, 50) == pytest.approx(1e-5)
 
 
-@pytest.mark.parametrize(("epochs", "says"), [(2, None), (3, None), (4, "rises again from epoch 3 on")])
-def test_a_schedule_that_does_not_end_with_the_run_is_told(
-    data: Path, capsys: pytest.CaptureFixture[str], epochs: int, says: str | None
-) -> None:
-    run(data, "run", replace(TINY, fit=replace(TINY.fit, epochs=epochs), schedule=CosineConfig(t_max=2)))
-    warnings = [line for line in capsys.readouterr().out.splitlines() if "t_max" in line]
-    assert len(warnings) == (says is not None)
-    assert all(says in line and "set schedule: {t_max: 0}" in line for line in warnings)
+def test_the_learning_rate_stays_low_after_the_cosine() -> None:
+    schedule = CosineConfig(t_max=4, warmup=1)
+    rates = [schedule.learning_rate(1e-3, epoch, 8) for epoch in range(8)]
+    assert rates[:2] == pytest.approx([5e-4, 1e-3])
+    assert rates[4:] == pytest.approx([1e-5] * 4)
 
 
 def test_learning_rates_follow_the_epoch() -> None:

@@ -82,10 +82,3 @@ class StreamRenderer:
             raise DataError("a frame has no enhanced image, and no model is given")
         self._stream.add_capture(frame.stamp_ns, frame.capture)
         return np.array(self._stream.process(image_message(frame.dark, frame.stamp_ns), frame.stamp_ns).rgb)
-
-
-def shown_at(image: Image, height: int, width: int) -> Image:
-    """Return the image at a size; outputs of ``output_resolution: model`` are smaller than their input."""
-    if image.shape[:2] == (height, width):
-        return image
-    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)

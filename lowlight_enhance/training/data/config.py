@@ -43,7 +43,8 @@ class DataConfig:
             or no pairs, all samples come from the other.
         reference_photos: whether the references of the pairs are used as photographs too.
         unlabelled: share of samples without reference, for distillation, if there are such pictures.
-        stops: least and largest under-exposure, drawn uniformly.
+        stops: least and largest under-exposure, drawn uniformly. Unevenly lit frames have from 0 stops to half a stop
+            more than the largest.
         well_exposed: probability of exactly 0 stops.
         uneven: probability that the under-exposure differs within the frame.
         lamps: probability that light sources are added.

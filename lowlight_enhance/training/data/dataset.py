@@ -40,6 +40,11 @@ class Batches(Dataset[Batch]):
                 f"data: simulated is {config.simulated:g}, so {unused} would never be used; omit them, or set the "
                 "share of simulated samples between 0 and 1"
             )
+        if pictures.unlabelled and not config.unlabelled:
+            raise ConfigError(
+                "data: unlabelled is 0, so --unlabelled would never be used; omit it, or set the share of unlabelled "
+                "samples above 0"
+            )
         self.config, self.model_input, self.seed, self.steps = config, model_input, seed, steps
         self.source = SampleSource(pictures, config)
 

@@ -91,21 +91,30 @@ def read_photos(manifest: Path, root: Path | None = None) -> list[tuple[Path, st
 def read_frames(manifest: Path, root: Path | None = None) -> list[ListedFrame]:
     """Read the dark frames of pairs, or those of a manifest with the column file and, optionally, iso and exposure_s.
 
+    Rows with the split ``test`` are omitted.
+
     Args:
         manifest: CSV file.
         root: folder to which file names are relative; None: the folder of the manifest.
 
     Raises:
-        DataError: the manifest cannot be read or has no rows, a column is missing, a value is invalid, or a file of a
-            pair is missing.
+        DataError: the manifest cannot be read or has no such rows, a column is missing, a value is invalid, or a file
+            of a pair is missing.
     """
     rows = read_rows(manifest)
     if not rows:
         raise DataError(f"{manifest} lists no pictures")
-    if "file" not in rows[0].values:
-        return [ListedFrame(pair.dark, pair.capture, pair.bright) for pair in read_pairs(manifest, root)]
-    folder = root or manifest.parent
-    return [ListedFrame(folder / row.text("file"), row.capture()) for row in rows]
+    if "file" in rows[0].values:
+        folder = root or manifest.parent
+        frames = [
+            ListedFrame(folder / row.text("file"), row.capture()) for row in rows if row.values.get("split") != "test"
+        ]
+    else:
+        pairs = [pair for pair in read_pairs(manifest, root) if pair.split != "test"]
+        frames = [ListedFrame(pair.dark, pair.capture, pair.bright) for pair in pairs]
+    if not frames:
+        raise DataError(f"{manifest} lists only pictures of the split 'test'")
+    return frames
 
 
 @dataclass(frozen=True, slots=True)

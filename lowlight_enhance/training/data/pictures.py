@@ -184,14 +184,15 @@ def load_training_pictures(
 
     listed = [pair for manifest in sources.pairs for pair in read_pairs(manifest, sources.root)]
     to_train = [pair for pair in listed if pair.split == "train"]
-    validation_set = [pair for pair in listed if pair.split == "val" and store(pair.dark).mean() <= max_mean]
+    validation_set = [pair for pair in listed if pair.split == "val" and load_rgb(pair.dark).mean() <= max_mean]
     listed_photos = [row for manifest in sources.photos for row in read_photos(manifest, sources.root)]
     files = [file for file, split in listed_photos if split == "train"]
     validation_files = [file for file, split in listed_photos if split == "val"]
     dark_rows = [row for manifest in sources.unlabelled for row in read_photos(manifest, sources.root)]
     dark_files = [file for file, split in dark_rows if split == "train"]
     references = list(dict.fromkeys(pair.bright for pair in to_train))
-    store.fill([*files, *references, *(pair.dark for pair in to_train), *(pair.bright for pair in validation_set)])
+    store.fill([*files, *references, *(pair.dark for pair in to_train)])
+    store.fill([path for pair in validation_set for path in (pair.dark, pair.bright)])
     for pair in (*to_train, *validation_set):
         if pair.dark in store and pair.bright in store:
             load(pair)

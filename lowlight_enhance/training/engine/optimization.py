@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.training.config import check_range
 
 
@@ -32,6 +33,8 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         check_range(self, 0.0, math.inf, "learning_rate", "weight_decay")
         check_range(self, 0.0, 1.0, "betas")
+        if max(self.betas) >= 1.0:
+            raise ConfigError(f"betas must be below 1, found {list(self.betas)}")
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """Return the optimiser of these parameters."""
@@ -51,9 +54,10 @@ class CosineConfig:
     """Linear warm-up, then cosine annealing (Loshchilov & Hutter 2017), in steps or epochs.
 
     Attributes:
-        t_max: length of the cosine; 0: the whole run.
-        eta_min: learning rate at its end.
-        warmup: length of the warm-up.
+        t_max: end of the cosine, counted from the start of the run; 0: the end of the run. The learning rate stays at
+            ``eta_min`` afterwards.
+        eta_min: learning rate at the end of the cosine.
+        warmup: length of the warm-up, with which the run starts.
     """
 
     t_max: int = 0
@@ -63,16 +67,18 @@ class CosineConfig:
     def __post_init__(self) -> None:
         check_range(self, 0, math.inf, "t_max", "warmup")
         check_range(self, 0.0, math.inf, "eta_min")
+        if 0 < self.t_max <= self.warmup:
+            raise ConfigError(f"t_max must be 0 or above warmup ({self.warmup}), found {self.t_max}")
 
     def learning_rate(self, peak: float, now: int, length: int) -> float:
         """Return the learning rate at ``now``, counted from 0, of a run of ``length``.
 
-        Without a warm-up it is the closed form of torch's CosineAnnealingLR.
+        Without a warm-up it is the closed form of torch's CosineAnnealingLR, up to ``t_max``.
         """
         if now < self.warmup:
             return peak * (now + 1) / (self.warmup + 1)
         t_max = (self.t_max or length) - self.warmup
-        share = (now - self.warmup) / max(1, t_max)
+        share = min(1.0, (now - self.warmup) / max(1, t_max))
         return self.eta_min + (peak - self.eta_min) * (1.0 + math.cos(math.pi * share)) / 2.0
 
 

@@ -44,7 +44,10 @@ def validation_pairs(
         data: data settings of the run.
         warn: called with a warning if there are no pairs.
     """
-    pairs: Sequence[LoadedPair] = [*pictures.validation, *_simulated(pictures.validation_photos, data)]
+    real, simulated = pictures.validation, _simulated(pictures.validation_photos, data)
+    pairs: Sequence[LoadedPair] = LazySequence(
+        range(len(real) + len(simulated)), lambda n: real[n] if n < len(real) else simulated[n - len(real)]
+    )
     if not pairs:
         warn(WITHOUT_PAIRS)
     if data.metadata_dropout >= 1.0:
@@ -72,9 +75,11 @@ def apply_output(output: Tensor, rgb: Tensor) -> Tensor:
 
 
 def resize_like(target: Tensor, output: Tensor) -> Tensor:
-    """Resize ``target`` to the size of ``output`` where they differ, by area averaging."""
+    """Resize ``target`` to the size of ``output`` where they differ: smaller by area averaging, larger bilinearly."""
     if target.shape[2:] == output.shape[2:]:
         return target
+    if target.shape[2] < output.shape[2]:
+        return F.interpolate(target, output.shape[2:], mode="bilinear", align_corners=False)
     return F.interpolate(target, output.shape[2:], mode="area")
 
 

@@ -199,6 +199,8 @@ def _float_nodes(model: onnx.ModelProto, float_tail: int) -> list[str]:
     """
     nodes = list(model.graph.node)
     places = [place for place, node in enumerate(nodes) if node.op_type == "Conv"]
+    if float_tail > len(places):
+        raise ConfigError(f"float tail {float_tail}: the network has only {len(places)} convolutions")
     return [node.name for node in [*nodes[: places[0]], *nodes[places[-float_tail] :]]]
 
 

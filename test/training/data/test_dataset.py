@@ -1,5 +1,6 @@
 """Batches: encoding, determinism, and what the settings ask for."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -75,6 +76,13 @@ def test_no_pictures_at_all_is_an_error() -> None:
 def test_pictures_that_would_never_be_drawn_are_an_error(simulated: float, unused: str) -> None:
     with pytest.raises(ConfigError, match=f"simulated is {simulated:g}, so {unused} would never be used"):
         batches(simulated=simulated)
+
+
+def test_unlabelled_pictures_that_would_never_be_drawn_are_an_error() -> None:
+    some = replace(pictures([], [photo(1)]), unlabelled=[photo(2)])
+    with pytest.raises(ConfigError, match="unlabelled is 0, so --unlabelled would never be used"):
+        Batches(some, DataConfig(), ModelInput(), 0, 1)
+    Batches(some, DataConfig(unlabelled=0.1), ModelInput(), 0, 1)
 
 
 def test_well_lit_pairs_come_as_often_as_asked() -> None:

@@ -21,16 +21,16 @@ def folder(tmp_path: Path) -> Path:
     "header", ["dark,bright,ISO,Exposure_s,Split,Scene", "Dark, Bright, Iso, EXPOSURE_S, SPLIT, scene"]
 )
 def test_columns_are_found_in_any_case(header: str, folder: Path) -> None:
-    (folder / "pairs.csv").write_text(f"{header}\nd.png,b.png,800,0.04,test,roof\n")
+    (folder / "pairs.csv").write_text(f"{header}\nd.png,b.png,800,0.04,val,roof\n")
     (pair,) = read_pairs(folder / "pairs.csv")
-    assert (pair.capture.iso, pair.capture.exposure_s, pair.split, pair.scene) == (800.0, 0.04, "test", "roof")
+    assert (pair.capture.iso, pair.capture.exposure_s, pair.split, pair.scene) == (800.0, 0.04, "val", "roof")
     (frame,) = read_frames(folder / "pairs.csv")
     assert frame.capture == pair.capture
 
 
 def test_columns_of_photographs_are_found_in_any_case(folder: Path) -> None:
-    (folder / "photos.csv").write_text("File,SPLIT\nb.png,test\n")
-    assert read_photos(folder / "photos.csv") == [(folder / "b.png", "test")]
+    (folder / "photos.csv").write_text("File,SPLIT\nb.png,val\n")
+    assert read_photos(folder / "photos.csv") == [(folder / "b.png", "val")]
     (frame,) = read_frames(folder / "photos.csv")
     assert frame.path == folder / "b.png"
 

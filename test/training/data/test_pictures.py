@@ -150,6 +150,22 @@ def test_a_store_holds_no_more_than_it_may_and_forgets_what_was_not_asked_for_lo
     assert PictureStore(1)(paths[0]).shape == (64, 64, 3)  # one picture is always held
 
 
+def test_validation_pictures_do_not_displace_training_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifests = data_set(tmp_path)
+    listed = read_pairs(manifests[0])
+    validated = [path for pair in listed if pair.split == "val" for path in (pair.dark, pair.bright)]
+    # room for the five training references and dark frames, which are photographs too, and for the sixth photograph
+    pictures = load_training_pictures(
+        Sources([manifests[0]], [manifests[1]]), 255.0, memory_gb=11 * photo().nbytes / 1e9
+    )
+    reads: list[Path] = []
+    monkeypatch.setattr("lowlight_enhance.training.data.pictures.load_rgb", lambda path: reads.append(path) or photo())
+    assert len(list(pictures.pairs)) == 5
+    assert not set(reads) - set(validated)
+
+
 def test_a_broken_picture_is_found_before_training(tmp_path: Path) -> None:
     pairs, photos = data_set(tmp_path)
     (tmp_path / "d2.png").write_bytes(b"no picture")

@@ -7,7 +7,7 @@ from lowlight_enhance.core.inference.model_input import ModelInput
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.training.data.augment import to_float
 from lowlight_enhance.training.data.config import DataConfig
-from lowlight_enhance.training.data.pictures import LoadedPair, TrainingPictures
+from lowlight_enhance.training.data.pictures import LazySequence, LoadedPair, TrainingPictures
 from lowlight_enhance.training.engine.validation import TILE, apply_output, resize_like, validate, validation_pairs
 
 
@@ -92,6 +92,27 @@ def test_targets_are_averaged_to_the_size_of_the_output() -> None:
     target = torch.rand(1, 3, 8, 8)
     assert resize_like(target, target) is target
     assert torch.allclose(resize_like(target, torch.zeros(1, 3, 4, 4)), nn.functional.avg_pool2d(target, 2))
+
+
+def test_targets_are_enlarged_smoothly() -> None:
+    ramp = torch.arange(8.0).expand(1, 3, 8, 8)
+    steps = resize_like(ramp, torch.zeros(1, 3, 16, 16)).diff(dim=3)
+    assert float(steps[..., 1:-1].min()) == pytest.approx(0.5)
+    assert float(steps.max()) == pytest.approx(0.5)
+
+
+def test_validation_pairs_are_decoded_when_they_are_used() -> None:
+    reads: list[int] = []
+
+    def load(number: int) -> LoadedPair:
+        reads.append(number)
+        return pair()
+
+    found = validation_pairs(TrainingPictures([], [], [], LazySequence(range(3), load)), DataConfig(), print)
+    assert len(found) == 3
+    assert reads == []
+    assert len(list(found)) == 3
+    assert reads == [0, 1, 2]
 
 
 def test_photographs_become_the_same_simulated_pairs_in_every_run() -> None:

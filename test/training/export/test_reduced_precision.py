@@ -110,6 +110,9 @@ def test_more_convolutions_at_the_end_may_stay_in_float32(tmp_path: Path, frames
     assert fidelity.psnr_db > 50.0
     with pytest.raises(ConfigError, match="float tail 0"):
         Reduction("int8", frames, float_tail=0)
+    too_long = Reduction("int8", frames, FORGIVING, float_tail=1000)
+    with pytest.raises(ConfigError, match=r"float tail 1000: the network has only \d+ convolutions"):
+        export(tmp_path / "best.pt", tmp_path / "long.onnx", reduction=too_long)
 
 
 def test_nothing_goes_to_float_and_back_between_int8_convolutions(
@@ -180,6 +183,11 @@ def test_frames_are_read_with_their_metadata(data: Path) -> None:
         ListedFrame(data / "1.png", UNKNOWN),
     ]
     assert read_frames(data / "pairs.csv")[0] == ListedFrame(data / "0_dark.png", UNKNOWN, data / "0.png")
+    (data / "splits.csv").write_text("file,split\n0.png,test\n1.png,train\n")
+    assert [frame.path.name for frame in read_frames(data / "splits.csv")] == ["1.png"]
+    (data / "test.csv").write_text("dark,bright,split\n0_dark.png,0.png,test\n")
+    with pytest.raises(DataError, match=r"test\.csv lists only pictures of the split 'test'"):
+        read_frames(data / "test.csv")
     (data / "empty.csv").write_text("file\n")
     with pytest.raises(DataError, match=r"empty\.csv lists no pictures"):
         read_frames(data / "empty.csv")
