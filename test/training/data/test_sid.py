@@ -56,7 +56,8 @@ def rows(index: Path) -> list[dict[str, str]]:
 def versions(out: Path) -> dict[str, int]:
     """When each PNG was written; one that is renamed meanwhile is left out."""
     written = {}
-    for path in sorted(out.rglob("*.png")):
+    listed = [Path(folder) / name for folder, _, names in os.walk(out) for name in names]  # a folder may vanish
+    for path in sorted(path for path in listed if path.suffix == ".png"):
         with contextlib.suppress(FileNotFoundError):
             written[str(path.relative_to(out))] = path.stat().st_mtime_ns
     return written
