@@ -1,7 +1,7 @@
 """Processor name, CPU time, memory and threads, from /proc.
 
-psutil reads the same files, but the robot needs only the processor name and the number of cores, which the standard
-library nearly covers, so psutil would be a further dependency of the robot for the benchmarks.
+psutil would provide these values but is a further dependency of the robot. The node needs only the processor name and
+the number of cores; the rest serves the benchmarks.
 """
 
 from __future__ import annotations

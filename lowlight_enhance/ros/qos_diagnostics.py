@@ -1,4 +1,4 @@
-"""Diagnostics for QoS and message-type mismatches, because of which images or metadata silently do not arrive."""
+"""Diagnostics for QoS and message-type mismatches."""
 
 from __future__ import annotations
 

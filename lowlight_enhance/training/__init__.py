@@ -1,1 +1,1 @@
-"""The offline half that makes the student network; the only part that needs torch."""
+"""Training, distillation and export of the networks; the only package that needs torch."""

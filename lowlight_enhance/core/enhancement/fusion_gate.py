@@ -1,4 +1,4 @@
-"""Decide where the past may be averaged with the present: where noise explains their difference.
+"""Decide for each pixel whether its average continues: only where noise explains its difference from the frame.
 
 Differences are tested on cells of a few pixels. In units of the variance that the noise model predicts, the square of
 a cell's difference is 1 on average where nothing changed. Four tests detect larger values:

@@ -1,7 +1,7 @@
 """Temporal fusion: average each frame with the aligned frames before it.
 
 Each frame is converted to linear light. The running average of earlier frames is warped by the camera motion, then
-averaged with the frame. A pixel's past counts only where its difference from the present is small enough to be noise.
+averaged with the frame where its difference from the frame is within the expected noise.
 Moving objects, lights that are switched on, and areas that come into view start a new average. The network receives
 the number of averaged frames per pixel: the mean of n frames is as noisy as one frame of ISO / n.
 

@@ -1,4 +1,4 @@
-"""Session of OpenVINO, which is faster than ONNX Runtime on most x86 processors (docs/runtimes.md).
+"""Session of OpenVINO. docs/runtimes.md compares its speed with that of ONNX Runtime.
 
 OpenVINO is an optional dependency (``pip install openvino``), imported when the first session is opened.
 """

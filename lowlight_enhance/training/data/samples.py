@@ -1,4 +1,4 @@
-"""Training samples: one rule for all light.
+"""Training samples: well-exposed targets and simulated or real dark inputs.
 
 The target is always the well-exposed picture. The input is a camera frame of it with 0 to 7 stops less light, evenly
 or unevenly, as a single frame or as the average of several. At 0 stops the network learns to keep the tones and to

@@ -1,4 +1,6 @@
-"""The See-in-the-Dark data set (C. Chen et al., "Learning to See in the Dark", CVPR 2018) as pairs of PNG files.
+"""Pairs of PNG files from the raw files of See-in-the-Dark.
+
+The data set is that of C. Chen et al., "Learning to See in the Dark", CVPR 2018.
 
 Each line of its lists names a short exposure and the long exposure of the same scene, with ISO and f-number. The file
 names contain the exposure times. Several short exposures share a long one. Each raw file is developed once (see
