@@ -6,9 +6,9 @@ skip passes a concatenative attention gate with a bottleneck of half the channel
 
 The differences reduce computing time (figures in docs/architecture.md). A pixel-unshuffle replaces the first two
 levels, so most of the 2.4 M parameters work on small maps. Each decoder convolution is split into a 1x1 convolution
-before and a 3x3 convolution after the upsampling. The lowest level also receives the mean of the scene. The output is a
-local affine map (gain and offset for each pixel and channel). The runtime applies it to the full-size frame, so edges
-of the frame are kept where noise is low.
+before and a 3x3 convolution after the upsampling. The lowest level also receives the mean of the scene. The output is
+a local affine map (gain and offset for each pixel and channel). The runtime applies it to the full-size frame, so
+edges of the frame are kept where noise is low.
 
 The frame is divided by its white level, the largest mean of 2x2 blocks of ``unshuffle`` pixels each way, before the
 first convolution, and the gain contains the same division. A well-exposed picture nearly always holds something white,
