@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,15 +47,16 @@ def run_detector(options: argparse.Namespace) -> int:
         raise DataError(
             "no frames: give --pairs, --photos, --sequence, --video or --bag, and check --split and --max-mean"
         )
+    settings = _settings(options, model)
     compared = renderings(enhance, options.baselines or DEFAULT_BASELINES, stream)
     comparison = compare_renderings(_with_progress(clips), compared, detectors, labels)
     tables = result_tables(comparison)
-    title = f"{model.name} on {', '.join(f'{path.parent.name}/{path.name}' for path in _sources(options))}"
+    title = f"{settings['model']} on {', '.join(f'{path.parent.name}/{path.name}' for path in _sources(options))}"
     print("\n\n".join([title, *map(str, tables)]))
     if comparison.unlabelled:
         print(f"\nskipped {comparison.unlabelled} frames that had neither labels nor a reference")
     if options.out:
-        write_comparison(comparison, tables, _settings(options, model), options.out)
+        write_comparison(comparison, tables, settings, options.out)
     if has_report:
         print(f"\n{_write_page(options, title, comparison, tables)}")
     return 0
@@ -142,7 +144,7 @@ def _image_clips(options: argparse.Namespace) -> Iterator[Clip]:
     from lowlight_enhance.training.data.manifest import read_pairs
 
     if options.data:
-        pairs = [pair for pair in read_pairs(options.data) if options.split in (pair.split, "all")]
+        pairs = [pair for pair in read_pairs(options.data, options.data_root) if options.split in (pair.split, "all")]
         if options.max_mean < 255.0:
             pairs = [pair for pair in pairs if clips.read_image(pair.dark).mean() <= options.max_mean]
         for pair in _evenly_spaced(pairs, options.limit):
@@ -170,7 +172,9 @@ def _photograph_clips(options: argparse.Namespace) -> Iterator[Clip]:
 
     sensor = find_sensor(options.sensor, options.full_well)
     settings = ClipSettings(options.clip_frames, options.motion)
-    photographs = [path for path, split in read_photos(options.photos) if options.split in (split, "all")]
+    photographs = [
+        path for path, split in read_photos(options.photos, options.data_root) if options.split in (split, "all")
+    ]
     for stops, iso in options.lights or [(options.stops, None)]:
         for number, path in enumerate(_evenly_spaced(photographs, options.limit)):
             value = options.iso[number % len(options.iso)] if iso is None else iso
@@ -204,8 +208,6 @@ def _sources(options: argparse.Namespace) -> list[Path]:
 
 def _settings(options: argparse.Namespace, model: Path) -> dict[str, Any]:
     """Return the settings that the results depend on, for ``summary.json``."""
-    from lowlight_enhance.core.inference.model_file import read_model
-
     names = (
         "detectors",
         "baselines",
@@ -225,9 +227,13 @@ def _settings(options: argparse.Namespace, model: Path) -> dict[str, Any]:
         "classes",
         "confidence",
     )
-    sha256 = "" if model.suffix == ".pt" else read_model(model).sha256
+    topic = options.enhanced_topic
+    about = {
+        "model": f"topic {topic}" if topic else model.name,
+        "sha256": "" if topic else hashlib.sha256(model.read_bytes()).hexdigest(),
+    }
     values = {name: getattr(options, name) for name in names}
-    return {"model": model.name, "sha256": sha256, "frames": [str(path) for path in _sources(options)]} | values
+    return about | {"frames": [str(path) for path in _sources(options)]} | values
 
 
 def _with_progress(clips: list[Clip]) -> Iterable[Clip]:

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.metadata.capture import CaptureMetadata
 from lowlight_enhance.simulation.sensors import SENSORS, WHITE_DN, SensorNoise
 
@@ -49,8 +50,13 @@ class DarkExposure:
     black_offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     def __post_init__(self) -> None:
-        if self.capture.iso is None:
+        iso = self.capture.iso
+        if iso is None:
             raise ValueError("a DarkExposure needs an ISO value: the noise depends on it")
+        if not (math.isfinite(iso) and iso > 0.0):
+            raise ConfigError(f"the ISO of a simulated frame must be above 0, found {iso:g}")
+        if isinstance(self.stops, float | int) and not math.isfinite(self.stops):
+            raise ConfigError(f"the under-exposure of a simulated frame must be finite, found {self.stops:g} stops")
 
 
 def srgb_to_linear(srgb: NDArray[np.float32]) -> NDArray[np.float32]:

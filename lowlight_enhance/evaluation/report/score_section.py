@@ -23,7 +23,11 @@ def score_section(title: str, scored: Sequence[ScoredImage], measured: MeasuredE
         scored: result of ``score_images``.
         measured: the ``Enhance`` that ``score_images`` called.
     """
-    calls = measured.calls[:: len(measured.calls) // len(scored)]  # the metadata test makes three calls per image
+    calls, place = [], 0
+    for entry in scored:
+        calls.append(measured.calls[place])
+        # The metadata test makes three calls for an image with known metadata.
+        place += sum(scores is not None for scores in (entry.after, entry.withheld, entry.shuffled))
     frames = tuple(_frame_metrics(entry, call) for entry, call in zip(scored, calls, strict=True))
     samples = _samples(scored, frames, measured.enhance)
     return Section(title, frames, tuple(samples), (), tuple(_tables(scored)))

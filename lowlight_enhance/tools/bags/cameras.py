@@ -102,6 +102,10 @@ def find_cameras(bag: Bag, types: MessageTypes, options: TopicOptions, settings:
         check_topic(topic, (IMAGE, COMPRESSED_IMAGE), topics)
     for topic in options.exclude:
         check_topic(topic, (), topics)
+    for text in (*options.camera_info, *options.metadata):
+        image, separator, _ = text.rpartition("=")
+        if separator:
+            check_topic(image, (IMAGE, COMPRESSED_IMAGE), topics)
     samples = {
         topic: _first_readable(bag, types, topic)
         for topic, name in topics.items()

@@ -86,7 +86,7 @@ def _manifest_hashes(sources: Sources) -> list[list[str]]:
 
 def _train(stage: TrainingStage, sources: Sources, out: Path, log: Log) -> None:
     folder, settings = out / stage.name, stage.settings()
-    if not isinstance(settings, DistillConfig):
+    if not (isinstance(settings, DistillConfig) and settings.data.unlabelled):
         sources = dataclasses.replace(sources, unlabelled=())
     inputs = {"config": dataclasses.asdict(settings), "manifests": _manifest_hashes(sources)}
     teacher, init = (None if name is None else out / name / CHECKPOINT for name in (stage.teacher, stage.init))

@@ -66,7 +66,8 @@ def write_recipe(data: Path) -> Path:
     for index, name in (("pairs", "pairs"), ("photos", "photos"), ("dark_index", "dark")):
         make_manifest(data / f"{index}.csv", folder / f"{name}.csv", data)
     (folder / "teacher.yaml").write_text(RUN + "losses: {adversarial: 0.0}\ndiscriminator: {channels: [4, 8]}\n")
-    (folder / "student.yaml").write_text(RUN + "teacher: 0.5\nlosses: {l1: 0.5}\n")
+    mixed = RUN.replace("batch_size: 2}]}", "batch_size: 2}], unlabelled: 0.2}")
+    (folder / "student.yaml").write_text(mixed + "teacher: 0.5\nlosses: {l1: 0.5}\n")
     (folder / "recipe.yaml").write_text(RECIPE)
     return folder / "recipe.yaml"
 
