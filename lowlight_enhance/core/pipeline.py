@@ -216,7 +216,7 @@ class Pipeline:
         self._enhancer = value if isinstance(value, FrameEnhancer) else FunctionEnhancer(value)
 
     def reset(self) -> None:
-        """Forget earlier frames, so that the next one is processed like the first."""
+        """Forget earlier frames: temporal fusion and smoothing start anew. What was learned of the noise is kept."""
         self._smoother.reset()
         self._fusion.reset()
 
@@ -353,13 +353,13 @@ class Pipeline:
     def _capture(self, stamp: int) -> tuple[CaptureMetadata, Match, int | None]:
         """Return the metadata of a frame, its source and the difference of stamps.
 
-        Metadata of equal stamp, else the nearest within the tolerance, else the last if it is not too old, else the
-        fallback.
+        Metadata of equal stamp, else the nearest within the tolerance, else the last before the frame (or the first
+        after it) if it is not too old, else the fallback.
         """
         match: Match = "nearest"
         found = self._metadata.nearest(stamp, self._tolerance_ns)
         if found is None:
-            match, found = "last", self._metadata.latest()
+            match, found = "last", self._metadata.latest(stamp)
             if found is not None and abs(stamp - found[0]) > self.config.metadata_max_age_s * NS_PER_S:
                 found = None
         if found is not None and not found[1].is_unknown:

@@ -104,10 +104,16 @@ class ModelLoad:
         try:
             return step()
         except LowlightError as error:
-            self.error = error
+            self._fail(error)
         except Exception as error:  # from a runtime or the operating system; the node reports it
-            self.error = ModelError(f"model '{self.params.model}': {type(error).__name__}: {error}")
+            self._fail(ModelError(f"model '{self.params.model}': {type(error).__name__}: {error}"))
         return None
+
+    def _fail(self, error: LowlightError) -> None:
+        """Store an error, except that of a warm-up that ``close`` has cancelled: it says nothing about the model."""
+        with self._lock:
+            if not (self._is_closed and self.checked.is_set()):
+                self.error = error
 
     def _open(self, file: ModelFile) -> None:
         """Open and warm up an enhancer of ``file``; keep it unless ``close`` is called in the meantime."""

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lowlight_enhance.core.enhancement.enhancer import Enhancer
-from lowlight_enhance.core.errors import ModelError
+from lowlight_enhance.core.errors import LowlightError, ModelError
+from lowlight_enhance.core.inference.model_file import ModelFile
 from lowlight_enhance.core.malloc import release_free_memory
 from lowlight_enhance.ros.model_load import ModelLoad
 from lowlight_enhance.ros.parameters import NodeParameters
@@ -146,7 +147,7 @@ class ModelLoader:
             return LoadFailure(str(load.error))
         if load.is_in_use:
             return None
-        self._use(load)
+        self._use(load, *load.opened())
         return self.enhancer
 
     def suspend(self) -> None:
@@ -165,7 +166,8 @@ class ModelLoader:
             params: all parameters of the node.
 
         Raises:
-            LowlightError: the model cannot be used, or does not load in time. The loader is unchanged then.
+            LowlightError: the model cannot be used, or does not load in time. If it is a model that was requested
+                since, ``poll`` returns the failure, and the model in use before stays the one to resume.
         """
         if self._load is None and self._is_open:
             return
@@ -174,8 +176,14 @@ class ModelLoader:
             self._wait(self._load, self._load.checked)
             file = self._load.checked_file()
         load = self._finished(ModelLoad(params, file=file))
+        try:
+            opened = load.opened()
+        except LowlightError as error:
+            if self._load is not None:
+                self._load.error = error
+            raise
         self._abandon()
-        self._use(load)
+        self._use(load, *opened)
 
     def close(self) -> None:
         """Free everything."""
@@ -184,9 +192,8 @@ class ModelLoader:
         self._is_open = False
         release_free_memory()
 
-    def _use(self, load: ModelLoad) -> None:
+    def _use(self, load: ModelLoad, file: ModelFile, enhancer: Enhancer) -> None:
         """Replace the enhancer in use by that of ``load``."""
-        file, enhancer = load.opened()
         self.enhancer.close()
         self._file, self.params, self.enhancer, self._is_open = file, load.params, enhancer, True
         release_free_memory()

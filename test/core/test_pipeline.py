@@ -154,6 +154,15 @@ def test_metadata_of_earlier_frames_is_kept() -> None:
     assert enhance.captures[0].exposure_s == pytest.approx(0.02)
 
 
+def test_a_frame_before_a_change_of_the_exposure_has_the_values_before_it() -> None:
+    frames, enhance, _ = stream(metadata_tolerance_s=0.005, metadata_max_age_s=1.0)
+    frames.add_capture(1000 * MS, CaptureMetadata(100.0, 0.01))
+    frames.add_capture(1500 * MS, CaptureMetadata(6400.0, 0.04))
+    for stamp in (1100, 1450, 1600):
+        assert frames.process(image(stamp * MS), 0).match == "last"
+    assert [capture.iso for capture in enhance.captures] == [100.0, 100.0, 6400.0]
+
+
 def test_metadata_of_another_camera_is_ignored() -> None:
     frames, _, _ = stream(metadata=MetadataSettings(frame_id="camera_optical"))
     frames.add_metadata(REALSENSE, realsense(1000 * MS, 0))

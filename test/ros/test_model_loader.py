@@ -196,3 +196,43 @@ def test_resume_opens_the_model_that_was_requested_while_suspended(loader, other
     loader.resume(params_for(other_model))
     assert loader.values()["model"] == "other"
     loader.enhancer.warm_up()
+
+
+def test_a_model_that_resume_cannot_open_is_a_failure_and_the_model_before_stays(loader, other_model, monkeypatch):
+    before, warm_up = loader.params, Enhancer.warm_up
+
+    def only_the_first(enhancer):
+        if enhancer.path == other_model:
+            raise ModelError("not usable")
+        warm_up(enhancer)
+
+    monkeypatch.setattr(Enhancer, "warm_up", only_the_first)
+    loader.suspend()
+    assert loader.request(params_for(other_model))
+    with pytest.raises(ModelError, match="not usable"):
+        loader.resume(params_for(other_model))
+    found = outcome(loader)
+    assert isinstance(found, LoadFailure)
+    assert "not usable" in found.reason
+    loader.resume(before)
+    assert loader.values()["model"] == "tiny"
+
+
+def test_a_warm_up_that_suspend_cancels_says_nothing_about_the_model(loader, other_model, monkeypatch):
+    begun, cancelled, warm_up = threading.Event(), threading.Event(), Enhancer.warm_up
+
+    def runs_until_cancelled(_):
+        begun.set()
+        assert cancelled.wait(LONG_S)
+        raise ModelError("cancelled")
+
+    monkeypatch.setattr(Enhancer, "warm_up", runs_until_cancelled)
+    monkeypatch.setattr(Enhancer, "cancel", lambda _: cancelled.set())
+    monkeypatch.setattr(model_loader, "STOP_WAIT_S", 0.05)
+    assert loader.request(params_for(other_model))
+    assert begun.wait(LONG_S)
+    loader.suspend()
+    assert outcome(loader) is None
+    monkeypatch.setattr(Enhancer, "warm_up", warm_up)
+    loader.resume(params_for(other_model))
+    assert loader.values()["model"] == "other"

@@ -34,6 +34,9 @@ MAX_FRAMES = 16
 MIN_SIDE = 32
 """Frames with fewer pixels on a side are not fused."""
 
+MAX_SIDE, MAX_ASPECT = 32766, 8.0
+"""Frames with more pixels on a side, which OpenCV cannot warp, or longer in relation to their width are not fused."""
+
 MIN_MOTION_PX = 0.05
 """Smaller motion is ignored, because every warp costs a little sharpness."""
 
@@ -150,7 +153,9 @@ class TemporalFusion:
             The average. The first frame, and each frame whose past does not fit, is returned unchanged.
         """
         start = time.perf_counter_ns()
-        if not config.is_enabled or config.max_frames == 1 or min(rgb.shape[:2]) < MIN_SIDE:
+        short, long = sorted(rgb.shape[:2])
+        has_size = short >= MIN_SIDE and long <= min(MAX_SIDE, MAX_ASPECT * short)
+        if not (config.is_enabled and config.max_frames > 1 and has_size):
             self.reset()
             return FusedFrame(rgb, capture)
         source = (rgb.shape, rgb.dtype, encoding)

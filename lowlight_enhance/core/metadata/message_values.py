@@ -121,7 +121,7 @@ def in_limits(found: float, limits: tuple[float, float], name: str, value: Any) 
     if plausible(found, limits) is None:
         raise MetadataError(
             f"metadata message: {name} {short(value)} converts to {found:g}, outside {limits[0]:g}..{limits[1]:g}; "
-            "check the settings of its unit, base_iso and gain_unity against the driver's units"
+            "check the settings of its unit, of the base ISO and of the gain at unity against the driver's units"
         )
     return found
 
@@ -151,7 +151,7 @@ def field(msg: Any, name: str) -> Any:
         return getattr(msg, name)
     except AttributeError as error:
         raise MetadataError(
-            f"metadata message {type(msg).__name__} has no field '{name}'; metadata_type must be the topic's type"
+            f"metadata message {type(msg).__name__} has no field '{name}'; the metadata type must be the topic's"
         ) from error
 
 
@@ -164,7 +164,7 @@ def items(msg: Any, name: str) -> list[Any]:
     try:
         return list(field(msg, name))
     except TypeError as error:
-        raise MetadataError(f"metadata message: {name} is not a list; check metadata_type") from error
+        raise MetadataError(f"metadata message: {name} is not a list; check the metadata type") from error
 
 
 def key_values(msg: Any, name: str) -> dict[str, Any]:
@@ -185,7 +185,7 @@ def json_object(msg: Any, name: str) -> dict[str, Any]:
     """
     text = field(msg, name)
     if not isinstance(text, str):
-        raise MetadataError(f"metadata message: {name} is {type(text).__name__}, not text; check metadata_type")
+        raise MetadataError(f"metadata message: {name} is {type(text).__name__}, not text; check the metadata type")
     hint = "check that the metadata topic is the camera driver's"
     for found, unit, limit in (
         (len(text), "characters", MAX_JSON_CHARACTERS),

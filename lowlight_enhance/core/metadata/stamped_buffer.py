@@ -6,7 +6,7 @@ at once, and offline commands run without ROS.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from typing import Generic, TypeVar
 
 from lowlight_enhance.core.errors import ConfigError
@@ -64,11 +64,17 @@ class StampedBuffer(Generic[T]):
             return None
         return self._stamps_ns[best], self._values[best]
 
-    def latest(self) -> tuple[int, T] | None:
-        """Return the newest stamp and its value, or None."""
+    def latest(self, stamp_ns: int | None = None) -> tuple[int, T] | None:
+        """Return the newest stamp and its value, or None.
+
+        Args:
+            stamp_ns: the newest up to this stamp is returned, or the first after it if there is none; None: the
+                newest of all.
+        """
         if not self._stamps_ns:
             return None
-        return self._stamps_ns[-1], self._values[-1]
+        at = -1 if stamp_ns is None else max(bisect_right(self._stamps_ns, stamp_ns) - 1, 0)
+        return self._stamps_ns[at], self._values[at]
 
     def clear(self) -> None:
         """Drop all values."""

@@ -371,3 +371,10 @@ def test_noise_is_measured_anew_at_another_iso() -> None:
         fused = fusion(photographed(truth, rng, iso), CaptureMetadata(iso), START_NS + i * PERIOD_NS, CONFIG)
     assert fused.statistics.mean_count > 4.0
     assert fused.frame_count.mean() == pytest.approx(fused.statistics.mean_count, rel=0.3)
+
+
+@pytest.mark.parametrize("shape", [(40, 33000, 3), (40, 400, 3), (400, 40, 3)])
+def test_long_frames_are_processed_alone(shape: tuple[int, int, int]) -> None:
+    frames = [np.full(shape, 20, np.uint8)] * 3
+    for fused, frame in zip(fuse(TemporalFusion(), frames), frames, strict=True):
+        assert fused.rgb is frame

@@ -269,13 +269,13 @@ def test_unreadable_json_is_an_error(text, expected):
 def test_json_data_that_is_not_a_text_is_an_error(data):
     message = json_message({})
     message.json_data = data
-    with pytest.raises(MetadataError, match="not text; check metadata_type"):
+    with pytest.raises(MetadataError, match="not text; check the metadata type"):
         READERS[REALSENSE](message, DEFAULTS)
 
 
 @pytest.mark.parametrize("type_name", sorted(READERS))
 def test_another_message_type_is_an_error_that_names_the_setting(type_name):
-    with pytest.raises(MetadataError, match="metadata_type"):
+    with pytest.raises(MetadataError, match="metadata type"):
         READERS[type_name](SimpleNamespace(height=4), DEFAULTS)
 
 

@@ -98,3 +98,11 @@ def test_nearest_agrees_with_a_linear_search(stamps_ns, wanted_ns, tolerance_ns)
     assert kept[-1] == max(stamps_ns)
     best = min(kept, key=lambda ns: (abs(ns - wanted_ns), ns))
     assert buffer.nearest(wanted_ns, tolerance_ns) == ((best, best) if abs(best - wanted_ns) <= tolerance_ns else None)
+
+
+def test_the_latest_up_to_a_stamp_is_preferred_to_later_ones():
+    buffer = filled(10, 20, 30)
+    assert buffer.latest(29) == (20, "at 20")
+    assert buffer.latest(30) == (30, "at 30")
+    assert buffer.latest(5) == (10, "at 10")
+    assert filled().latest(5) is None
