@@ -114,6 +114,40 @@ def test_the_command_writes_weights_and_rejects_settings_of_onnx_files(
     assert read_weights(target).step == STEP
 
 
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("last.pt", "name must end in .onnx or .safetensors"),
+        ("net", "name must end in .onnx or .safetensors"),
+        ("net.safetensors", "is the source itself"),
+        ("link.onnx", "is the source itself"),
+    ],
+)
+def test_export_does_not_overwrite_a_file_that_it_reads(
+    target: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = WRITERS["student"](tmp_path / "last.pt")
+    weights = tmp_path / "net.safetensors"
+    write_weights(load_checkpoint(checkpoint), weights)
+    (tmp_path / "link.onnx").symlink_to(weights)
+    before = {path.name: path.read_bytes() for path in (checkpoint, weights)}
+    assert cli.main(["export", str(weights), str(tmp_path / target)]) == 2
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert shown.count("\n") == 1
+    assert {path.name: path.read_bytes() for path in (checkpoint, weights)} == before
+    assert (tmp_path / "link.onnx").is_symlink()
+
+
+def test_export_does_not_overwrite_the_calibration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint, manifest = WRITERS["student"](tmp_path / "last.pt"), tmp_path / "frames.onnx"
+    manifest.write_text("file\n")
+    options = ["--precision", "int8", "--calibration", str(manifest)]
+    assert cli.main(["export", str(checkpoint), str(manifest), *options]) == 2
+    assert "is the source itself" in capsys.readouterr().err
+    assert manifest.read_text() == "file\n"
+
+
 @pytest.fixture
 def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of the models of an installation."""
