@@ -35,7 +35,8 @@ def _run_train(options: argparse.Namespace) -> int:
     from lowlight_enhance.training.recipe.pipeline import run_recipe
 
     table = run_recipe(load_recipe(options.config), options.data_root, options.out)
-    print(table.read_text(encoding="utf-8"), end="")
+    if table is not None:
+        print(table.read_text(encoding="utf-8"), end="")
     return 0
 
 

@@ -20,6 +20,9 @@ from lowlight_enhance.training.train_teacher import TrainTeacherConfig
 MODELS, EVALUATION = "models", "evaluation"
 """Folders of the last two stages below a run. Those of the trainings have the names of the networks."""
 
+INPUT = "input"
+"""Name of the dark images in the table of the evaluation."""
+
 TrainingConfig = TrainTeacherConfig | DistillConfig | TrainStudentConfig
 
 TRAINING_CONFIGS: dict[str, type[TrainingConfig]] = {
@@ -102,6 +105,8 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if not self.name or Path(self.name).name != self.name:
             raise ConfigError(f"name '{self.name}' must be a file name without a folder and suffix")
+        if self.name == INPUT:
+            raise ConfigError(f"name '{INPUT}' is that of the dark images in the table; choose another")
         check_range(self, 1, math.inf, "float_tail")
         if self.working_size is not None:
             check_range(self, 0, MAX_SIDE, "working_size")
@@ -160,6 +165,25 @@ class EvaluationConfig:
     photos: tuple[str, ...] = ()
     split: Literal["val", "test"] = "test"
     exposures: tuple[ExposureConfig, ...] = (ExposureConfig(),)
+
+    def __post_init__(self) -> None:
+        names = [self.pairs_name(manifest) for manifest in self.pairs]
+        names += [self.photos_name(manifest, light) for manifest in self.photos for light in self.exposures]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ConfigError(
+                f"evaluation: two rows of the table would have the name '{twice[0]}'; list manifests with different "
+                "file names, and each exposure once"
+            )
+        if self.photos and not self.exposures:
+            raise ConfigError("evaluation: photos need at least one of exposures")
+
+    def pairs_name(self, manifest: str) -> str:
+        """Return the name of a manifest of pairs in the table."""
+        return f"{Path(manifest).stem}, {self.split}"
+
+    def photos_name(self, manifest: str, light: ExposureConfig) -> str:
+        """Return the name of a manifest of photographs in one light in the table."""
+        return f"{Path(manifest).stem}, {self.split}, {light.stops:g} stops, ISO {light.iso:g}"
 
 
 @dataclass(frozen=True, slots=True)

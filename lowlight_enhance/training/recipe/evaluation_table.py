@@ -12,13 +12,27 @@ from lowlight_enhance.core.files import write_text
 from lowlight_enhance.evaluation.json_values import without_nan
 from lowlight_enhance.evaluation.scoring import EvaluationImage, Scores, mean_over_scenes, score_images
 from lowlight_enhance.training import evaluate
-from lowlight_enhance.training.recipe.config import EvaluationConfig
-
-INPUT = "input"
-"""Name of the column of the dark images."""
+from lowlight_enhance.training.recipe.config import INPUT, EvaluationConfig
 
 Results = Mapping[str, Mapping[str, Scores]]
 """Scores by data set and model."""
+
+
+def check_evaluation(config: EvaluationConfig, root: Path | None) -> None:
+    """Check before the trainings that the manifests can be read and have rows of the split.
+
+    Args:
+        config: data of the table. Without any manifest there is nothing to check.
+        root: folder to which the files in the manifests are relative; None: the folder of each manifest.
+
+    Raises:
+        DataError: a manifest cannot be read, or none has rows of the split.
+    """
+    if (config.pairs or config.photos) and not _data_sets(config, root):
+        raise DataError(
+            f"no images to evaluate: no manifest of the evaluation has rows of the split '{config.split}'; choose "
+            "another split, or list no manifests to skip the evaluation"
+        )
 
 
 def write_evaluation(config: EvaluationConfig, root: Path | None, models: Sequence[Path], out: Path) -> None:
@@ -31,9 +45,10 @@ def write_evaluation(config: EvaluationConfig, root: Path | None, models: Sequen
         out: existing folder.
 
     Raises:
-        DataError: no images, an image cannot be read, or ``out`` cannot be written.
+        DataError: as ``check_evaluation``, an image cannot be read, or ``out`` cannot be written.
         ModelError: a model cannot be used.
     """
+    check_evaluation(config, root)
     results: dict[str, dict[str, Scores]] = {}
     for name, images in _data_sets(config, root).items():
         row: dict[str, Scores] = {}
@@ -42,8 +57,6 @@ def write_evaluation(config: EvaluationConfig, root: Path | None, models: Sequen
             row.setdefault(INPUT, mean_over_scenes(scored, "before"))
             row[model.stem] = mean_over_scenes(scored)
         results[name] = row
-    if not results:
-        raise DataError(f"no images to evaluate: no manifest of the evaluation has rows of the split '{config.split}'")
     values = {name: {model: asdict(scores) for model, scores in row.items()} for name, row in results.items()}
     write_text(out / "scores.json", json.dumps(without_nan(values), indent=1) + "\n")
     write_text(out / "table.md", f"{markdown_table(results)}\n")
@@ -62,10 +75,10 @@ def markdown_table(results: Results) -> str:
 def _data_sets(config: EvaluationConfig, root: Path | None) -> dict[str, Sequence[EvaluationImage]]:
     """Return the data sets that have rows of the split, by their names in the table."""
     found: dict[str, Sequence[EvaluationImage]] = {}
-    for manifest in map(Path, config.pairs):
-        found[f"{manifest.stem}, {config.split}"] = evaluate.real_images(manifest, config.split, root=root)
-    for manifest in map(Path, config.photos):
+    for manifest in config.pairs:
+        found[config.pairs_name(manifest)] = evaluate.real_images(Path(manifest), config.split, root=root)
+    for manifest in config.photos:
         for light in config.exposures:
-            name = f"{manifest.stem}, {config.split}, {light.stops:g} stops, ISO {light.iso:g}"
-            found[name] = evaluate.darkened_images(manifest, light.stops, [light.iso], config.split, root=root)
+            images = evaluate.darkened_images(Path(manifest), light.stops, [light.iso], config.split, root=root)
+            found[config.photos_name(manifest, light)] = images
     return {name: images for name, images in found.items() if images}

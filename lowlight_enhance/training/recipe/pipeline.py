@@ -25,7 +25,7 @@ from lowlight_enhance.training.export.reduced_precision import MAX_FRAMES, Limit
 from lowlight_enhance.training.export.weights import SUFFIX, write_weights
 from lowlight_enhance.training.networks import load_checkpoint
 from lowlight_enhance.training.recipe.config import EVALUATION, MODELS, ModelConfig, RecipeConfig, TrainingStage
-from lowlight_enhance.training.recipe.evaluation_table import write_evaluation
+from lowlight_enhance.training.recipe.evaluation_table import check_evaluation, write_evaluation
 from lowlight_enhance.training.recipe.stages import run_stage
 from lowlight_enhance.training.train_student import TrainStudentConfig, train_student
 from lowlight_enhance.training.train_teacher import TrainTeacherConfig, train_teacher
@@ -36,7 +36,7 @@ CHECKPOINT = "last.pt"
 """The averaged weights of the last step: the seed determines them, while ``best.pt`` depends on the validation."""
 
 
-def run_recipe(config: RecipeConfig, root: Path | None, out: Path, log: Log = print) -> Path:
+def run_recipe(config: RecipeConfig, root: Path | None, out: Path, log: Log = print) -> Path | None:
     """Run all stages of a recipe, or continue them.
 
     Args:
@@ -46,16 +46,18 @@ def run_recipe(config: RecipeConfig, root: Path | None, out: Path, log: Log = pr
         log: takes a line about each stage.
 
     Returns:
-        The table of the evaluation, a Markdown file.
+        The table of the evaluation, a Markdown file; None if the evaluation lists no manifest and is skipped.
 
     Raises:
         ConfigError: settings that do not fit each other, or several processes.
-        DataError: files that differ from the manifests, or a folder of a run with other settings or data.
+        DataError: files that differ from the manifests, an evaluation without rows of its split, or a folder of a run
+            with other settings or data.
         ModelError: an exported file loses too much.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("a recipe runs in one process; for several GPUs run the stages as commands of their own")
     _check_data(config, root, log)
+    check_evaluation(config.evaluation, root)
     sources = config.sources(root)
     for stage in config.networks:
         _train(stage, sources, out, log)
@@ -152,10 +154,13 @@ def _export_model(
     return f"{target}" if exported.fidelity is None else f"{target}: {exported.fidelity}"
 
 
-def _evaluate(config: RecipeConfig, root: Path | None, out: Path, log: Log) -> Path:
+def _evaluate(config: RecipeConfig, root: Path | None, out: Path, log: Log) -> Path | None:
     folder = out / EVALUATION
     models = [out / MODELS / f"{model.name}.onnx" for model in config.export.models]
     evaluation = config.evaluation
+    if not (evaluation.pairs or evaluation.photos):
+        log(f"{EVALUATION}: skipped, because the recipe lists no manifest for it")
+        return None
     inputs = {
         "exposures": [dataclasses.asdict(exposure) for exposure in evaluation.exposures],
         "split": evaluation.split,

@@ -296,6 +296,36 @@ def test_rows_of_the_test_split_are_read_by_the_evaluation_alone(recipe: Path) -
     assert json.loads((root / "run/models/stage.json").read_text())["finished"]
 
 
+def test_an_evaluation_without_rows_of_its_split_is_found_before_the_training(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = recipe.parents[1]
+    (root / "index.csv").write_text("file,split\n0.png,train\n2.png,val\n")
+    make_manifest(root / "index.csv", recipe.parent / "photos.csv", root)
+    edit(
+        recipe,
+        "evaluation: {pairs: [pairs.csv], photos: [photos.csv], split: val",
+        "evaluation: {photos: [photos.csv]",
+    )
+    assert cli.main(command(recipe, "run")) == 2
+    shown = capsys.readouterr().err
+    assert "no manifest of the evaluation has rows of the split 'test'" in shown
+    assert shown.count("\n") == 1
+    assert not (root / "run").exists()
+
+
+def test_a_recipe_without_manifests_for_the_evaluation_skips_it(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for stage in ("_train", "_export"):
+        monkeypatch.setattr(pipeline, stage, lambda *_: None)
+    edit(recipe, "evaluation: {pairs: [pairs.csv], photos: [photos.csv], split: val", "evaluation: {split: val")
+    assert cli.main(command(recipe, "run")) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "evaluation: skipped, because the recipe lists no manifest for it"
+    ]
+
+
 def test_a_student_may_be_trained_without_a_teacher(recipe: Path) -> None:
     (recipe.parent / "direct.yaml").write_text(RUN + "schedule: {warmup: 1}\n")
     recipe.write_text(
@@ -366,6 +396,11 @@ def test_a_network_may_be_distilled_from_a_student(recipe: Path) -> None:
         ("export: {models: [{name: a/b}]}", "must be a file name"),
         ("export: {models: [{name: a, float_tail: 0}]}", "float_tail must be 1 or more"),
         ("evaluation: {exposures: [{stops: -1}]}", "stops must be from 0"),
+        ("evaluation: {pairs: [a/frames.csv, b/frames.csv]}", "two rows of the table .* 'frames, test'"),
+        ("evaluation: {photos: [a/x.csv, b/x.csv]}", "two rows of the table .* 'x, test, 3 stops, ISO 800'"),
+        ("evaluation: {photos: [x.csv], exposures: [{iso: 400}, {iso: 400}]}", "each exposure once"),
+        ("evaluation: {photos: [x.csv], exposures: []}", "photos need at least one of exposures"),
+        ("export: {models: [{name: input}]}", "'input' is that of the dark images"),
         ("evaluation: {split: train}", "'train' is not one of val, test"),
         (
             "networks: [{name: student, command: train-student, config: none.yaml}]\nexport: {models: [{name: a}]}",
