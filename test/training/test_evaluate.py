@@ -10,8 +10,11 @@ from tiny_model import write_tiny_model
 
 from lowlight_enhance.cli import main
 from lowlight_enhance.core.errors import ConfigError
-from lowlight_enhance.core.inference.model_input import ModelInput
+from lowlight_enhance.core.inference.model_input import ModelInput, Rgb
+from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
 from lowlight_enhance.evaluation.image_statistics import image_statistics
+from lowlight_enhance.evaluation.report.measured_enhance import MeasuredEnhance
+from lowlight_enhance.evaluation.scoring import EvaluationImage, ImagePair, score_images
 from lowlight_enhance.training.evaluate import darkened_images
 
 
@@ -84,6 +87,28 @@ def test_the_command_writes_a_report(source: str, photos: Path, capsys: pytest.C
         "0.png" if source == "photos" else "0_dark.png",
     ):
         assert told in text
+
+
+def test_the_report_of_a_metadata_test_describes_each_image_by_its_first_call() -> None:
+    """Images without known metadata are enhanced once in a metadata test, all others three times."""
+    pytest.importorskip("jinja2", reason="of the extra 'report'")
+    from lowlight_enhance.evaluation.report.score_section import score_section
+
+    captures = [CaptureMetadata(800.0), UNKNOWN, CaptureMetadata(None, 0.5), UNKNOWN]
+
+    def image(number: int) -> EvaluationImage:
+        dark = np.full((32, 32, 3), 10 * (number + 1), np.uint8)
+        pair = ImagePair(dark, 4 * dark, captures[number])
+        return EvaluationImage(f"{number}", f"{number}", captures[number], lambda: pair)
+
+    def enhance(rgb: Rgb, capture: CaptureMetadata) -> np.ndarray:
+        return np.asarray(rgb * (2 if capture == captures[rgb[0, 0, 0] // 10 - 1] else 3), np.uint8)
+
+    measured = MeasuredEnhance(enhance)
+    scored = score_images([image(number) for number in range(4)], measured, metadata_test=True)
+    frames = score_section("pairs", scored, measured).frames
+    assert [frame.input.mean_luma for frame in frames] == pytest.approx([10.0, 20.0, 30.0, 40.0])
+    assert [frame.output.mean_luma for frame in frames] == pytest.approx([20.0, 40.0, 60.0, 80.0])
 
 
 def test_a_missing_source_is_an_error(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
