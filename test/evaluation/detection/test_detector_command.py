@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import subprocess
 import sys
@@ -83,6 +84,36 @@ def test_photographs_become_clips_with_known_motion(folder: Path) -> None:
     moving = found["sift", "known motion"]
     assert moving["frames"] == 2
     assert list(moving["rows"]) == ["dark", "clahe", "enhanced alone", "enhanced stream", "well lit"]
+
+
+def test_files_of_manifests_are_relative_to_the_data_root(folder: Path) -> None:
+    manifests = folder / "manifests"
+    manifests.mkdir()
+    for name in ("pairs.csv", "photos.csv"):
+        (folder / name).rename(manifests / name)
+    sources = ("--pairs", manifests / "pairs.csv", "--photos", manifests / "photos.csv", "--clip-frames", "1")
+    assert run(folder, "--detector", "orb", *sources, "--data-root", folder, "--baseline", "clahe") == 0
+    assert {table["frames"] for table in tables(folder).values()} == {3}
+
+
+def test_results_of_a_weights_file_name_its_hash(folder: Path) -> None:
+    """The network runs in PyTorch; its file is hashed without being read as an ONNX file."""
+    pytest.importorskip("torch")
+    from tiny_checkpoints import write_student
+
+    from lowlight_enhance.training.export.weights import write_weights
+    from lowlight_enhance.training.networks import load_checkpoint
+
+    model = folder / "net.safetensors"
+    checkpoint = write_student(folder / "last.pt")
+    write_weights(load_checkpoint(checkpoint), model)
+    for path in (model, checkpoint):
+        out = folder / f"out of {path.name}"
+        options = ["--detector", "orb", "--pairs", folder / "pairs.csv", "--limit", "1", "--out", out]
+        assert cli.main(["evaluate", str(path), "--split", "all", *map(str, options)]) == 0
+        settings = json.loads((out / "summary.json").read_text())["settings"]
+        assert settings["model"] == path.name
+        assert settings["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_points_are_tracked_in_each_light(folder: Path) -> None:
@@ -224,6 +255,23 @@ def test_a_bag_is_enhanced_as_by_the_node(folder: Path) -> None:
     rows = found["orb", "against the reference"]["rows"]
     assert rows["enhanced stream"][inliers] > 20 + rows["dark"][inliers]
     assert "well lit" in found["orb", "unknown motion"]["rows"]
+
+
+def test_results_of_an_enhanced_topic_name_the_topic(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bag_maker = pytest.importorskip("bag_maker", reason="rosbags is not installed")
+    sent = []
+    for topic, picture in (("/camera/image_raw", photograph() // 8), ("/camera/enhanced", photograph())):
+        for number in range(2):
+            stamp = bag_maker.FIRST_NS + number * bag_maker.PERIOD_NS
+            message = bag_maker.image(stamp, 0, height=120, width=160)
+            message.data = np.ascontiguousarray(picture).ravel()
+            sent.append(bag_maker.BagMessage(topic, stamp, bag_maker.IMAGE, message))
+    bag_maker.write_bag(folder / "bag", sorted(sent, key=lambda message: message.received_ns))
+    options = ("--bag", folder / "bag", "--topic", "/camera/image_raw", "--enhanced-topic", "/camera/enhanced")
+    assert run(folder, "--detector", "orb", *options) == 0
+    assert capsys.readouterr().out.startswith(f"topic /camera/enhanced on {folder.name}/bag\n")
+    settings = json.loads((folder / "out" / "summary.json").read_text())["settings"]
+    assert (settings["model"], settings["sha256"]) == ("topic /camera/enhanced", "")
 
 
 def test_the_report_contains_the_tables(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
