@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -208,6 +207,8 @@ def _sources(options: argparse.Namespace) -> list[Path]:
 
 def _settings(options: argparse.Namespace, model: Path) -> dict[str, Any]:
     """Return the settings that the results depend on, for ``summary.json``."""
+    from lowlight_enhance.training.data.verification import sha256_of
+
     names = (
         "detectors",
         "baselines",
@@ -230,7 +231,7 @@ def _settings(options: argparse.Namespace, model: Path) -> dict[str, Any]:
     topic = options.enhanced_topic
     about = {
         "model": f"topic {topic}" if topic else model.name,
-        "sha256": "" if topic else hashlib.sha256(model.read_bytes()).hexdigest(),
+        "sha256": "" if topic else sha256_of(model),
     }
     values = {name: getattr(options, name) for name in names}
     return about | {"frames": [str(path) for path in _sources(options)]} | values

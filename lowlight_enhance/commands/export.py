@@ -63,13 +63,13 @@ def add_export(commands: Commands[argparse.ArgumentParser]) -> None:
 def _run_export(options: argparse.Namespace) -> int:
     from lowlight_enhance.core.paths import check_sources_not_overwritten
     from lowlight_enhance.training.export.onnx_export import export
+    from lowlight_enhance.training.export.onnx_weights import SUFFIX as ONNX_SUFFIX
     from lowlight_enhance.training.export.weights import SUFFIX, write_weights
     from lowlight_enhance.training.networks import load_network
 
-    if options.target.suffix not in (".onnx", SUFFIX):
-        raise ConfigError(f"cannot write {options.target}: its name must end in .onnx or {SUFFIX}")
-    sources = [options.checkpoint, *([options.calibration] if options.calibration else [])]
-    check_sources_not_overwritten(sources, [options.target])
+    if options.target.suffix not in (ONNX_SUFFIX, SUFFIX):
+        raise ConfigError(f"cannot write {options.target}: its name must end in {ONNX_SUFFIX} or {SUFFIX}")
+    check_sources_not_overwritten(filter(None, (options.checkpoint, options.calibration)), [options.target])
     reduction = _reduction(options)
     if options.target.suffix == SUFFIX:
         if reduction is not None or options.working_size is not None:

@@ -216,7 +216,10 @@ class Pipeline:
         self._enhancer = value if isinstance(value, FrameEnhancer) else FunctionEnhancer(value)
 
     def reset(self) -> None:
-        """Forget earlier frames: temporal fusion and smoothing start anew. What was learned of the noise is kept."""
+        """Discard the averages of temporal fusion and smoothing. The next frame is processed without earlier frames.
+
+        The noise that was measured in the stream, and the hysteresis of the bypass, are kept.
+        """
         self._smoother.reset()
         self._fusion.reset()
 

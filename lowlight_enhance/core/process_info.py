@@ -1,7 +1,6 @@
 """Processor name, CPU time, memory and threads, from /proc.
 
-psutil would provide these values but is a further dependency of the robot. The node needs only the processor name and
-the number of cores; the rest serves the benchmarks.
+psutil would provide these values, but only reports and benchmarks need them, and every robot would have to install it.
 """
 
 from __future__ import annotations

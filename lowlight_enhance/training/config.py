@@ -97,6 +97,20 @@ def check_range(config: Any, low: float, high: float, *names: str) -> None:
             raise ConfigError(f"{name} must be {wanted}, found {list(value) if value is values else value}")
 
 
+def check_below(config: Any, limit: float, *names: str) -> None:
+    """Check that fields of a dataclass lie below ``limit``; of a tuple, all its values.
+
+    Raises:
+        ConfigError: a field does not.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if not all(v < limit for v in (value if isinstance(value, tuple) else (value,))):
+            raise ConfigError(
+                f"{name} must be below {limit:g}, found {list(value) if isinstance(value, tuple) else value}"
+            )
+
+
 def _number(text: str) -> float | None:
     try:
         return float(text)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lowlight_enhance.core.errors import ConfigError
 from lowlight_enhance.core.inference.model_input import ModelInput
-from lowlight_enhance.training.config import check_range
+from lowlight_enhance.training.config import check_below, check_range
 from lowlight_enhance.training.data.config import BatchShape, DataConfig, check_sizes
 from lowlight_enhance.training.data.dataset import Batches
 from lowlight_enhance.training.data.pictures import Sources, load_training_pictures
@@ -45,8 +45,7 @@ class PlateauConfig:
 
     def __post_init__(self) -> None:
         check_range(self, 0.0, 1.0, "factor")
-        if self.factor >= 1.0:
-            raise ConfigError(f"factor must be below 1, found {self.factor:g}")
+        check_below(self, 1.0, "factor")
         check_range(self, 0, math.inf, "patience")
 
 

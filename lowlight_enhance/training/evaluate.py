@@ -70,16 +70,17 @@ def darkened_images(
 
     Raises:
         DataError: the manifest cannot be read.
-        ConfigError: the sensor is unknown.
+        ConfigError: the sensor is unknown, an ISO is not above 0, or ``stops`` is not finite.
     """
     noise = find_sensor(sensor, full_well_electrons)
 
     def image(number: int, path: Path) -> EvaluationImage:
         capture = CaptureMetadata(isos[number % len(isos)], exposure_s)
 
+        exposure = DarkExposure(stops, capture, noise)
+
         def load() -> ImagePair:
             bright = load_rgb(path)
-            exposure = DarkExposure(stops, capture, noise)
             return ImagePair(darken(bright, exposure, np.random.default_rng([0, number])), bright, capture)
 
         return EvaluationImage(path.name, path.name, capture, load)

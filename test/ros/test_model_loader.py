@@ -140,7 +140,8 @@ def test_a_later_load_that_never_ends_is_a_failure(loader, stuck, other_model, m
     assert loader.values()["model"] == "tiny"
 
 
-def test_the_warm_up_of_an_abandoned_load_is_cancelled(loader, other_model, monkeypatch):
+def warm_up_until_cancelled(monkeypatch):
+    """Let each warm-up fail when it is cancelled, and not end before; return the event of its begin."""
     begun, cancelled = threading.Event(), threading.Event()
 
     def runs_until_cancelled(_):
@@ -150,6 +151,11 @@ def test_the_warm_up_of_an_abandoned_load_is_cancelled(loader, other_model, monk
 
     monkeypatch.setattr(Enhancer, "warm_up", runs_until_cancelled)
     monkeypatch.setattr(Enhancer, "cancel", lambda _: cancelled.set())
+    return begun
+
+
+def test_the_warm_up_of_an_abandoned_load_is_cancelled(loader, other_model, monkeypatch):
+    begun = warm_up_until_cancelled(monkeypatch)
     assert loader.request(params_for(other_model))
     assert begun.wait(LONG_S)
     assert loader.request(loader.params)
@@ -219,15 +225,7 @@ def test_a_model_that_resume_cannot_open_is_a_failure_and_the_model_before_stays
 
 
 def test_a_warm_up_that_suspend_cancels_says_nothing_about_the_model(loader, other_model, monkeypatch):
-    begun, cancelled, warm_up = threading.Event(), threading.Event(), Enhancer.warm_up
-
-    def runs_until_cancelled(_):
-        begun.set()
-        assert cancelled.wait(LONG_S)
-        raise ModelError("cancelled")
-
-    monkeypatch.setattr(Enhancer, "warm_up", runs_until_cancelled)
-    monkeypatch.setattr(Enhancer, "cancel", lambda _: cancelled.set())
+    warm_up, begun = Enhancer.warm_up, warm_up_until_cancelled(monkeypatch)
     monkeypatch.setattr(model_loader, "STOP_WAIT_S", 0.05)
     assert loader.request(params_for(other_model))
     assert begun.wait(LONG_S)

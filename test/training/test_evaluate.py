@@ -47,6 +47,23 @@ def test_an_unknown_sensor_is_an_error_with_the_known_ones(photos: Path) -> None
         darkened_images(photos / "photos.csv", 3, [800], full_well_electrons=0.0)
 
 
+@pytest.mark.parametrize("iso", ["0", "-800", "nan"])
+def test_an_iso_that_is_not_positive_is_found_before_the_work(
+    iso: str, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = write_tiny_model(photos / "tiny.onnx")
+    assert main(["evaluate", str(model), "--photos", str(photos / "photos.csv"), "--iso", "800", iso]) == 2
+    shown = capsys.readouterr().err
+    assert "the ISO of a simulated frame must be above 0" in shown
+    assert shown.count("\n") == 1
+
+
+@pytest.mark.parametrize("stops", [float("nan"), float("inf")])
+def test_stops_must_be_finite(stops: float, photos: Path) -> None:
+    with pytest.raises(ConfigError, match="under-exposure of a simulated frame must be finite"):
+        darkened_images(photos / "photos.csv", stops, [800.0])
+
+
 def test_a_small_sensor_is_noisier(photos: Path) -> None:
     def noise(electrons: float | None) -> float:
         (image, *_) = darkened_images(photos / "photos.csv", 4, [3200], full_well_electrons=electrons)

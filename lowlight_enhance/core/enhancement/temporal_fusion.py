@@ -1,9 +1,9 @@
 """Temporal fusion: average each frame with the aligned frames before it.
 
 Each frame is converted to linear light. The running average of earlier frames is warped by the camera motion, then
-averaged with the frame where its difference from the frame is within the expected noise.
-Moving objects, lights that are switched on, and areas that come into view start a new average. The network receives
-the number of averaged frames per pixel: the mean of n frames is as noisy as one frame of ISO / n.
+averaged with the frame where the difference between both is within the expected noise. Moving objects, lights that are
+switched on, and areas that come into view start a new average. The network receives the number of averaged frames per
+pixel: the mean of n frames is as noisy as one frame of ISO / n.
 
 All decisions use means of small cells of pixels, because single pixels are too noisy and too many. Only warp, average
 and encoding work at full size.

@@ -46,16 +46,16 @@ def preserve_tones(maps: EnhancementMaps) -> EnhancementMaps:
     Maps that brighten the frame, maps of a frame without anything white, and maps that are not finite are returned as
     they are.
     """
-    exposed = _well_exposed(maps.frame)
-    if not exposed > 0.0:
-        return maps
     sampled = replace(
         maps,
         gain=maps.gain[:, ::SAMPLE, ::SAMPLE],
         offset=maps.offset[:, ::SAMPLE, ::SAMPLE],
         frame=maps.frame[:, ::SAMPLE, ::SAMPLE],
     )
-    share = np.float32(exposed) * _share(sampled.picture().mean(), sampled.frame.mean())
+    share = _share(sampled.picture().mean(), sampled.frame.mean())
+    if not share > 0.0:  # the usual case, a dark frame; the white level would take longer
+        return maps
+    share = share * np.float32(_well_exposed(maps.frame))
     if not share > 0.0:
         return maps
     height, width = maps.size

@@ -26,6 +26,7 @@ from lowlight_enhance.tools.bags.topics import (
     namespace_of,
     output_topics,
     output_type,
+    parse_choice,
     variant_rank,
 )
 
@@ -103,8 +104,8 @@ def find_cameras(bag: Bag, types: MessageTypes, options: TopicOptions, settings:
     for topic in options.exclude:
         check_topic(topic, (), topics)
     for text in (*options.camera_info, *options.metadata):
-        image, separator, _ = text.rpartition("=")
-        if separator:
+        image, _ = parse_choice(text)
+        if image is not None:
             check_topic(image, (IMAGE, COMPRESSED_IMAGE), topics)
     samples = {
         topic: _first_readable(bag, types, topic)

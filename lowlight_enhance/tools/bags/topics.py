@@ -190,11 +190,17 @@ def metadata_topic(topic: str, options: TopicOptions, settings: MetadataSettings
     return best[0]
 
 
+def parse_choice(text: str) -> tuple[str | None, str]:
+    """Return the image topic, None for all cameras, and the topic of ``IMAGE=TOPIC`` or ``TOPIC``."""
+    image, separator, name = text.rpartition("=")
+    return (image if separator else None), name
+
+
 def _selected_topic(topic: str, values: Iterable[str]) -> str:
     """Return the user's choice for an image topic: the last ``IMAGE=TOPIC``, else the last ``TOPIC``, else ""."""
-    pairs = [text.rpartition("=") for text in values]
-    for_this_image = [name for image, _, name in pairs if image == topic]
-    return (for_this_image or [name for image, _, name in pairs if not image] or [""])[-1]
+    pairs = [parse_choice(text) for text in values]
+    for_this_image = [name for image, name in pairs if image == topic]
+    return (for_this_image or [name for image, name in pairs if image is None] or [""])[-1]
 
 
 def _is_enclosing(topic: str, image: str) -> bool:

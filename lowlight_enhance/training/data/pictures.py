@@ -87,6 +87,10 @@ class PictureStore:
     def __contains__(self, path: Path) -> bool:
         return path in self._pictures
 
+    def peek(self, path: Path) -> Picture:
+        """Return the picture in ``path`` like a call, but keep it only if it is in the cache already."""
+        return self(path) if path in self else load_rgb(path)
+
     def fill(self, paths: Iterable[Path]) -> None:
         """Decode pictures until the cache is full, so that processes forked from this one share them.
 
@@ -184,7 +188,7 @@ def load_training_pictures(
 
     listed = [pair for manifest in sources.pairs for pair in read_pairs(manifest, sources.root)]
     to_train = [pair for pair in listed if pair.split == "train"]
-    validation_set = [pair for pair in listed if pair.split == "val" and load_rgb(pair.dark).mean() <= max_mean]
+    to_validate = [pair for pair in listed if pair.split == "val"]
     listed_photos = [row for manifest in sources.photos for row in read_photos(manifest, sources.root)]
     files = [file for file, split in listed_photos if split == "train"]
     validation_files = [file for file, split in listed_photos if split == "val"]
@@ -192,7 +196,9 @@ def load_training_pictures(
     dark_files = [file for file, split in dark_rows if split == "train"]
     references = list(dict.fromkeys(pair.bright for pair in to_train))
     store.fill([*files, *references, *(pair.dark for pair in to_train)])
-    store.fill([path for pair in validation_set for path in (pair.dark, pair.bright)])
+    store.fill(pair.dark for pair in to_validate)
+    validation_set = [pair for pair in to_validate if store.peek(pair.dark).mean() <= max_mean]
+    store.fill(pair.bright for pair in validation_set)
     for pair in (*to_train, *validation_set):
         if pair.dark in store and pair.bright in store:
             load(pair)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from lowlight_enhance.core.errors import ConfigError
-from lowlight_enhance.training.config import check_range
+from lowlight_enhance.training.config import check_below, check_range
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,7 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         check_range(self, 0.0, math.inf, "learning_rate", "weight_decay")
         check_range(self, 0.0, 1.0, "betas")
-        if max(self.betas) >= 1.0:
-            raise ConfigError(f"betas must be below 1, found {list(self.betas)}")
+        check_below(self, 1.0, "betas")
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """Return the optimiser of these parameters."""

@@ -28,11 +28,8 @@ def check_evaluation(config: EvaluationConfig, root: Path | None) -> None:
     Raises:
         DataError: a manifest cannot be read, or none has rows of the split.
     """
-    if (config.pairs or config.photos) and not _data_sets(config, root):
-        raise DataError(
-            f"no images to evaluate: no manifest of the evaluation has rows of the split '{config.split}'; choose "
-            "another split, or list no manifests to skip the evaluation"
-        )
+    if config.pairs or config.photos:
+        _data_sets(config, root)
 
 
 def write_evaluation(config: EvaluationConfig, root: Path | None, models: Sequence[Path], out: Path) -> None:
@@ -48,7 +45,6 @@ def write_evaluation(config: EvaluationConfig, root: Path | None, models: Sequen
         DataError: as ``check_evaluation``, an image cannot be read, or ``out`` cannot be written.
         ModelError: a model cannot be used.
     """
-    check_evaluation(config, root)
     results: dict[str, dict[str, Scores]] = {}
     for name, images in _data_sets(config, root).items():
         row: dict[str, Scores] = {}
@@ -73,7 +69,11 @@ def markdown_table(results: Results) -> str:
 
 
 def _data_sets(config: EvaluationConfig, root: Path | None) -> dict[str, Sequence[EvaluationImage]]:
-    """Return the data sets that have rows of the split, by their names in the table."""
+    """Return the data sets that have rows of the split, by their names in the table.
+
+    Raises:
+        DataError: a manifest cannot be read, or none has rows of the split.
+    """
     found: dict[str, Sequence[EvaluationImage]] = {}
     for manifest in config.pairs:
         found[config.pairs_name(manifest)] = evaluate.real_images(Path(manifest), config.split, root=root)
@@ -81,4 +81,10 @@ def _data_sets(config: EvaluationConfig, root: Path | None) -> dict[str, Sequenc
         for light in config.exposures:
             images = evaluate.darkened_images(Path(manifest), light.stops, [light.iso], config.split, root=root)
             found[config.photos_name(manifest, light)] = images
-    return {name: images for name, images in found.items() if images}
+    found = {name: images for name, images in found.items() if images}
+    if not found:
+        raise DataError(
+            f"no images to evaluate: no manifest of the evaluation has rows of the split '{config.split}'; choose "
+            "another split, or list no manifests to skip the evaluation"
+        )
+    return found
