@@ -25,7 +25,7 @@ from lowlight_enhance.core.inference.model_input import (
     check_rgb,
     to_8_bit,
 )
-from lowlight_enhance.core.inference.model_zoo import default_model
+from lowlight_enhance.core.inference.model_zoo import find_model
 from lowlight_enhance.core.inference.runtimes import open_session
 from lowlight_enhance.core.inference.session import DEFAULT_PROVIDERS, Precision, Runtime, Session
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
@@ -127,8 +127,8 @@ class Enhancer:
         """Load ``model``.
 
         Args:
-            model: path of an ONNX file written by ``lowlight export``, or a file that was read before; None: the
-                default model of the package.
+            model: name of an included model (``INCLUDED_MODELS``), path of an ONNX file written by
+                ``lowlight export``, or a file that was read before; None: the default model.
             providers: ONNX Runtime execution providers in order of preference. Providers that fail to start are
                 skipped, and ``fallback`` gives the reason.
             threads: threads of one inference; None lets the runtime decide.
@@ -141,14 +141,14 @@ class Enhancer:
 
         Raises:
             ModelError: the file is missing, damaged, not from this package, or holds more than a network.
-            ConfigError: the runtime is not installed, a provider is unknown, or a value is out of range.
+            ConfigError: the runtime is not installed, a provider or the name of a model is unknown, or a value is out
+                of range.
         """
         if output_resolution not in ("input", "model"):
             raise ConfigError(f"output_resolution '{output_resolution}': choose 'input' or 'model'")
         if threads is not None and threads < 0:
             raise ConfigError(f"threads {threads}: give 0 (the runtime decides) or more")
-        model = default_model() if model is None else model
-        file = model if isinstance(model, ModelFile) else read_model(Path(model))
+        file = model if isinstance(model, ModelFile) else read_model(find_model(model))
         self.path, self.sha256, self.runtime = file.path, file.sha256, runtime
         self.output_resolution, self.upsampling = output_resolution, upsampling
         self._own_input = self.model_input = _model_input(file)

@@ -8,6 +8,7 @@ from tiny_model import write_tiny_model
 from lowlight_enhance.core.enhancement.enhancer import Enhancer
 from lowlight_enhance.core.errors import ConfigError, ImageError, ModelError
 from lowlight_enhance.core.inference.model_input import ModelInput
+from lowlight_enhance.core.inference.model_zoo import find_model
 from lowlight_enhance.core.metadata.capture import UNKNOWN, CaptureMetadata
 
 
@@ -57,6 +58,12 @@ def test_three_channel_models_are_supported(tmp_path: Path) -> None:
 def test_a_missing_file_is_named_with_a_remedy(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"nowhere\.onnx.*lowlight export"):
         Enhancer(tmp_path / "nowhere.onnx")
+
+
+def test_the_name_of_an_included_model_is_taken_and_another_name_is_an_error() -> None:
+    assert Enhancer("tiny", threads=1).path == find_model("tiny")
+    with pytest.raises(ConfigError, match="neither an included model"):
+        Enhancer("tinny")
 
 
 def test_damaged_and_foreign_files_are_rejected(tmp_path: Path) -> None:
