@@ -49,6 +49,9 @@ ARGUMENTS = {
     "fastdds_profile": ("", "Fast DDS profile for large images: a path, or true for the included one; empty: none"),
 }
 
+CHOICES = {"use_sim_time": ["true", "True", "false", "False"]}
+"""The values of arguments that do not take any text."""
+
 PARAMETERS = {
     "model": ("model", str),
     "runtime": ("runtime", str),
@@ -125,7 +128,7 @@ def fast_dds_profile(profile):
 
 def generate_launch_description():
     arguments = [
-        DeclareLaunchArgument(name, default_value=default, description=description)
+        DeclareLaunchArgument(name, default_value=default, description=description, choices=CHOICES.get(name))
         for name, (default, description) in ARGUMENTS.items()
     ]
     return LaunchDescription([*arguments, OpaqueFunction(function=describe)])

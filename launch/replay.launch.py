@@ -38,6 +38,9 @@ ARGUMENTS = {
     "fastdds_profile": ("", "Fast DDS profile for node and player: a path, or true for the included one; empty: none"),
 }
 
+CHOICES = {"loop": ["true", "True", "false", "False"], "player": ["auto", "ros2bag", "lowlight"]}
+"""The values of arguments that do not take any text."""
+
 PLAYER_ARGUMENTS = ("bag", "rate", "loop", "delay", "player")
 """Arguments that enhance.launch.py does not have."""
 
@@ -47,8 +50,6 @@ CLOCK_HZ = "100"
 def chosen_player(choice):
     if choice == "auto":
         return "lowlight" if importlib.util.find_spec("ros2bag") is None else "ros2bag"
-    if choice not in ("ros2bag", "lowlight"):
-        raise ValueError(f"player:={choice}: choose ros2bag, lowlight or auto")
     return choice
 
 
@@ -73,7 +74,7 @@ def describe(context):
 
 def generate_launch_description():
     arguments = [
-        DeclareLaunchArgument(name, default_value=default, description=description)
+        DeclareLaunchArgument(name, default_value=default, description=description, choices=CHOICES.get(name))
         for name, (default, description) in ARGUMENTS.items()
     ]
     return LaunchDescription([*arguments, OpaqueFunction(function=describe)])

@@ -42,8 +42,10 @@ class ParameterValue(Recorded):
 
 
 class DeclareLaunchArgument(Recorded):
-    def check(self, name, *, default_value, description):
+    def check(self, name, *, default_value, description, choices=None):
         check_texts(name, description, *([] if default_value is None else [default_value]))
+        if choices is not None and default_value is not None and default_value not in choices:
+            raise RuntimeError(f'Provided default_value "{default_value}" is not in provided choices "{choices}"')
 
 
 class IncludeLaunchDescription(Recorded):

@@ -72,6 +72,10 @@ def launched(name, **arguments):
     assert arguments.keys() <= defaults.keys()
     configurations = {**defaults, **arguments}
     assert None not in configurations.values()
+    for action in declared:  # as launch does
+        argument, choices = action.args[0], action.kwargs.get("choices")
+        if choices is not None and configurations[argument] not in choices:
+            raise RuntimeError(f'Argument "{argument}" provided value "{configurations[argument]}" is not valid')
     context = types.SimpleNamespace(launch_configurations=configurations)
     return [(type(a).__name__, a.args, a.kwargs) for a in opaque.kwargs["function"](context)]
 
@@ -226,8 +230,16 @@ def test_replay_without_ros2_bag_uses_our_own_player(stand_ins, tmp_path, monkey
     assert (options.command, str(options.bag), options.rate, options.loop, options.clock) == (
         *("replay", str(tmp_path), 0.5, True, 100.0),
     )
-    with pytest.raises(ValueError, match="choose ros2bag, lowlight or auto"):
-        launched("replay", bag=str(tmp_path), player="vlc")
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "value"),
+    [("enhance", "use_sim_time", "yes"), ("replay", "loop", "1"), ("replay", "player", "vlc")],
+)
+def test_a_value_that_is_no_choice_is_an_error(stand_ins, name, argument, value, tmp_path):
+    values = {"bag": str(tmp_path)} if name == "replay" else {}
+    with pytest.raises(RuntimeError, match=f'"{argument}" provided value "{value}"'):
+        launched(name, **values, **{argument: value})
 
 
 def test_the_launch_page_names_files_and_arguments_that_exist(stand_ins):
