@@ -92,8 +92,8 @@ class Health:
         if stamp_age_ns is not None:
             period.latencies_ns.append(stamp_age_ns)
 
-    def record_dropped(self, count: int = 1) -> None:
-        """Count images that were lost or skipped before they were decoded."""
+    def record_dropped(self, count: int) -> None:
+        """Count images that the middleware has lost."""
         self._periods[-1].dropped += count
         self._totals["dropped"] += count
 

@@ -25,7 +25,7 @@ class Diagnostics:
 
     Attributes:
         health: counters of frames and errors.
-        skipped: images that were published while another was being processed, and so were never taken.
+        skipped: images that a newer one replaced, while another was being processed or while they waited for metadata.
         dropped_metadata: metadata and camera_info messages that were dropped for lack of time.
         warnings: current warnings by subject.
     """
@@ -41,7 +41,7 @@ class Diagnostics:
         self._logged: set[str] = set()
 
     def add_skipped(self, count: int) -> None:
-        """Count ``count`` images that were never taken."""
+        """Count ``count`` images that a newer one replaced."""
         self.skipped += count
 
     def add_dropped_metadata(self, count: int) -> None:

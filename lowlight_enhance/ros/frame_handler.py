@@ -163,7 +163,7 @@ class FrameHandler:
         waits = wait_s > 0.0 and self._metadata_class is not None and self.pipeline.enabled
         replaced = self._wait.hold(msg, wait_s) if waits else self._wait.take()
         if replaced is not None:
-            self._diagnostics.health.record_dropped()
+            self._diagnostics.add_skipped(1)
         # Metadata does not wake the executor, so that of this image may still be in the queue.
         self.subscriptions.deliver_pending()
         if not waits:

@@ -95,6 +95,9 @@ class Publishers:
                 image = Image()
                 fill_message(image, frame.rgb, frame.encoding, frame.header)
             self._image.publish(image)
+        if frame.camera_info is not None and self._info.get_subscription_count():
+            self._info.publish(frame.camera_info)
+        # Last, because not every frame can be written: JPEG ends at 65500 pixels a side.
         if self._compressed is not None and self._compressed.get_subscription_count():
             image = passed
             if not is_compressed:
@@ -103,8 +106,6 @@ class Publishers:
                     image, frame.rgb, frame.encoding, frame.header, format=self._format, quality=jpeg_quality
                 )
             self._compressed.publish(image)
-        if frame.camera_info is not None and self._info.get_subscription_count():
-            self._info.publish(frame.camera_info)
 
     def publish_latency(self, age_ns: int) -> None:
         """Publish the time from the stamp of a frame to its publication, in milliseconds, if there is a subscriber."""

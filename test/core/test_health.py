@@ -113,7 +113,7 @@ def test_failures_are_distinguished_from_missing_images():
 def test_more_images_lost_than_received_warns():
     health = Health()
     health.record_dropped(2)
-    health.record_dropped()
+    health.record_dropped(1)
     assert run(health, 0, 1, 10).level == OK
     health.record_dropped(60)
     report = run(health, S, 1, 10)

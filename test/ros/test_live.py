@@ -231,3 +231,18 @@ def test_compressed_images_in_and_out(start_graph):
     peer.spin_until(lambda: received and peer.images, repeating=lambda: camera.publish(sent))
     assert received[-1] == sent
     np.testing.assert_array_equal(pixels(peer.images[-1]), pixels(dark))
+
+
+def test_a_frame_that_jpeg_cannot_hold_is_published_raw_with_its_camera_info(start_graph):
+    graph = start_graph(output__compressed_format="jpeg")
+    peer, compressed = graph.peer, []
+    peer.node.create_subscription(CompressedImage, "image_enhanced/compressed", compressed.append, 1)
+    peer.spin_until(lambda: graph.node.handler.publishers.subscribers == 3)
+    sent = dark_image(3, height=1, width=65501)
+
+    def shoot():
+        peer.info_publisher.publish(camera_info(sent))
+        peer.image_publisher.publish(sent)
+
+    peer.spin_until(lambda: peer.images and peer.infos, repeating=shoot)
+    assert (peer.images[0].width, peer.infos[0].width, compressed) == (65501, 65501, [])
