@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import inspect
+import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -179,9 +181,10 @@ def with_events(create: Callable[..., Entity], kind: Callable[..., Any], **callb
         kind: PublisherEventCallbacks or SubscriptionEventCallbacks.
         callbacks: event callbacks by name; Humble has no ``matched``.
     """
-    known = inspect.signature(kind).parameters
-    events = kind(**{name: callback for name, callback in callbacks.items() if name in known})
-    try:
-        return create(event_callbacks=events)
-    except UnsupportedEventTypeError:
-        return create(event_callbacks=kind())
+    parameters = inspect.signature(kind).parameters
+    known = [name for name in callbacks if name in parameters]
+    # The error does not say which event is unsupported.
+    for names in (known, *itertools.combinations(known, max(len(known) - 1, 0))):
+        with contextlib.suppress(UnsupportedEventTypeError):
+            return create(event_callbacks=kind(**{name: callbacks[name] for name in names}))
+    return create(event_callbacks=kind())

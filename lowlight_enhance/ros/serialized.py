@@ -56,8 +56,9 @@ def take_all(
         on_dropped: called with the number of messages that are dropped because ``MAX_PARSE_S`` is over.
     """
     pending: list[bytes] = []
+    limit = max(QUEUE_DEPTH, subscription.qos_profile.depth)  # qos_overrides may ask for a longer queue
     with subscription.handle:
-        while len(pending) < QUEUE_DEPTH:
+        while len(pending) < limit:
             taken = subscription.handle.take_message(subscription.msg_type, True)
             if taken is None:
                 break

@@ -104,13 +104,21 @@ def test_without_matched_events_the_timer_notices_subscribers(start_graph, monke
     graph.process(dark_image(1))
 
 
-def test_unsupported_events_are_left_out(monkeypatch):
-    def create(event_callbacks):
-        if event_callbacks:
-            raise qos.UnsupportedEventTypeError
-        return "publisher"
+@pytest.mark.parametrize(
+    ("unsupported", "used"), [("", "il"), ("m", "il"), ("i", "l"), ("l", "i"), ("il", "")], ids=repr
+)
+def test_only_unsupported_events_are_left_out(unsupported, used):
+    """``m`` is unknown to rclpy, the other events to the middleware."""
 
-    assert qos.with_events(create, lambda matched=None: matched, matched=print) == "publisher"
+    def create(event_callbacks):
+        if event_callbacks.keys() & set(unsupported):
+            raise qos.UnsupportedEventTypeError
+        return event_callbacks
+
+    def kind(i=None, l=None):  # noqa: E741
+        return {name: callback for name, callback in (("i", i), ("l", l)) if callback}
+
+    assert qos.with_events(create, kind, i=print, l=print, m=print).keys() == set(used)
 
 
 def test_images_published_while_unsubscribed_are_not_counted_as_skipped(start_graph):

@@ -8,6 +8,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
 pytest.importorskip("diagnostic_msgs", reason="needs ROS 2 (diagnostic_msgs)")
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.qos import QoSProfile
 from rclpy.serialization import serialize_message
 from ros_graph import capture_metadata, dark_image
 
@@ -23,8 +24,8 @@ class Waiting:
 
     msg_type = None
 
-    def __init__(self, messages):
-        self.messages = list(messages)
+    def __init__(self, messages, depth=serialized.QUEUE_DEPTH):
+        self.messages, self.qos_profile = list(messages), QoSProfile(depth=depth)
         self.handle = self
 
     def __enter__(self):
@@ -79,9 +80,10 @@ def test_older_messages_are_dropped_when_the_time_is_over(monkeypatch):
     assert dropped == [2]
 
 
-def test_no_more_than_the_queue_is_taken_in_a_round():
-    waiting = Waiting([b"x"] * 100)
-    assert len(take_all(waiting, bytes, lambda _: None)) == serialized.QUEUE_DEPTH
+@pytest.mark.parametrize(("depth", "taken"), [(1, serialized.QUEUE_DEPTH), (60, 60)])
+def test_no_more_than_the_queue_is_taken_in_a_round(depth, taken):
+    waiting = Waiting([b"x"] * 100, depth)
+    assert len(take_all(waiting, bytes, lambda _: None)) == taken
 
 
 def test_a_flood_of_large_metadata_is_counted_and_frames_are_published(start_graph, monkeypatch):

@@ -32,9 +32,6 @@ class StampedBuffer(Generic[T]):
         self._stamps_ns: list[int] = []
         self._values: list[T] = []
 
-    def __len__(self) -> int:
-        return len(self._stamps_ns)
-
     def add(self, stamp_ns: int, value: T) -> None:
         """Store ``value``. It replaces a value of the same stamp; in a full buffer the oldest value is dropped."""
         at = bisect_left(self._stamps_ns, stamp_ns)
@@ -47,13 +44,6 @@ class StampedBuffer(Generic[T]):
         self._values.insert(at, value)
         if len(self._stamps_ns) > self._capacity:
             del self._stamps_ns[0], self._values[0]
-
-    def exact(self, stamp_ns: int) -> T | None:
-        """Return the value of this stamp, or None."""
-        at = bisect_left(self._stamps_ns, stamp_ns)
-        if at < len(self._stamps_ns) and self._stamps_ns[at] == stamp_ns:
-            return self._values[at]
-        return None
 
     def nearest(self, stamp_ns: int, tolerance_ns: int) -> tuple[int, T] | None:
         """Return stamp and value closest to ``stamp_ns``, at most ``tolerance_ns`` away; of two, the earlier."""
@@ -75,8 +65,3 @@ class StampedBuffer(Generic[T]):
             return None
         at = -1 if stamp_ns is None else max(bisect_right(self._stamps_ns, stamp_ns) - 1, 0)
         return self._stamps_ns[at], self._values[at]
-
-    def clear(self) -> None:
-        """Drop all values."""
-        self._stamps_ns.clear()
-        self._values.clear()
