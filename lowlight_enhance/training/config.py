@@ -7,6 +7,7 @@ import difflib
 import math
 import types
 import typing
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -90,11 +91,7 @@ def check_range(config: Any, low: float, high: float, *names: str) -> None:
         ConfigError: a field does not.
     """
     wanted = f"{low:g} or more" if math.isinf(high) else f"from {low:g} to {high:g}"
-    for name in names:
-        value = getattr(config, name)
-        values = value if isinstance(value, tuple) else (value,)
-        if not values or not all(low <= v <= high and math.isfinite(v) for v in values):
-            raise ConfigError(f"{name} must be {wanted}, found {list(value) if value is values else value}")
+    _check_values(config, names, lambda value: low <= value <= high and math.isfinite(value), wanted)
 
 
 def check_below(config: Any, limit: float, *names: str) -> None:
@@ -103,12 +100,15 @@ def check_below(config: Any, limit: float, *names: str) -> None:
     Raises:
         ConfigError: a field does not.
     """
+    _check_values(config, names, lambda value: value < limit, f"below {limit:g}")
+
+
+def _check_values(config: Any, names: Iterable[str], is_valid: Callable[[float], bool], wanted: str) -> None:
     for name in names:
         value = getattr(config, name)
-        if not all(v < limit for v in (value if isinstance(value, tuple) else (value,))):
-            raise ConfigError(
-                f"{name} must be below {limit:g}, found {list(value) if isinstance(value, tuple) else value}"
-            )
+        values = value if isinstance(value, tuple) else (value,)
+        if not values or not all(map(is_valid, values)):
+            raise ConfigError(f"{name} must be {wanted}, found {list(value) if value is values else value}")
 
 
 def _number(text: str) -> float | None:

@@ -76,7 +76,6 @@ def darkened_images(
 
     def image(number: int, path: Path) -> EvaluationImage:
         capture = CaptureMetadata(isos[number % len(isos)], exposure_s)
-
         exposure = DarkExposure(stops, capture, noise)
 
         def load() -> ImagePair:

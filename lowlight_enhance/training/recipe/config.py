@@ -177,6 +177,11 @@ class EvaluationConfig:
         if self.photos and not self.exposures:
             raise ConfigError("evaluation: photos need at least one of exposures")
 
+    @property
+    def has_manifests(self) -> bool:
+        """Whether there is anything to evaluate; otherwise the stage is skipped."""
+        return bool(self.pairs or self.photos)
+
     def pairs_name(self, manifest: str) -> str:
         """Return the name of a manifest of pairs in the table."""
         return f"{Path(manifest).stem}, {self.split}"

@@ -28,7 +28,7 @@ def check_evaluation(config: EvaluationConfig, root: Path | None) -> None:
     Raises:
         DataError: a manifest cannot be read, or none has rows of the split.
     """
-    if config.pairs or config.photos:
+    if config.has_manifests:
         _data_sets(config, root)
 
 

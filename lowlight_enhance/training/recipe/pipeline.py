@@ -158,7 +158,7 @@ def _evaluate(config: RecipeConfig, root: Path | None, out: Path, log: Log) -> P
     folder = out / EVALUATION
     models = [out / MODELS / f"{model.name}.onnx" for model in config.export.models]
     evaluation = config.evaluation
-    if not (evaluation.pairs or evaluation.photos):
+    if not evaluation.has_manifests:
         log(f"{EVALUATION}: skipped, because the recipe lists no manifest for it")
         return None
     inputs = {
