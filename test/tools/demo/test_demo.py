@@ -235,10 +235,10 @@ def test_one_second_with_real_processes(tmp_path: Path) -> None:
     model = write_tiny_model(tmp_path / "brighter.onnx", gain=3.0)
     outcome = demo.run_demo(demo.DemoSettings(tmp_path / "out", 1.0, model, rate_hz=10), score_frame)
     assert outcome.sent == 10
-    assert 1 <= outcome.received <= 10  # all of them, unless the machine is busy
+    assert 5 <= outcome.received <= 10  # all of them, unless the machine is very busy
     assert outcome.enhanced is not None
     assert outcome.received <= outcome.enhanced <= 10
-    assert outcome.matches["exact"] >= 1
+    assert outcome.matches["exact"] >= 5
     assert len(outcome.latencies_ms) == outcome.received
     assert min(outcome.latencies_ms) > 0.0
     assert outcome.alone_score.psnr_db > outcome.dark_score.psnr_db + 3.0
